@@ -1,0 +1,108 @@
+package commitlog_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
+
+	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// model is a log beside a slice that says what must be in it.
+type model struct {
+	script
+	fs  *vfs.MemFS
+	log *commitlog.Log
+	cfg commitlog.Config
+}
+
+func (m *model) open(t *rapid.T) {
+	m.cfg.FS = m.fs
+	l, got, err := openAll(m.cfg)
+	if err == nil {
+		err = m.check(got)
+	}
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	m.log, m.proposed, m.acked = l, got, len(got)
+}
+
+// append adds a batch to log and model.
+func (m *model) append(t *rapid.T) {
+	b := batchAt(m.log.NextLSN(), rapid.IntRange(0, 5).Draw(t, "records"),
+		rapid.IntRange(0, 3000).Draw(t, "size"), rapid.Bool().Draw(t, "sync"))
+	m.proposed = append(m.proposed, clone(b))
+	if err := m.log.Append(b); err != nil {
+		t.Fatalf("append %d: %v", b.Base, err)
+	}
+	if b.Sync {
+		m.acked = len(m.proposed)
+	}
+}
+
+func (m *model) settle(t *rapid.T, err error) {
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.acked = len(m.proposed)
+}
+
+// read compares one record, there or not.
+func (m *model) read(t *rapid.T) {
+	lsn := record.LSN(rapid.Uint64Range(0, uint64(m.log.NextLSN())+2).Draw(t, "lsn"))
+	got, err := m.log.Read(lsn)
+	for _, b := range m.proposed {
+		if b.Base <= lsn && lsn < b.Next() {
+			if err != nil || !sameBatch(b, got) {
+				t.Fatalf("read %d: got %v, %v", lsn, got, err)
+			}
+			return
+		}
+	}
+	if !errors.Is(err, commitlog.ErrNotFound) {
+		t.Fatalf("read %d: got %v, want ErrNotFound", lsn, err)
+	}
+}
+
+// crash loses the process and a part of what was not synced.
+func (m *model) crash(t *rapid.T) {
+	cfg := vfs.CrashCloneCfg{
+		UnsyncedDataPercent: rapid.IntRange(0, 100).Draw(t, "kept"),
+		RNG:                 rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0)),
+	}
+	disk := m.fs.CrashClone(cfg)
+	if err := m.log.Close(); err != nil {
+		t.Fatalf("close the dead log: %v", err)
+	}
+	m.fs = disk
+	m.open(t)
+}
+
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &model{fs: vfs.NewCrashableMem(), cfg: config(nil)}
+		m.cfg.SegmentBytes = rapid.Int64Range(1, 20000).Draw(t, "segment")
+		m.cfg.Zstd = rapid.Bool().Draw(t, "zstd")
+		m.open(t)
+		t.Repeat(map[string]func(*rapid.T){
+			"append":    m.append,
+			"append2":   m.append,
+			"read":      m.read,
+			"sync":      func(t *rapid.T) { m.settle(t, m.log.Sync()) },
+			"watermark": func(t *rapid.T) { m.settle(t, m.log.WriteWatermark()) },
+			"crash":     m.crash,
+			"reopen": func(t *rapid.T) {
+				m.settle(t, m.log.Close())
+				m.open(t)
+			},
+		})
+		if err := m.log.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

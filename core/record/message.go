@@ -1,0 +1,197 @@
+package record
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Message is the body of a KindMessage record: a message as its publisher sent
+// it and the streams it was routed to.
+//
+//	format u8 | flags u8 | streams uvarint, then u64 each | namespace string |
+//	exchange string | key string | properties string | annotations string | payload
+//
+// A string is its length as uvarint and its bytes; the payload reaches to the
+// end of the record. Flags: bits 0 and 1 the QoS, bit 2 retain; the others are
+// 0. Annotations are entries, each a tag uvarint and a string, by ascending
+// tag; a tag that a reader does not know is skipped:
+//
+//	1  expire at         i64 unix milliseconds
+//	2  once              session u64, id u16
+//	3  message id        4  ordering key   5  tag
+//	6  priority          7  deliver at     8  transaction id
+//	9  origin            session u64
+//
+// Tags 3 to 8 are reserved; this version neither writes nor reads them.
+type Message struct {
+	Namespace, Exchange, Key, Properties, Payload []byte
+
+	Format Format
+	QoS    uint8 // 0 to 2
+	Retain bool
+	// ExpireAt is the time from which the message is not delivered any more,
+	// unix milliseconds; 0 is never.
+	ExpireAt int64
+	Once     Once
+	// Origin is the session that published the message, noted where a
+	// subscription wants none of its own; 0 is not noted.
+	Origin uint64
+	// Streams is where the message was routed to. AppendMessage writes it;
+	// DecodeMessage leaves it nil and sets StreamBytes.
+	Streams []StreamID
+	// StreamBytes are the streams as stored, 8 bytes each, see StreamAt.
+	// AppendMessage writes them when Streams is empty.
+	StreamBytes []byte
+}
+
+// Flags of a message and tags of its annotations.
+const (
+	messageQoS    = 3
+	messageRetain = 4
+	messageFlags  = messageQoS | messageRetain
+
+	tagExpireAt = 1
+	tagOnce     = 2
+	tagOrigin   = 9
+
+	expireAtSize = 8
+	onceSize     = 10
+	originSize   = 8
+)
+
+// NumStreams is the number of streams of a decoded message.
+func (m *Message) NumStreams() int { return len(m.StreamBytes) / 8 }
+
+// StreamAt returns stream i of a decoded message; i must be below NumStreams.
+func (m *Message) StreamAt(i int) StreamID {
+	return StreamID(binary.LittleEndian.Uint64(m.StreamBytes[8*i:]))
+}
+
+// AppendMessage appends the body of a KindMessage record.
+func AppendMessage(dst []byte, m *Message) []byte {
+	flags := m.QoS & messageQoS
+	if m.Retain {
+		flags |= messageRetain
+	}
+	dst = append(dst, byte(m.Format), flags)
+	if len(m.Streams) > 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(m.Streams)))
+		for _, s := range m.Streams {
+			dst = binary.LittleEndian.AppendUint64(dst, uint64(s))
+		}
+	} else {
+		dst = binary.AppendUvarint(dst, uint64(m.NumStreams()))
+		dst = append(dst, m.StreamBytes[:8*m.NumStreams()]...)
+	}
+	dst = appendString(dst, m.Namespace)
+	dst = appendString(dst, m.Exchange)
+	dst = appendString(dst, m.Key)
+	dst = appendString(dst, m.Properties)
+	dst = appendAnnotations(dst, m)
+	return append(dst, m.Payload...)
+}
+
+func appendAnnotations(dst []byte, m *Message) []byte {
+	size := 0
+	if m.ExpireAt != 0 {
+		size += 2 + expireAtSize
+	}
+	if m.Once.Session != 0 {
+		size += 2 + onceSize
+	}
+	if m.Origin != 0 {
+		size += 2 + originSize
+	}
+	dst = append(dst, byte(size))
+	if m.ExpireAt != 0 {
+		dst = append(dst, tagExpireAt, expireAtSize)
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(m.ExpireAt))
+	}
+	if m.Once.Session != 0 {
+		dst = append(dst, tagOnce, onceSize)
+		dst = AppendOnce(dst, m.Once)
+	}
+	if m.Origin != 0 {
+		dst = append(dst, tagOrigin, originSize)
+		dst = binary.LittleEndian.AppendUint64(dst, m.Origin)
+	}
+	return dst
+}
+
+// DecodeMessage reads a KindMessage body. The slices of m alias the body;
+// nothing is allocated. On an error the contents of m are undefined.
+func DecodeMessage(body []byte, m *Message) error {
+	*m = Message{}
+	if len(body) < 2 {
+		return badMessage("header")
+	}
+	flags := body[1]
+	if flags&^messageFlags != 0 || flags&messageQoS == 3 {
+		return badMessage("flags")
+	}
+	m.Format, m.QoS, m.Retain = Format(body[0]), flags&messageQoS, flags&messageRetain != 0
+	n, size := binary.Uvarint(body[2:])
+	if size <= 0 || n > uint64(len(body)-2-size)/8 {
+		return badMessage("streams")
+	}
+	rest := body[2+size:]
+	m.StreamBytes, rest = rest[:8*n:8*n], rest[8*n:]
+
+	var ok bool
+	for _, field := range [...]*[]byte{&m.Namespace, &m.Exchange, &m.Key, &m.Properties} {
+		if *field, rest, ok = cutString(rest); !ok {
+			return badMessage("strings")
+		}
+	}
+	annotations, payload, ok := cutString(rest)
+	if !ok {
+		return badMessage("annotations")
+	}
+	m.Payload = payload
+	return m.annotate(annotations)
+}
+
+// annotate reads the annotations that this version knows.
+func (m *Message) annotate(p []byte) error {
+	last := uint64(0)
+	for len(p) > 0 {
+		tag, size := binary.Uvarint(p)
+		if size <= 0 || tag <= last {
+			return badMessage("annotation tag")
+		}
+		value, rest, ok := cutString(p[size:])
+		if !ok {
+			return badMessage("annotation")
+		}
+		switch {
+		case tag == tagExpireAt && len(value) == expireAtSize:
+			m.ExpireAt = int64(binary.LittleEndian.Uint64(value))
+		case tag == tagOnce && len(value) == onceSize:
+			m.Once = Once{binary.LittleEndian.Uint64(value), binary.LittleEndian.Uint16(value[8:])}
+		case tag == tagOrigin && len(value) == originSize:
+			m.Origin = binary.LittleEndian.Uint64(value)
+		case tag <= tagOnce || tag == tagOrigin:
+			return badMessage("annotation length")
+		}
+		if (tag == tagExpireAt && m.ExpireAt == 0) || (tag == tagOnce && m.Once.Session == 0) ||
+			(tag == tagOrigin && m.Origin == 0) {
+			return badMessage("annotation without a value")
+		}
+		last, p = tag, rest
+	}
+	return nil
+}
+
+// cutString cuts a string off the front of p.
+func cutString(p []byte) (s, rest []byte, ok bool) {
+	n, size := binary.Uvarint(p)
+	if size <= 0 || n > uint64(len(p)-size) {
+		return nil, nil, false
+	}
+	p = p[size:]
+	return p[:n:n], p[n:], true
+}
+
+func badMessage(what string) error {
+	return fmt.Errorf("message record, %s: %w", what, ErrCorrupt)
+}
