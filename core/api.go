@@ -1,0 +1,114 @@
+package core
+
+import "time"
+
+// ExchangeSpec declares an exchange.
+type ExchangeSpec struct {
+	Name       string
+	Type       string // "direct", "fanout", "topic"
+	Durable    bool
+	AutoDelete bool
+	Internal   bool
+	Args       map[string]any
+}
+
+// QueueSpec declares a queue.
+type QueueSpec struct {
+	Name       string // "" asks for a server-made name
+	Durable    bool
+	AutoDelete bool
+	// Exclusive binds the queue to Owner: others get ErrLocked, and
+	// ReleaseOwner deletes it.
+	Exclusive bool
+	// Owner names the declaring connection. It is needed on every queue call,
+	// so that exclusive queues of others are refused.
+	Owner string
+	Args  map[string]any
+}
+
+// QueueStatus is what a declare answers.
+type QueueStatus struct {
+	Name      string
+	Ready     uint64 // messages that wait for delivery
+	Unsettled uint64 // messages delivered and not settled
+	Consumers int
+}
+
+// BindingSpec binds a queue or an exchange to an exchange by a key.
+type BindingSpec struct {
+	Source     string // exchange
+	Dest       string // queue or exchange
+	ToExchange bool
+	Key        string
+	Args       map[string]any
+	Owner      string // see QueueSpec.Owner
+}
+
+// ConsumeSpec attaches a consumer to a queue.
+type ConsumeSpec struct {
+	Queue     string
+	Owner     string // see QueueSpec.Owner
+	Exclusive bool   // refuse, or be refused, when another consumer exists
+	// NoAck settles each delivery as it is handed out.
+	NoAck bool
+	// Limits are the prefetch limits that count this consumer's unsettled
+	// deliveries; a delivery needs room in all of them. May be empty.
+	Limits []*Limit
+	// Notify is called, possibly with locks held and from any goroutine, when
+	// Next may have something. It must not block nor call back.
+	Notify func()
+	// Cancelled is called once, like Notify, when the queue was deleted.
+	Cancelled func()
+}
+
+// SessionSpec opens a durable or transient session.
+type SessionSpec struct {
+	ClientID string
+	Owner    string // principal; another owner's session is refused with ErrNotOwner
+	// Clean drops the state of an earlier session of the same client.
+	Clean bool
+	// Expiry is how long the session outlives its connection; 0 ends it with
+	// the connection, Forever keeps it.
+	Expiry time.Duration
+	// Kicked is called once, from another goroutine, when another connection
+	// takes the session over. It must not block. The session handle is fenced
+	// before it is called: Next returns nothing, Settle does nothing.
+	Kicked func()
+	// Notify is called, possibly with locks held and from any goroutine, when
+	// Next may have something. It must not block nor call back.
+	Notify func()
+	// Live gets a message that needs no storing: published with QoS 0, or
+	// matched only by subscriptions of QoS 0. It is called in the publisher's
+	// goroutine, must not block, must copy what it keeps, and returns false when
+	// the message was dropped because the reader is too slow.
+	Live func(m *Message, subscriptions []SubID) bool
+}
+
+// Forever as a session's expiry keeps it until it is ended.
+const Forever time.Duration = 1<<63 - 1
+
+// SubscriptionSpec is one subscription of a session.
+type SubscriptionSpec struct {
+	// Filter is a valid MQTT topic filter (levels by '/', '+', '#').
+	Filter string
+	QoS    uint8
+	// NoLocal withholds messages that this same session published.
+	NoLocal bool
+	// Data is kept for the adapter with the subscription, and is durable with it.
+	Data []byte
+	// Retained asks for the retained messages that match; they come through
+	// Next, with Delivery.Retained set.
+	Retained bool
+}
+
+// SubID names a subscription within its session.
+type SubID uint32
+
+// Subscription is a subscription that a session has.
+type Subscription struct {
+	ID      SubID
+	Filter  string
+	QoS     uint8
+	NoLocal bool
+	Data    []byte
+}

@@ -1,0 +1,189 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/shard"
+	"github.com/tidegate/tidegate/metadata"
+)
+
+// Broker is the engine of one process. All methods are safe for concurrent use.
+type Broker struct {
+	cfg      Config
+	deps     Deps
+	identity identity
+	shards   []*shard.Shard
+
+	mu         sync.RWMutex
+	namespaces map[string]*namespace
+
+	sessions sessions
+	counters counters
+
+	unpublish unpublish
+	cancel    context.CancelFunc
+	running   sync.WaitGroup
+	closed    atomic.Bool
+}
+
+// Open recovers the engine from its logs and the catalog and starts it.
+func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("core: %w", err)
+	}
+	id, err := openIdentity(deps.FS, deps.Dir, cfg.Shards, deps.Rand)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{cfg: cfg, deps: deps, identity: id, namespaces: map[string]*namespace{}}
+	b.sessions.byKey = map[sessionKey]*session{}
+	if err := b.openShards(id); err != nil {
+		return nil, errors.Join(err, b.closeShards())
+	}
+	var listenErr error
+	deps.Catalog.Listen(func(changes []metadata.Change) {
+		for i := range changes {
+			if err := b.changed(&changes[i]); err != nil {
+				listenErr = err
+				deps.Log.Error("metadata change not carried out", slog.Any("error", err))
+			}
+		}
+	})
+	if listenErr != nil {
+		return nil, errors.Join(listenErr, b.closeShards())
+	}
+	b.reportUnknownStreams()
+	if err := b.restoreSessions(ctx); err != nil {
+		return nil, errors.Join(err, b.closeShards())
+	}
+	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	b.running.Go(func() { b.publishOffsets(ctx) })
+	b.running.Go(func() { b.expireSessions(ctx) })
+	return b, nil
+}
+
+func (b *Broker) openShards(id identity) error {
+	for i := range id.Shards {
+		s, err := shard.Open(shard.Config{
+			Identity:     record.Identity{Cluster: id.cluster(), Shard: uint32(i)},
+			Dir:          b.deps.FS.PathJoin(b.deps.Dir, "shard-"+strconv.Itoa(i)),
+			SegmentBytes: b.cfg.SegmentBytes,
+			TailBytes:    b.cfg.TailBytes,
+			CacheBytes:   b.cfg.CacheBytes,
+			BatchBytes:   b.cfg.BatchBytes,
+			AckDelay:     b.cfg.AckDelay,
+		}, shard.Deps{FS: b.deps.FS, Clock: b.deps.Clock, Log: b.deps.Log})
+		if err != nil {
+			return err
+		}
+		b.shards = append(b.shards, s)
+	}
+	return nil
+}
+
+// reportUnknownStreams tells of queue streams in the log that the metadata does
+// not know. They are kept: metadata may have been restored from an old copy.
+func (b *Broker) reportUnknownStreams() {
+	for i, s := range b.shards {
+		s.EachStream(func(info record.Stream) {
+			if info.Filter {
+				return
+			}
+			q, ok := b.deps.Catalog.Queue(info.Namespace, info.Name)
+			if !ok || q.Stream != uint64(info.ID) {
+				b.deps.Log.Warn("queue in the log is not in the metadata: its messages are kept and not served",
+					slog.String("namespace", info.Namespace), slog.String("queue", info.Name),
+					slog.Uint64("stream", uint64(info.ID)), slog.Int("shard", i))
+			}
+		})
+	}
+}
+
+// Close commits what was published, publishes offsets and stops. Nothing may
+// use the broker any more.
+func (b *Broker) Close() error {
+	if !b.closed.CompareAndSwap(false, true) {
+		return nil
+	}
+	b.cancel()
+	b.running.Wait()
+	return b.closeShards()
+}
+
+func (b *Broker) closeShards() error {
+	var errs []error
+	for _, s := range b.shards {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// MaxMessageSize is the largest payload that Publish takes, in bytes.
+func (b *Broker) MaxMessageSize() int { return b.cfg.MaxMessageSize }
+
+// Decode reads the properties of a message of any format.
+func (b *Broker) Decode(m *Message) (Properties, error) {
+	decode := b.deps.Formats[m.Format]
+	if decode == nil {
+		return Properties{}, fmt.Errorf("message of format %d: %w", m.Format, ErrUnsupported)
+	}
+	return decode(m.Properties)
+}
+
+// Err returns why a shard stopped, or nil when all serve.
+func (b *Broker) Err() error {
+	for _, s := range b.shards {
+		if err := s.Err(); err != nil {
+			return fmt.Errorf("%w: %w", ErrStorage, err)
+		}
+	}
+	return nil
+}
+
+// home is the shard of a key: a topic, a queue's name or a client id in its namespace.
+func (b *Broker) home(namespace string, key []byte) uint32 {
+	if len(b.shards) == 1 {
+		return 0
+	}
+	var d xxhash.Digest
+	d.Reset()
+	_, _ = d.WriteString(namespace)
+	_, _ = d.Write([]byte{0})
+	_, _ = d.Write(key)
+	return uint32(d.Sum64() % uint64(len(b.shards)))
+}
+
+// wait waits until every lsns[i] of shard i is committed; 0 is nothing to wait for.
+func (b *Broker) wait(ctx context.Context, lsns []record.LSN) error {
+	for i, lsn := range lsns {
+		if lsn == 0 {
+			continue
+		}
+		if err := b.shards[i].Wait(ctx, lsn); err != nil {
+			return b.storageError(err)
+		}
+	}
+	return nil
+}
+
+func (b *Broker) storageError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, shard.ErrClosed):
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	case errors.Is(err, shard.ErrFailed):
+		return fmt.Errorf("%w: %w", ErrStorage, err)
+	default:
+		return err
+	}
+}

@@ -1,0 +1,83 @@
+package core
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/core/clock"
+	"github.com/tidegate/tidegate/metadata"
+)
+
+// Config of the engine. DefaultConfig says what holds where nothing is set.
+type Config struct {
+	// Shards is the number of logs. It is fixed when the data directory is first
+	// used; another number than that is refused. 0 takes what is there, or 1.
+	Shards int `yaml:"shards"`
+	// MaxMessageSize bounds a message's payload, in bytes; at most 128 MiB.
+	MaxMessageSize int `yaml:"max_message_size"`
+	// SegmentBytes is the size at which a file of the log is closed and the next begun.
+	SegmentBytes int64 `yaml:"segment_bytes"`
+	// TailBytes is how much of each shard's newest messages is kept in memory.
+	TailBytes int `yaml:"tail_bytes"`
+	// CacheBytes is how much of each shard's older messages is kept in memory after
+	// they were read from disk.
+	CacheBytes int `yaml:"cache_bytes"`
+	// BatchBytes is the size of a shard's open batch at which publishers wait.
+	BatchBytes int `yaml:"batch_bytes"`
+	// AckDelay is how long a consumer's ack may wait for company before it is
+	// written to the log.
+	AckDelay time.Duration `yaml:"ack_delay"`
+	// OffsetInterval is how often cursors that moved are published to etcd.
+	OffsetInterval time.Duration `yaml:"offset_interval"`
+}
+
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
+	return Config{
+		MaxMessageSize: 16 << 20,
+		SegmentBytes:   64 << 20,
+		TailBytes:      64 << 20,
+		CacheBytes:     32 << 20,
+		BatchBytes:     4 << 20,
+		AckDelay:       10 * time.Millisecond,
+		OffsetInterval: time.Second,
+	}
+}
+
+// Validate tells what is wrong with the configuration.
+func (c Config) Validate() error {
+	switch {
+	case c.Shards < 0 || c.Shards > 1024:
+		return errors.New("shards must be 1 to 1024")
+	case c.MaxMessageSize <= 0 || c.MaxMessageSize > 128<<20:
+		return errors.New("max_message_size must be 1 byte to 128 MiB")
+	case c.SegmentBytes < 1<<16:
+		return errors.New("segment_bytes must be at least 64 KiB")
+	case c.TailBytes < 0 || c.CacheBytes < 0:
+		return errors.New("tail_bytes and cache_bytes must not be negative")
+	case c.BatchBytes < 1<<12 || c.BatchBytes > 64<<20:
+		return errors.New("batch_bytes must be 4 KiB to 64 MiB")
+	case c.AckDelay <= 0 || c.AckDelay > time.Second:
+		return errors.New("ack_delay must be above 0 and at most 1s")
+	case c.OffsetInterval <= 0:
+		return errors.New("offset_interval must be above 0")
+	}
+	return nil
+}
+
+// Deps are what the engine needs from outside; all are required.
+type Deps struct {
+	// Dir holds the engine's files: IDENTITY and one folder per shard.
+	Dir     string
+	FS      vfs.FS
+	Clock   clock.Clock
+	Rand    io.Reader // for names and identities; crypto/rand.Reader outside of tests
+	Catalog *metadata.Catalog
+	Log     *slog.Logger
+	// Formats are the property decoders of the adapters' formats.
+	Formats map[Format]PropertyDecoder
+}

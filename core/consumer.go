@@ -1,0 +1,205 @@
+package core
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tidegate/tidegate/core/queue"
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/shard"
+)
+
+// Limit is a prefetch limit that consumers share: how many unsettled
+// deliveries they may hold together. A limit of 0 is none.
+type Limit = queue.Limit
+
+// NewLimit makes a limit of n unsettled deliveries. After Set, call Kick on
+// the consumers that it counts.
+func NewLimit(n uint32) *Limit { return queue.NewLimit(n) }
+
+// Consumer receives from one queue.
+type Consumer struct {
+	b         *Broker
+	ns        *namespace
+	q         *declared
+	c         *shard.Consumer
+	s         *shard.Shard
+	spec      ConsumeSpec
+	refs      []shard.Ref
+	offsets   []record.Offset
+	hint      shard.Hint
+	record    record.Message
+	cancelled bool
+}
+
+// Consume attaches a consumer. ErrNotFound, ErrLocked; ErrInUse when there is
+// an exclusive consumer, or another one and this is to be exclusive.
+func (b *Broker) Consume(_ context.Context, namespace string, spec ConsumeSpec) (*Consumer, error) {
+	ns, q, err := b.queue(namespace, spec.Queue, spec.Owner)
+	if err != nil {
+		return nil, err
+	}
+	s := b.shards[q.shard]
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if q.deleted {
+		return nil, ns.notFound("queue", spec.Queue)
+	}
+	st, err := s.QueueStats(q.stream)
+	if err != nil {
+		return nil, ns.notFound("queue", spec.Queue)
+	}
+	if q.exclusive || spec.Exclusive && st.Consumers > 0 {
+		return nil, &Error{Reason: ErrInUse, Kind: "queue", Name: spec.Queue, Namespace: namespace}
+	}
+	c := &Consumer{b: b, ns: ns, q: q, s: s, spec: spec}
+	cancelled := spec.Cancelled
+	if cancelled == nil {
+		cancelled = func() {}
+	}
+	if c.c, err = s.Consume(q.stream, spec.Limits, spec.NoAck, spec.Notify, cancelled); err != nil {
+		return nil, ns.notFound("queue", spec.Queue)
+	}
+	q.exclusive, q.consumed = spec.Exclusive, true
+	b.counters.consumers.Add(1)
+	return c, nil
+}
+
+// Next appends up to limit deliveries to dst, without blocking. An error means
+// that a message could not be read; it stays unsettled.
+func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
+	c.refs = c.c.Fetch(c.refs[:0], limit)
+	if len(c.refs) == 0 {
+		c.hint.Reset()
+		return dst, nil
+	}
+	now := c.b.deps.Clock.Now().UnixMilli()
+	c.offsets = c.offsets[:0]
+	var failed error
+	for i := range c.refs {
+		ref := &c.refs[i]
+		d := Delivery{Position: position(ref, c.q.shard), Redelivered: ref.Redelivered}
+		if err := c.b.read(c.s, ref.LSN, &c.hint, &c.record, &d.Message); err != nil {
+			failed = err
+			continue
+		}
+		if d.Message.ExpireAt != 0 && d.Message.ExpireAt <= now {
+			c.offsets = append(c.offsets, ref.Offset)
+			continue
+		}
+		dst = append(dst, d)
+	}
+	if len(c.offsets) > 0 {
+		c.c.Settle(c.offsets, false)
+	}
+	c.b.counters.delivered.Add(uint64(len(c.refs)))
+	return dst, failed
+}
+
+func position(ref *shard.Ref, shard uint32) Position {
+	return Position{Stream: ref.Stream, Offset: ref.Offset, LSN: ref.LSN, Shard: shard}
+}
+
+// read fills m from the log. Its slices are shared with other readers.
+func (b *Broker) read(s *shard.Shard, lsn LSN, h *shard.Hint, r *record.Message, m *Message) error {
+	at, err := s.Record(lsn, h, r)
+	if err != nil {
+		return b.storageError(err)
+	}
+	*m = Message{
+		Format: r.Format, Exchange: r.Exchange, Key: r.Key, Properties: r.Properties, Payload: r.Payload,
+		QoS: r.QoS, Retain: r.Retain, Time: at, ExpireAt: r.ExpireAt, Once: r.Once,
+	}
+	return nil
+}
+
+// Settle settles deliveries of this consumer. It is safe from any goroutine,
+// works after Cancel, and ignores positions already settled. Deliveries of a
+// NoAck consumer are settled already.
+func (c *Consumer) Settle(outcome Outcome, positions ...Position) {
+	var room [64]record.Offset
+	offsets := room[:0]
+	for i := range positions {
+		offsets = append(offsets, positions[i].Offset)
+	}
+	n := c.c.Settle(offsets, outcome == Requeue)
+	if outcome != Requeue {
+		c.b.counters.settled.Add(uint64(n))
+	}
+}
+
+// Kick looks for deliveries again after a Limit grew or was freed by another consumer.
+func (c *Consumer) Kick() { c.c.Kick() }
+
+// Cancel stops deliveries; those handed out by Next stay unsettled, those not
+// yet handed out go back. It deletes an auto-delete queue with its last consumer.
+func (c *Consumer) Cancel(ctx context.Context) error {
+	c.ns.mu.Lock()
+	if c.cancelled {
+		c.ns.mu.Unlock()
+		return nil
+	}
+	c.cancelled = true
+	c.b.counters.consumers.Add(-1)
+	left := c.c.Remove()
+	if c.spec.Exclusive {
+		c.q.exclusive = false
+	}
+	drop := left == 0 && c.q.spec.AutoDelete && !c.q.deleted
+	c.ns.mu.Unlock()
+	if !drop {
+		return nil
+	}
+	return c.b.deleteQueue(ctx, c.ns, c.q)
+}
+
+// Getter settles what Get took; same rules as [Consumer.Settle].
+type Getter struct {
+	s *shard.Shard
+	b *Broker
+	q *declared
+}
+
+// Get takes one message from a queue without a consumer. ok is false when the
+// queue is empty; ready is what is left. It may wait for the log, for the
+// first message after a pause.
+func (b *Broker) Get(
+	ctx context.Context, namespace, name, owner string, noAck bool,
+) (d Delivery, g *Getter, ready uint64, ok bool, err error) {
+	ns, q, err := b.queue(namespace, name, owner)
+	if err != nil {
+		return Delivery{}, nil, 0, false, err
+	}
+	s := b.shards[q.shard]
+	for {
+		ref, left, some, err := s.Get(ctx, q.stream, noAck)
+		if errors.Is(err, shard.ErrNotFound) {
+			return Delivery{}, nil, 0, false, ns.notFound("queue", name)
+		}
+		if err != nil || !some {
+			return Delivery{}, nil, 0, false, b.storageError(err)
+		}
+		d = Delivery{Position: position(&ref, q.shard), Redelivered: ref.Redelivered}
+		var h shard.Hint
+		var r record.Message
+		if err := b.read(s, ref.LSN, &h, &r, &d.Message); err != nil {
+			return Delivery{}, nil, 0, false, err
+		}
+		if d.Message.ExpireAt != 0 && d.Message.ExpireAt <= b.deps.Clock.Now().UnixMilli() {
+			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, false)
+			continue
+		}
+		b.counters.delivered.Add(1)
+		return d, &Getter{s, b, q}, left, true, nil
+	}
+}
+
+// Settle settles deliveries taken by Get.
+func (g *Getter) Settle(outcome Outcome, positions ...Position) {
+	for i := range positions {
+		n := g.s.SettleTaken(g.q.stream, []record.Offset{positions[i].Offset}, outcome == Requeue)
+		if outcome != Requeue {
+			g.b.counters.settled.Add(uint64(n))
+		}
+	}
+}

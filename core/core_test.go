@@ -1,0 +1,440 @@
+package core_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/core/clock"
+	"github.com/tidegate/tidegate/metadata"
+	"github.com/tidegate/tidegate/metadata/memory"
+)
+
+// world is a broker on an in-memory file system that can crash.
+type world struct {
+	t      *testing.T
+	shards int
+	fs     *vfs.MemFS
+	store  *memory.Store
+	cat    *metadata.Catalog
+	*core.Broker
+}
+
+func newWorld(t *testing.T, shards int) *world {
+	t.Helper()
+	w := &world{t: t, shards: shards, fs: vfs.NewCrashableMem(), store: memory.New()}
+	w.open()
+	t.Cleanup(w.close)
+	return w
+}
+
+func (w *world) open() {
+	w.t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	var err error
+	w.cat, err = metadata.OpenCatalog(w.t.Context(), w.store, metadata.CatalogConfig{Cluster: "test"}, log)
+	w.must(err)
+	_, err = w.cat.CreateNamespace(w.t.Context(), metadata.Namespace{Name: "/"})
+	w.must(err)
+	cfg := core.DefaultConfig()
+	cfg.Shards, cfg.OffsetInterval = w.shards, 20*time.Millisecond
+	w.Broker, err = core.Open(w.t.Context(), cfg, core.Deps{Dir: "data", FS: w.fs, Clock: clock.System, Rand: rand.Reader, Catalog: w.cat, Log: log})
+	w.must(err)
+}
+
+func (w *world) close() {
+	w.must(w.Close())
+	w.must(w.cat.Close())
+}
+
+// crash loses what was not synced and starts again.
+func (w *world) crash() {
+	w.t.Helper()
+	after := w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
+	w.close()
+	w.fs = after
+	w.open()
+}
+
+// restart stops cleanly and starts again.
+func (w *world) restart() {
+	w.t.Helper()
+	w.close()
+	w.open()
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) queue(name string) {
+	w.t.Helper()
+	_, err := w.DeclareQueue(w.t.Context(), "/", core.QueueSpec{Name: name, Durable: true})
+	w.must(err)
+}
+
+// publisher publishes and waits for confirms.
+type publisher struct {
+	w *world
+	p *core.Publisher
+	c chan struct{}
+	n uint64
+}
+
+func (w *world) publisher(origin *core.Session) *publisher {
+	w.t.Helper()
+	c := make(chan struct{}, 1)
+	p, err := w.NewPublisher("/", origin, signal(c))
+	w.must(err)
+	return &publisher{w: w, p: p, c: c}
+}
+
+func signal(c chan struct{}) func() {
+	return func() {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (p *publisher) send(m core.Message) core.Published {
+	p.w.t.Helper()
+	got, err := p.p.Publish(&m)
+	p.w.must(err)
+	p.n = got.Seq
+	return got
+}
+
+func (p *publisher) confirmed() {
+	p.w.t.Helper()
+	for {
+		n, err := p.p.Settled()
+		p.w.must(err)
+		if n >= p.n {
+			return
+		}
+		select {
+		case <-p.c:
+		case <-p.w.t.Context().Done():
+			p.w.t.Fatal("no confirm")
+		}
+	}
+}
+
+func amqp(exchange, key, body string) core.Message {
+	return core.Message{
+		Format: core.FormatAMQP, Exchange: []byte(exchange), Key: []byte(key), Payload: []byte(body), QoS: 1,
+	}
+}
+
+func mqtt(topic, body string, qos uint8) core.Message {
+	return core.Message{
+		Format: core.FormatMQTT, Exchange: []byte(core.TopicExchange), Key: []byte(topic), Payload: []byte(body), QoS: qos,
+	}
+}
+
+// receiver is what Consumer and Session have in common.
+type receiver interface {
+	Next(dst []core.Delivery, limit int) ([]core.Delivery, error)
+}
+
+// take receives n deliveries; it fails when there are not as many within the deadline.
+func (w *world) take(r receiver, c chan struct{}, n int) []core.Delivery {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	defer cancel()
+	var got []core.Delivery
+	for {
+		var err error
+		got, err = r.Next(got, n-len(got))
+		w.must(err)
+		if len(got) == n {
+			return got
+		}
+		select {
+		case <-c:
+		case <-ctx.Done():
+			w.t.Fatalf("got %d deliveries of %d: %v", len(got), n, bodies(got))
+		}
+	}
+}
+
+func bodies(ds []core.Delivery) []string {
+	out := []string{}
+	for _, d := range ds {
+		s := string(d.Message.Payload)
+		if d.Redelivered {
+			s += "!"
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func (w *world) consume(queue string, limits ...*core.Limit) (*core.Consumer, chan struct{}) {
+	w.t.Helper()
+	c := make(chan struct{}, 1)
+	cons, err := w.Consume(w.t.Context(), "/", core.ConsumeSpec{Queue: queue, Limits: limits, Notify: signal(c)})
+	w.must(err)
+	return cons, c
+}
+
+func want(t *testing.T, got []core.Delivery, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, bodies(got)); diff != "" {
+		t.Fatalf("deliveries differ (-want +got):\n%s", diff)
+	}
+}
+
+func eachShards(t *testing.T, fn func(t *testing.T, w *world)) {
+	for _, n := range []int{1, 3} {
+		t.Run(fmt.Sprintf("shards=%d", n), func(t *testing.T) { fn(t, newWorld(t, n)) })
+	}
+}
+
+func TestConfirmedSurvivesCrash(t *testing.T) {
+	eachShards(t, func(t *testing.T, w *world) {
+		w.queue("q")
+		p := w.publisher(nil)
+		for i := range 10 {
+			p.send(amqp("", "q", strconv.Itoa(i)))
+		}
+		p.confirmed()
+		w.crash()
+		c, wake := w.consume("q")
+		want(t, w.take(c, wake, 10), "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+	})
+}
+
+func TestSettledStaysSettled(t *testing.T) {
+	w := newWorld(t, 1)
+	w.queue("q")
+	p := w.publisher(nil)
+	for i := range 6 {
+		p.send(amqp("", "q", strconv.Itoa(i)))
+	}
+	p.confirmed()
+	c, wake := w.consume("q", core.NewLimit(4))
+	got := w.take(c, wake, 4)
+	w.must(c.Cancel(t.Context()))
+	c.Settle(core.Ack, got[0].Position, got[2].Position)
+	w.restart()
+	c, wake = w.consume("q")
+	want(t, w.take(c, wake, 4), "1!", "3!", "4", "5")
+}
+
+func TestRequeueGoesToItsOldPlace(t *testing.T) {
+	w := newWorld(t, 1)
+	w.queue("q")
+	p := w.publisher(nil)
+	for i := range 5 {
+		p.send(amqp("", "q", strconv.Itoa(i)))
+	}
+	l := core.NewLimit(3)
+	c, wake := w.consume("q", l)
+	got := w.take(c, wake, 3)
+	c.Settle(core.Requeue, got[2].Position, got[0].Position)
+	want(t, w.take(c, wake, 2), "0!", "2!")
+	c.Settle(core.Ack, got[1].Position)
+	want(t, w.take(c, wake, 1), "3")
+}
+
+func TestCompetingConsumersTakeTurns(t *testing.T) {
+	w := newWorld(t, 1)
+	w.queue("q")
+	a, wakeA := w.consume("q")
+	b, wakeB := w.consume("q")
+	p := w.publisher(nil)
+	for i := range 4 {
+		p.send(amqp("", "q", strconv.Itoa(i)))
+	}
+	want(t, w.take(a, wakeA, 2), "0", "2")
+	want(t, w.take(b, wakeB, 2), "1", "3")
+	// What a consumer has not settled comes back when it says so.
+	w.must(a.Cancel(t.Context()))
+}
+
+func TestFanoutStoresOnce(t *testing.T) {
+	eachShards(t, func(t *testing.T, w *world) {
+		for i := range 4 {
+			w.queue("q" + strconv.Itoa(i))
+			w.must(w.Bind(t.Context(), "/", core.BindingSpec{Source: "amq.fanout", Dest: "q" + strconv.Itoa(i)}))
+		}
+		p := w.publisher(nil)
+		if got := p.send(amqp("amq.fanout", "", "x")); !got.Routed {
+			t.Fatal("not routed")
+		}
+		p.confirmed()
+		for i := range 4 {
+			c, wake := w.consume("q" + strconv.Itoa(i))
+			want(t, w.take(c, wake, 1), "x")
+		}
+	})
+}
+
+func (w *world) session(client string, expiry time.Duration, clean bool) (*core.Session, chan struct{}, bool) {
+	w.t.Helper()
+	c := make(chan struct{}, 1)
+	s, present, err := w.OpenSession(w.t.Context(), "/", core.SessionSpec{
+		ClientID: client, Owner: "guest", Expiry: expiry, Clean: clean, Notify: signal(c), Kicked: func() {},
+		Live: func(*core.Message, []core.SubID) bool { return true },
+	})
+	w.must(err)
+	return s, c, present
+}
+
+func (w *world) subscribe(s *core.Session, filters ...string) {
+	w.t.Helper()
+	var specs []core.SubscriptionSpec
+	for _, f := range filters {
+		specs = append(specs, core.SubscriptionSpec{Filter: f, QoS: 1, Retained: true})
+	}
+	_, err := s.Subscribe(w.t.Context(), specs)
+	w.must(err)
+}
+
+func TestSessionKeepsItsPlace(t *testing.T) {
+	eachShards(t, func(t *testing.T, w *world) {
+		s, wake, present := w.session("dev", time.Hour, false)
+		if present {
+			t.Fatal("a new session is present")
+		}
+		w.subscribe(s, "a/#", "+/b")
+		p := w.publisher(nil)
+		p.send(mqtt("a/b", "0", 1))
+		p.send(mqtt("a/b", "1", 1))
+		p.confirmed()
+		got := w.take(s, wake, 2)
+		want(t, got, "0", "1")
+		if n := len(got[0].Subscriptions); n != 2 {
+			t.Fatalf("got %d subscriptions, want 2", n)
+		}
+		s.Settle(got[0].Position)
+		w.must(s.Close(t.Context()))
+		p.send(mqtt("a/b", "2", 1))
+		p.confirmed()
+		w.restart()
+		s, wake, present = w.session("dev", time.Hour, false)
+		if !present {
+			t.Fatal("the session is not present")
+		}
+		want(t, w.take(s, wake, 2), "1!", "2")
+	})
+}
+
+func TestCrashRedeliversToSession(t *testing.T) {
+	w := newWorld(t, 1)
+	s, wake, _ := w.session("dev", core.Forever, false)
+	w.subscribe(s, "a/#")
+	p := w.publisher(nil)
+	p.send(mqtt("a/b", "0", 1))
+	p.confirmed()
+	want(t, w.take(s, wake, 1), "0")
+	w.crash()
+	s, wake, present := w.session("dev", core.Forever, false)
+	if !present {
+		t.Fatal("the session is not present")
+	}
+	want(t, w.take(s, wake, 1), "0!")
+}
+
+func TestTransientSessionEndsWithItsConnection(t *testing.T) {
+	w := newWorld(t, 1)
+	s, wake, _ := w.session("dev", 0, true)
+	w.subscribe(s, "a")
+	p := w.publisher(nil)
+	p.send(mqtt("a", "0", 1))
+	want(t, w.take(s, wake, 1), "0")
+	w.must(s.Close(t.Context()))
+	if got := p.send(mqtt("a", "1", 1)); got.Routed {
+		t.Fatal("routed to a session that has ended")
+	}
+	if _, _, present := w.session("dev", time.Hour, false); present {
+		t.Fatal("the session is present")
+	}
+}
+
+func TestRetained(t *testing.T) {
+	eachShards(t, func(t *testing.T, w *world) {
+		p := w.publisher(nil)
+		for _, m := range []core.Message{mqtt("r/1", "one", 1), mqtt("r/2", "two", 1), mqtt("r/1", "uno", 1)} {
+			m.Retain = true
+			p.send(m)
+		}
+		gone := mqtt("r/2", "", 1)
+		gone.Retain = true
+		p.send(gone)
+		p.confirmed()
+		w.crash()
+		s, wake, _ := w.session("dev", 0, true)
+		w.subscribe(s, "r/+")
+		got := w.take(s, wake, 1)
+		want(t, got, "uno")
+		if !got[0].Retained {
+			t.Error("not marked as retained")
+		}
+	})
+}
+
+func TestOnceIsStoredOnce(t *testing.T) {
+	eachShards(t, func(t *testing.T, w *world) {
+		w.queue("q")
+		w.must(w.Bind(t.Context(), "/", core.BindingSpec{Source: core.TopicExchange, Dest: "q", Key: "a"}))
+		s, _, _ := w.session("dev", time.Hour, false)
+		p := w.publisher(s)
+		m := mqtt("a", "0", 2)
+		m.Once = core.Once{Session: s.ID(), ID: 7}
+		p.send(m)
+		p.send(m)
+		p.confirmed()
+		w.crash()
+		s, _, _ = w.session("dev", time.Hour, false)
+		p = w.publisher(s)
+		p.send(m)
+		p.confirmed()
+		if _, err := s.Release(7); err != nil {
+			t.Fatal(err)
+		}
+		m.Payload = []byte("1")
+		p.send(m)
+		p.confirmed()
+		c, wake := w.consume("q")
+		want(t, w.take(c, wake, 2), "0", "1")
+	})
+}
+
+func TestOffsetsArePublished(t *testing.T) {
+	w := newWorld(t, 1)
+	w.queue("q")
+	p := w.publisher(nil)
+	for i := range 4 {
+		p.send(amqp("", "q", strconv.Itoa(i)))
+	}
+	c, wake := w.consume("q")
+	got := w.take(c, wake, 4)
+	c.Settle(core.Ack, got[0].Position, got[1].Position, got[3].Position)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		offsets, err := w.cat.Offsets(t.Context())
+		w.must(err)
+		if len(offsets) == 1 && offsets[0].Floor == 2 {
+			if diff := cmp.Diff([][2]uint64{{3, 4}}, offsets[0].Ranges); diff != "" {
+				t.Fatal(diff)
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package core
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// filter is one distinct MQTT filter of a namespace with the subscriptions that
+// have it. Sessions that outlive a crash share one stream, the others another,
+// so that offsets in the log never depend on what only lives in memory. Both
+// have a part in every shard. The namespace's mu guards all fields.
+type filter struct {
+	target             target
+	text               string
+	durable, transient record.StreamID // 0 when there is none
+	nDurable           int             // cursors on each
+	nTransient         int
+	subs               map[*session]*subscription
+}
+
+// streamKind tells which of a filter's streams a subscription reads.
+type streamKind uint8
+
+const (
+	streamNone streamKind = iota // QoS 0: from memory alone
+	streamTransient
+	streamDurable
+)
+
+// filterStream is the id of a filter's stream. It is derived, so that every
+// shard and every restart find the same; the hash is one that a client can't
+// collide with another namespace's filter.
+func filterStream(namespace, text string, kind streamKind) record.StreamID {
+	h := sha256.New()
+	h.Write([]byte{byte(kind)})
+	h.Write([]byte(namespace))
+	h.Write([]byte{0})
+	h.Write([]byte(text))
+	return record.StreamID(binary.LittleEndian.Uint64(h.Sum(nil)) | 1<<63)
+}
+
+// join adds a subscription to its filter and makes the stream that it reads.
+// ns.mu is held. The stream is there for messages appended later.
+func (b *Broker) join(ns *namespace, s *session, sub *subscription) error {
+	f := ns.filters[sub.spec.Filter]
+	if f == nil {
+		f = &filter{text: sub.spec.Filter, subs: map[*session]*subscription{}}
+		f.target.filter = f
+	}
+	if err := b.joinStream(ns, f, sub.kind); err != nil {
+		return err
+	}
+	if ns.filters[f.text] == nil {
+		ns.filters[f.text] = f
+		ns.table.BindFilter(f.text, &f.target)
+	}
+	f.subs[s] = sub
+	ns.version.Add(1)
+	return nil
+}
+
+func (b *Broker) joinStream(ns *namespace, f *filter, kind streamKind) error {
+	if kind == streamNone {
+		return nil
+	}
+	info := record.Stream{
+		ID: filterStream(ns.name, f.text, kind), Filter: true, Namespace: ns.name, Name: f.text,
+	}
+	for _, s := range b.shards {
+		if err := s.CreateStream(info, kind == streamDurable); err != nil {
+			return b.storageError(err)
+		}
+	}
+	if kind == streamDurable {
+		f.durable = info.ID
+		f.nDurable++
+	} else {
+		f.transient = info.ID
+		f.nTransient++
+	}
+	return nil
+}
+
+// leave removes a subscription from its filter, and the stream with its last
+// cursor. ns.mu is held. lsns[i] is raised to what to wait for in shard i.
+func (b *Broker) leave(ns *namespace, s *session, sub *subscription, lsns []record.LSN) error {
+	f := ns.filters[sub.spec.Filter]
+	if f == nil || f.subs[s] != sub {
+		return nil
+	}
+	delete(f.subs, s)
+	if len(f.subs) == 0 {
+		delete(ns.filters, f.text)
+		ns.table.UnbindFilter(f.text, &f.target)
+	}
+	ns.version.Add(1)
+	return b.leaveStream(ns, f, s.id, sub.kind, lsns)
+}
+
+func (b *Broker) leaveStream(ns *namespace, f *filter, id uint64, kind streamKind, lsns []record.LSN) error {
+	last := false
+	switch kind {
+	case streamNone:
+		return nil
+	case streamDurable:
+		if f.nDurable--; f.nDurable == 0 {
+			f.durable, last = 0, true
+		}
+	default:
+		if f.nTransient--; f.nTransient == 0 {
+			f.transient, last = 0, true
+		}
+	}
+	stream := filterStream(ns.name, f.text, kind)
+	if last && kind == streamDurable {
+		b.unpublish.add(uint64(stream))
+	}
+	for i, s := range b.shards {
+		var lsn record.LSN
+		var err error
+		if last {
+			lsn, err = s.DropStream(stream)
+		} else {
+			_, lsn, err = s.DropCursor(stream, id)
+		}
+		if err != nil {
+			return b.storageError(err)
+		}
+		lsns[i] = max(lsns[i], lsn)
+	}
+	return nil
+}

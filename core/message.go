@@ -1,0 +1,68 @@
+package core
+
+import "github.com/tidegate/tidegate/core/record"
+
+// Format tells in whose protocol the property bytes and the key of a message
+// are written. The numbers are part of the log's format.
+type Format = record.Format
+
+// The formats that adapters register decoders for, see [Config.Formats].
+const (
+	FormatAMQP Format = 1 // AMQP 0-9-1: property flags and list; key is a routing key
+	FormatMQTT Format = 2 // MQTT: v5 property bytes without their length; key is a topic
+)
+
+// Message is one message as its publisher sent it. The byte slices of a
+// message given to [Publisher.Publish] are copied before it returns; those of
+// a [Delivery] are valid until the next call of Next on the same consumer and
+// must not be changed.
+type Message struct {
+	Format     Format
+	Exchange   []byte // name of the exchange; MQTT publishes use TopicExchange
+	Key        []byte // routing key, or topic for FormatMQTT
+	Properties []byte // native property bytes
+	Payload    []byte
+	QoS        uint8 // as published; AMQP: 1 for delivery-mode 2, else 0
+	Retain     bool  // becomes the retained value of its topic (MQTT only)
+	// Time is when the broker took the message, unix milliseconds. Publish
+	// ignores it.
+	Time int64
+	// ExpireAt is when the message must no longer be delivered, unix
+	// milliseconds; 0 means never.
+	ExpireAt int64
+	// Once, when its Session is not 0, makes the publish exactly-once: a second
+	// publish with the same value before [Session.Release] stores nothing.
+	Once Once
+}
+
+// Once identifies an exactly-once publish: a session and the number that its
+// client gave to the message.
+type Once = record.Once
+
+// TopicExchange is the exchange of every namespace that MQTT publishes to and
+// MQTT filters are bound to.
+const TopicExchange = "amq.topic"
+
+// Delivery is a message on its way to a consumer. It stays unsettled until
+// Settle is called with its Position.
+type Delivery struct {
+	Message  Message
+	Position Position
+	// Redelivered tells that the message may have been delivered before.
+	Redelivered bool
+	// Subscriptions are those of the session that matched; nil for queues.
+	Subscriptions []SubID
+	// Retained tells that the message is delivered because it was the retained
+	// value of its topic when the session subscribed.
+	Retained bool
+}
+
+// Outcome is what a consumer says of a delivery.
+type Outcome uint8
+
+// The outcomes of a delivery.
+const (
+	Ack     Outcome = iota + 1 // done; never delivered again
+	Requeue                    // back to its original place, marked redelivered
+	Discard                    // given up: removed without being processed
+)

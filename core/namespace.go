@@ -1,0 +1,253 @@
+package core
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/route"
+	"github.com/tidegate/tidegate/metadata"
+)
+
+// namespace is the routing graph of a tenant with its queues and filters. It is
+// a fold over the catalog's changes plus what is not durable: transient
+// exchanges, queues and bindings, and the filters of sessions.
+type namespace struct {
+	name string
+	// version changes with every change of the graph; cached routes are of one version.
+	version atomic.Uint64
+
+	mu    sync.RWMutex // guards all below
+	table *route.Table[*target]
+	// headers tells that the table has bindings that look at headers, so that
+	// routes do not depend on exchange and key alone.
+	headers bool
+	queues  map[string]*declared
+	filters map[string]*filter
+	// orphans are auto-delete exchanges that lost their last binding to a durable
+	// queue; whoever deleted the queue deletes them.
+	orphans []string
+	// owned are the exclusive queues of each connection.
+	owned map[string]map[*declared]struct{}
+}
+
+// target is where a binding leads: a queue or an MQTT filter.
+type target struct {
+	queue  *declared
+	filter *filter
+}
+
+// declared is a declared queue.
+type declared struct {
+	target target
+	spec   QueueSpec
+	stream record.StreamID
+	shard  uint32
+	// askedDurable tells that an exclusive queue was declared durable.
+	askedDurable bool
+	// exclusive is set while a consumer has the queue for itself; consumed once
+	// it has had a consumer. The namespace's mu guards both.
+	exclusive bool
+	consumed  bool
+	deleted   bool
+}
+
+func newNamespace(name string) *namespace {
+	return &namespace{
+		name: name, table: route.New[*target](), queues: map[string]*declared{}, filters: map[string]*filter{},
+		owned: map[string]map[*declared]struct{}{},
+	}
+}
+
+// namespace returns the namespace or ErrNotFound.
+func (b *Broker) namespace(name string) (*namespace, error) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if ns := b.namespaces[name]; ns != nil {
+		return ns, nil
+	}
+	return nil, &Error{Reason: ErrNotFound, Kind: "namespace", Name: name, Namespace: name}
+}
+
+// HasNamespace tells whether the namespace exists.
+func (b *Broker) HasNamespace(name string) bool {
+	_, err := b.namespace(name)
+	return err == nil
+}
+
+// changed carries out one change of the catalog. It must not wait for the log:
+// what it appends is ordered before whatever uses it.
+func (b *Broker) changed(c *metadata.Change) error {
+	if c.Namespace != nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if c.Deleted {
+			delete(b.namespaces, c.Namespace.Name)
+		} else if b.namespaces[c.Namespace.Name] == nil {
+			b.namespaces[c.Namespace.Name] = newNamespace(c.Namespace.Name)
+		}
+		return nil
+	}
+	ns, err := b.namespace(namespaceOf(c))
+	if err != nil {
+		if c.Deleted {
+			return nil // went with its namespace
+		}
+		return err
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	defer ns.version.Add(1)
+	switch {
+	case c.Exchange != nil:
+		return b.exchangeChanged(ns, c.Exchange, c.Deleted)
+	case c.Queue != nil:
+		return b.queueChanged(ns, c.Queue, c.Deleted)
+	default:
+		return b.bindingChanged(ns, c.Binding, c.Deleted)
+	}
+}
+
+func namespaceOf(c *metadata.Change) string {
+	switch {
+	case c.Exchange != nil:
+		return c.Exchange.Namespace
+	case c.Queue != nil:
+		return c.Queue.Namespace
+	default:
+		return c.Binding.Namespace
+	}
+}
+
+func (b *Broker) exchangeChanged(ns *namespace, e *metadata.Exchange, deleted bool) error {
+	if deleted {
+		ns.table.RemoveExchange(e.Name)
+		return nil
+	}
+	if _, there := ns.table.Exchange(e.Name); there {
+		return nil
+	}
+	x := route.Exchange{
+		Name: e.Name, Type: e.Type, Durable: true, AutoDelete: e.AutoDelete, Internal: e.Internal, Args: e.Args,
+	}
+	x.Alternate, _ = e.Args["alternate-exchange"].(string)
+	if err := ns.table.AddExchange(x); err != nil {
+		return fmt.Errorf("exchange '%s': %w", e.Name, err)
+	}
+	return nil
+}
+
+func (b *Broker) queueChanged(ns *namespace, q *metadata.Queue, deleted bool) error {
+	if deleted {
+		if old := ns.queues[q.Name]; old != nil && old.spec.Durable {
+			ns.orphans = append(ns.orphans, b.removeQueue(ns, old)...)
+		}
+		return nil
+	}
+	if old := ns.queues[q.Name]; old != nil && old.stream == record.StreamID(q.Stream) {
+		return nil
+	}
+	if int(q.Shard) >= len(b.shards) {
+		return fmt.Errorf("queue '%s' lies in shard %d of %d", q.Name, q.Shard, len(b.shards))
+	}
+	spec := QueueSpec{Name: q.Name, Durable: true, AutoDelete: q.AutoDelete, Args: q.Args}
+	return b.addQueue(ns, spec, record.StreamID(q.Stream), q.Shard)
+}
+
+// addQueue makes the queue's stream and routes to it. ns.mu is held.
+func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, shard uint32) error {
+	info := record.Stream{ID: id, Namespace: ns.name, Name: spec.Name}
+	if err := b.shards[shard].CreateStream(info, spec.Durable); err != nil {
+		return b.storageError(err)
+	}
+	q := &declared{spec: spec, stream: id, shard: shard}
+	q.target.queue = q
+	ns.queues[spec.Name] = q
+	if spec.Exclusive {
+		if ns.owned[spec.Owner] == nil {
+			ns.owned[spec.Owner] = map[*declared]struct{}{}
+		}
+		ns.owned[spec.Owner][q] = struct{}{}
+	}
+	ns.table.AddQueue(spec.Name, &q.target)
+	ns.version.Add(1)
+	return nil
+}
+
+// removeQueue forgets the queue, its bindings and its stream, and returns
+// exchanges that are to be deleted with their last binding. ns.mu is held.
+func (b *Broker) removeQueue(ns *namespace, q *declared) (autoDelete []string) {
+	q.deleted = true
+	delete(ns.queues, q.spec.Name)
+	if owned := ns.owned[q.spec.Owner]; q.spec.Exclusive && owned != nil {
+		delete(owned, q)
+		if len(owned) == 0 {
+			delete(ns.owned, q.spec.Owner)
+		}
+	}
+	ns.table.RemoveQueue(q.spec.Name)
+	autoDelete = ns.table.RemoveDest(&q.target)
+	ns.version.Add(1)
+	if _, err := b.shards[q.shard].DropStream(q.stream); err != nil {
+		b.deps.Log.Error("queue not removed from the log", slog.String("queue", q.spec.Name),
+			slog.String("namespace", ns.name), slog.Any("error", err))
+	}
+	if q.spec.Durable {
+		b.unpublish.add(uint64(q.stream))
+	}
+	return autoDelete
+}
+
+func (b *Broker) bindingChanged(ns *namespace, m *metadata.Binding, deleted bool) error {
+	spec := BindingSpec{Source: m.Source, Dest: m.Dest, ToExchange: m.ToExchange, Key: m.Key, Args: m.Args}
+	binding, err := ns.binding(&spec)
+	if err != nil {
+		if deleted {
+			return nil // went with one of its ends
+		}
+		return err
+	}
+	if deleted {
+		ns.table.Unbind(binding)
+		return nil
+	}
+	ns.bind(binding)
+	return nil
+}
+
+func (ns *namespace) bind(binding route.Binding[*target]) {
+	if x, ok := ns.table.Exchange(binding.Source); ok && x.Type == route.Headers {
+		ns.headers = true
+	}
+	ns.table.Bind(binding)
+	ns.version.Add(1)
+}
+
+// binding translates a spec; ErrNotFound when its queue does not exist.
+func (ns *namespace) binding(spec *BindingSpec) (route.Binding[*target], error) {
+	r := route.Binding[*target]{Source: spec.Source, Key: spec.Key, Args: spec.Args}
+	if spec.ToExchange {
+		r.ToExchange = spec.Dest
+		return r, nil
+	}
+	q := ns.queues[spec.Dest]
+	if q == nil {
+		return r, ns.notFound("queue", spec.Dest)
+	}
+	r.Dest = &q.target
+	return r, nil
+}
+
+func (ns *namespace) notFound(kind, name string) error {
+	return &Error{Reason: ErrNotFound, Kind: kind, Name: name, Namespace: ns.name}
+}
+
+func (ns *namespace) exclusiveQueues(owner string) []*declared {
+	ns.mu.RLock()
+	defer ns.mu.RUnlock()
+	return slices.Collect(maps.Keys(ns.owned[owner]))
+}

@@ -1,0 +1,177 @@
+package core
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/route"
+)
+
+// plan is where publishes with one exchange and key go, as of one version of
+// the namespace. A publisher keeps its plans, so that routing costs a map
+// look-up per message.
+type plan struct {
+	version uint64
+	home    uint32 // shard of the topic: its filters' part and its retained value
+	// stored are the parts for messages of QoS 1 and 2; with QoS 0 only queues
+	// store: queued.
+	stored, queued []planPart
+	// live0 are the sessions that get a message of QoS 0 from memory; live1 those
+	// that get any message so, since they subscribed with QoS 0 only.
+	live0, live1 []liveTarget
+	noLocal      bool // a session with a no-local subscription is among the targets
+	err          error
+}
+
+// planPart is the streams of one shard.
+type planPart struct {
+	shard   uint32
+	durable bool // at least one of the streams outlives a crash
+	streams []record.StreamID
+}
+
+// liveTarget is a session with those of its subscriptions that match.
+type liveTarget struct {
+	session       *session
+	subscriptions []SubID
+}
+
+// maxPlans bounds a publisher's kept plans; one that publishes to more keys
+// than this begins anew.
+const maxPlans = 4096
+
+// plan returns the plan for a message.
+func (p *Publisher) plan(m *Message) (*plan, error) {
+	p.planKey = append(p.planKey[:0], byte(m.Format))
+	p.planKey = append(p.planKey, m.Exchange...)
+	p.planKey = append(p.planKey, 0)
+	p.planKey = append(p.planKey, m.Key...)
+	version := p.ns.version.Load()
+	if pl := p.plans[string(p.planKey)]; pl != nil && pl.version == version {
+		return pl, pl.err
+	}
+	pl, cacheable := p.makePlan(m)
+	if cacheable {
+		if len(p.plans) >= maxPlans {
+			clear(p.plans)
+		}
+		p.plans[string(p.planKey)] = pl
+	}
+	return pl, pl.err
+}
+
+func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
+	key := m.Key
+	if m.Format == FormatMQTT {
+		p.swapped = route.SwapTopic(p.swapped[:0], m.Key)
+		key = p.swapped
+	}
+	p.ns.mu.RLock()
+	defer p.ns.mu.RUnlock()
+	pl := &plan{version: p.ns.version.Load(), home: p.b.home(p.ns.name, key)}
+	var headers route.HeaderFunc
+	if p.ns.headers {
+		headers = p.headers(m)
+	}
+	targets, _, err := p.ns.table.Match(string(m.Exchange), key, headers, nil)
+	if err != nil {
+		pl.err = p.routeError(string(m.Exchange), err)
+		return pl, true
+	}
+	if x, _ := p.ns.table.Exchange(string(m.Exchange)); x.Internal {
+		pl.err = &Error{
+			Reason: ErrInvalid, Kind: "exchange", Name: x.Name, Namespace: p.ns.name, Arg: "internal", Current: "true",
+		}
+		return pl, true
+	}
+	for _, t := range targets {
+		if t.queue != nil {
+			pl.store(&pl.queued, t.queue.shard, t.queue.stream, t.queue.spec.Durable)
+			pl.store(&pl.stored, t.queue.shard, t.queue.stream, t.queue.spec.Durable)
+			continue
+		}
+		if t.filter.durable != 0 {
+			pl.store(&pl.stored, pl.home, t.filter.durable, true)
+		}
+		if t.filter.transient != 0 {
+			pl.store(&pl.stored, pl.home, t.filter.transient, false)
+		}
+	}
+	pl.addLive(targets, p.origin)
+	return pl, !p.ns.headers
+}
+
+// store adds a stream to the part of its shard.
+func (pl *plan) store(parts *[]planPart, shard uint32, id record.StreamID, durable bool) {
+	for i := range *parts {
+		if part := &(*parts)[i]; part.shard == shard {
+			part.streams = append(part.streams, id)
+			part.durable = part.durable || durable
+			return
+		}
+	}
+	*parts = append(*parts, planPart{shard: shard, durable: durable, streams: []record.StreamID{id}})
+}
+
+// addLive gathers the subscriptions of each session over all filters that match.
+func (pl *plan) addLive(targets []*target, origin *session) {
+	var order []*session
+	all := map[*session][]*subscription{}
+	for _, t := range targets {
+		if t.filter == nil {
+			continue
+		}
+		for s, sub := range t.filter.subs {
+			pl.noLocal = pl.noLocal || sub.spec.NoLocal
+			if sub.spec.NoLocal && s == origin {
+				continue
+			}
+			if all[s] == nil {
+				order = append(order, s)
+			}
+			all[s] = append(all[s], sub)
+		}
+	}
+	for _, s := range order {
+		t, highest := liveTarget{session: s}, uint8(0)
+		for _, sub := range all[s] {
+			t.subscriptions = append(t.subscriptions, sub.id)
+			highest = max(highest, sub.spec.QoS)
+		}
+		pl.live0 = append(pl.live0, t)
+		if highest == 0 {
+			pl.live1 = append(pl.live1, t)
+		}
+	}
+}
+
+func (p *Publisher) routeError(exchange string, err error) error {
+	if errors.Is(err, route.ErrNotFound) {
+		return p.ns.notFound("exchange", exchange)
+	}
+	return &Error{Reason: ErrInvalid, Kind: "exchange", Name: exchange, Namespace: p.ns.name, Detail: err.Error()}
+}
+
+// headers looks up the headers of a message, for exchanges that route by them.
+func (p *Publisher) headers(m *Message) route.HeaderFunc {
+	var props Properties
+	var decoded bool
+	// The message's slices may lie in a read buffer; the look-ups end before Publish does.
+	own := Message{Format: m.Format, Properties: bytes.Clone(m.Properties)}
+	return func(name string) (any, bool) {
+		if !decoded {
+			decoded = true
+			var err error
+			if props, err = p.b.Decode(&own); err != nil {
+				props = Properties{}
+			}
+		}
+		for i := range props.Headers {
+			if props.Headers[i].Name == name {
+				return props.Headers[i].Value, true
+			}
+		}
+		return nil, false
+	}
+}

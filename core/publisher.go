@@ -1,0 +1,130 @@
+package core
+
+import (
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// Publisher publishes for one channel or connection. Its methods but Settled
+// must be called from one goroutine at a time.
+type Publisher struct {
+	b       *Broker
+	ns      *namespace
+	origin  *session
+	tracker *tracker // nil when nobody asks for confirms
+
+	plans   map[string]*plan
+	planKey []byte
+	swapped []byte
+	record  record.Message
+}
+
+// Published tells what became of a publish at once.
+type Published struct {
+	// Seq is the publish's number, counted from 1 per publisher. It is settled
+	// when Settled reaches it.
+	Seq uint64
+	// Routed is false when no queue and no subscription matched; then nothing
+	// but a retained value is stored.
+	Routed bool
+}
+
+// NewPublisher makes a publisher in the namespace. notify is called, from any
+// goroutine and possibly with locks held, when Settled has advanced; it must
+// not block; without it, Settled says nothing. origin, when not nil, is the
+// session that publishes.
+func (b *Broker) NewPublisher(namespace string, origin *Session, notify func()) (*Publisher, error) {
+	ns, err := b.namespace(namespace)
+	if err != nil {
+		return nil, err
+	}
+	p := &Publisher{b: b, ns: ns, plans: map[string]*plan{}}
+	p.record.Namespace = []byte(ns.name)
+	if origin != nil {
+		p.origin = origin.session
+	}
+	if notify != nil {
+		p.tracker = newTracker(b.shards, notify)
+	}
+	return p, nil
+}
+
+// Publish routes the message and appends it to the open batch of each shard
+// that has a stream for it. It blocks while a shard is over its limit
+// (back-pressure). ErrNotFound: no such exchange. ErrInvalid with Arg
+// "internal": the exchange takes no publishes. ErrTooLarge, ErrStorage. An
+// error means that the message was not confirmed and has no Seq.
+func (p *Publisher) Publish(m *Message) (Published, error) {
+	if len(m.Payload) > p.b.cfg.MaxMessageSize {
+		return Published{}, ErrTooLarge
+	}
+	pl, err := p.plan(m)
+	if err != nil {
+		return Published{}, err
+	}
+	parts, live := pl.stored, pl.live1
+	if m.QoS == 0 {
+		parts, live = pl.queued, pl.live0
+	}
+	p.b.counters.published.Add(1)
+	for i := range live {
+		if !live[i].session.offer(m, live[i].subscriptions) {
+			p.b.counters.dropped.Add(1)
+		}
+	}
+	routed := len(parts)+len(live) > 0
+	if !routed {
+		p.b.counters.unroutable.Add(1)
+	}
+	if len(parts) == 0 && !m.Retain {
+		return Published{Seq: p.tracker.next(), Routed: routed}, nil
+	}
+	if err := p.append(m, pl, parts); err != nil {
+		return Published{}, err
+	}
+	return Published{Seq: p.tracker.next(), Routed: routed}, nil
+}
+
+// append writes the message to each shard that needs it.
+func (p *Publisher) append(m *Message, pl *plan, parts []planPart) error {
+	r := &p.record
+	r.Exchange, r.Key, r.Properties, r.Payload = m.Exchange, m.Key, m.Properties, m.Payload
+	r.Format, r.QoS, r.ExpireAt, r.Once = m.Format, m.QoS, m.ExpireAt, m.Once
+	r.Origin = 0
+	if pl.noLocal && p.origin != nil {
+		r.Origin = p.origin.id
+	}
+	retain := m.Retain
+	for i := range parts {
+		part := &parts[i]
+		r.Streams, r.Retain = part.streams, m.Retain && part.shard == pl.home
+		retain = retain && !r.Retain
+		if err := p.appendPart(part.shard, m.QoS > 0 && (part.durable || r.Retain)); err != nil {
+			return err
+		}
+	}
+	if retain { // no stream lies where the retained value does
+		r.Streams, r.Retain = nil, true
+		return p.appendPart(pl.home, m.QoS > 0)
+	}
+	return nil
+}
+
+func (p *Publisher) appendPart(shard uint32, sync bool) error {
+	lsn, err := p.b.shards[shard].Publish(&p.record, sync, p.tracker.waiter(shard))
+	if err != nil {
+		return p.b.storageError(err)
+	}
+	p.tracker.add(shard, lsn)
+	return nil
+}
+
+// Settled returns the number up to which all publishes are confirmed: as
+// durable as their streams ask for. An error means that the later ones never
+// will be (ErrStorage, ErrClosed). It may be called from any goroutine.
+func (p *Publisher) Settled() (uint64, error) {
+	n, err := p.tracker.settled()
+	return n, p.b.storageError(err)
+}
+
+// Close forgets the publisher. What it published stays.
+func (p *Publisher) Close() { p.plans = nil }

@@ -1,0 +1,314 @@
+package core
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/shard"
+)
+
+// sessionKey names a client in its namespace.
+type sessionKey struct{ namespace, client string }
+
+// session is what outlives a client's connections: subscriptions, their
+// cursors, the adapter's values. It is durable when it outlives the broker too.
+type session struct {
+	b       *Broker
+	ns      *namespace
+	id      uint64
+	key     sessionKey
+	owner   string
+	home    uint32
+	durable bool
+
+	fresh bool // no connection had it yet; op guards it
+
+	// op serialises what changes the session: subscribe, attach, end.
+	op   sync.Mutex
+	live atomic.Pointer[Session] // the connection that has it, or nil
+
+	mu       sync.Mutex // guards all below
+	ended    bool
+	expiry   time.Duration
+	deadline time.Time // of a session without a connection
+	subs     map[string]*subscription
+	byStream map[record.StreamID]*subscription
+	quiet    []*subscription // those of QoS 0, which read no stream
+	nextSub  SubID
+	values   map[uint32][]byte
+	data     any
+	retained []retainedRef // to be delivered for new subscriptions
+
+	readers []*shard.Reader
+}
+
+// subscription is one filter of a session.
+type subscription struct {
+	id   SubID
+	kind streamKind
+	spec Subscription
+	only []SubID // its id, for deliveries that match nothing else
+}
+
+// retainedRef is a retained message that a subscription asked for.
+type retainedRef struct {
+	lsn   LSN
+	shard uint32
+	sub   SubID
+}
+
+// Session is a connection's handle on a session. Once another connection has
+// taken the session over, the handle does nothing any more.
+type Session struct {
+	*session
+	spec    SessionSpec
+	fenced  atomic.Bool
+	tracker *tracker
+	turn    int // the shard that Next asks first
+	refs    []shard.Ref
+	hints   []shard.Hint
+	record  record.Message
+}
+
+// sessionID derives the number of a client's session. Clients can't make it
+// collide with that of another namespace.
+func sessionID(k sessionKey) uint64 {
+	h := sha256.New()
+	h.Write([]byte(k.namespace))
+	h.Write([]byte{0})
+	h.Write([]byte(k.client))
+	return binary.LittleEndian.Uint64(h.Sum(nil)) | 1
+}
+
+func (b *Broker) newSession(ns *namespace, client, owner string, durable bool) *session {
+	k := sessionKey{ns.name, client}
+	s := &session{
+		b: b, ns: ns, id: sessionID(k), key: k, owner: owner, durable: durable,
+		home: b.home(ns.name, []byte(client)),
+		subs: map[string]*subscription{}, byStream: map[record.StreamID]*subscription{},
+	}
+	for _, sh := range b.shards {
+		s.readers = append(s.readers, sh.NewReader(s.id, s.wake))
+	}
+	return s
+}
+
+// wake tells the connection, if there is one, that Next may have something.
+func (s *session) wake() {
+	if h := s.live.Load(); h != nil {
+		h.spec.Notify()
+	}
+}
+
+// offer gives a message that is not stored to the connection. It returns false
+// when the connection was too slow to take it.
+func (s *session) offer(m *Message, subs []SubID) bool {
+	h := s.live.Load()
+	if h == nil {
+		return true // QoS 0 is not kept for who is away
+	}
+	return h.spec.Live(m, subs)
+}
+
+// kind tells which stream a subscription of this session reads.
+func (s *session) kind(qos uint8) streamKind {
+	switch {
+	case qos == 0:
+		return streamNone
+	case s.durable:
+		return streamDurable
+	default:
+		return streamTransient
+	}
+}
+
+// ID is the session's number, for [Once].
+func (s *session) ID() uint64 { return s.id }
+
+// Data is a value of the adapter that lives in memory as long as the session,
+// across its connections; nil at first and after a restart of the broker.
+func (s *session) Data() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data
+}
+
+// SetData sets what Data returns.
+func (s *session) SetData(v any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.data = v
+}
+
+// Subscriptions returns the session's subscriptions by ascending ID.
+func (s *session) Subscriptions() []Subscription {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Subscription, 0, len(s.subs))
+	for _, sub := range s.subs {
+		out = append(out, sub.spec)
+	}
+	slices.SortFunc(out, func(a, b Subscription) int { return int(a.ID) - int(b.ID) })
+	return out
+}
+
+// state is the session's record.
+func (s *session) state(disconnected int64) *record.Session {
+	expiry := uint64(math.MaxUint64)
+	if s.expiry != Forever {
+		expiry = uint64(s.expiry.Milliseconds())
+	}
+	return &record.Session{
+		ID: s.id, Expiry: expiry, Disconnected: disconnected,
+		Namespace: s.ns.name, Client: s.key.client, Owner: s.owner,
+	}
+}
+
+// log appends a record of a durable session to its home shard.
+func (s *session) log(kind record.Kind, body []byte, w *shard.Waiter) (record.LSN, error) {
+	if !s.durable {
+		return 0, nil
+	}
+	lsn, err := s.b.shards[s.home].Append(kind, body, w)
+	return lsn, s.b.storageError(err)
+}
+
+// Put keeps a small value of the adapter with the session, as durable as the
+// session; a nil value deletes it. settle are positions that it ends: a crash
+// may keep the value and deliver them again, but never the reverse. The result
+// is a number for Stored.
+func (h *Session) Put(key uint32, value []byte, settle ...Position) (uint64, error) {
+	if h.fenced.Load() {
+		return 0, ErrFenced
+	}
+	h.mu.Lock()
+	if value == nil {
+		delete(h.values, key)
+	} else {
+		if h.values == nil {
+			h.values = map[uint32][]byte{}
+		}
+		h.values[key] = slices.Clone(value)
+	}
+	h.mu.Unlock()
+	v := record.Value{Session: h.id, Key: key, Present: value != nil, Value: value}
+	lsn, err := h.log(record.KindValue, record.AppendValue(nil, &v), h.tracker.waiter(h.home))
+	if err != nil {
+		return 0, err
+	}
+	if lsn != 0 {
+		h.tracker.add(h.home, lsn)
+	}
+	h.Settle(settle...)
+	return h.tracker.next(), nil
+}
+
+// Values calls fn for each value kept with Put, by ascending key.
+func (h *Session) Values(fn func(key uint32, value []byte)) {
+	h.mu.Lock()
+	all := maps.Clone(h.values)
+	h.mu.Unlock()
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		fn(k, all[k])
+	}
+}
+
+// Release forgets an exactly-once number (see [Message.Once]); a later publish
+// with the same number is a new message. The result is a number for Stored.
+func (h *Session) Release(id uint16) (uint64, error) {
+	if h.fenced.Load() {
+		return 0, ErrFenced
+	}
+	for i, s := range h.b.shards {
+		lsn, err := s.Release(Once{Session: h.id, ID: id}, h.tracker.waiter(uint32(i)))
+		if err != nil {
+			return 0, h.b.storageError(err)
+		}
+		if lsn != 0 {
+			h.tracker.add(uint32(i), lsn)
+		}
+	}
+	return h.tracker.next(), nil
+}
+
+// Stored returns the number up to which all Puts and Releases are durable;
+// Notify is called when it advances.
+func (h *Session) Stored() (uint64, error) {
+	n, err := h.tracker.settled()
+	return n, h.b.storageError(err)
+}
+
+// SetExpiry changes how long the session outlives its connection. A session
+// that was opened to end with its connection does.
+func (h *Session) SetExpiry(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.durable {
+		h.expiry = d
+	}
+}
+
+// Close detaches the connection. The session ends now, or after its expiry.
+func (h *Session) Close(ctx context.Context) error {
+	h.op.Lock()
+	defer h.op.Unlock()
+	if h.fenced.Swap(true) {
+		return nil
+	}
+	h.live.Store(nil)
+	for _, r := range h.readers {
+		r.Pause()
+	}
+	h.mu.Lock()
+	expiry := h.expiry
+	h.retained = nil
+	h.mu.Unlock()
+	if expiry <= 0 {
+		return h.end(ctx)
+	}
+	now := h.b.deps.Clock.Now()
+	if expiry != Forever {
+		h.mu.Lock()
+		h.deadline = now.Add(expiry)
+		h.mu.Unlock()
+		h.b.sessions.expireAt(h.session, now.Add(expiry))
+	}
+	_, err := h.log(record.KindSession, record.AppendSession(nil, h.state(now.UnixMilli())), nil)
+	return err
+}
+
+// end removes the session with all it holds. op is held.
+func (s *session) end(ctx context.Context) error {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return nil
+	}
+	s.ended = true
+	subs := slices.Collect(maps.Values(s.subs))
+	s.mu.Unlock()
+	s.b.sessions.remove(s)
+	lsns := make([]record.LSN, len(s.b.shards))
+	var errs []error
+	s.ns.mu.Lock()
+	for _, sub := range subs {
+		errs = append(errs, s.b.leave(s.ns, s, sub, lsns))
+	}
+	s.ns.mu.Unlock()
+	lsn, err := s.log(record.KindSessionDrop, record.AppendSession(nil, s.state(0)), nil)
+	lsns[s.home] = max(lsns[s.home], lsn)
+	errs = append(errs, err, s.b.releaseOnce(s.id))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return s.b.wait(ctx, lsns)
+}

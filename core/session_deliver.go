@@ -1,0 +1,193 @@
+package core
+
+import (
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/route"
+	"github.com/tidegate/tidegate/core/shard"
+)
+
+// Next appends up to limit deliveries to dst, without blocking: in log order per
+// shard, one per message however many subscriptions match. One goroutine at a
+// time. An error means that a message could not be read.
+func (h *Session) Next(dst []Delivery, limit int) ([]Delivery, error) {
+	if h.fenced.Load() {
+		return dst, nil
+	}
+	first := len(dst)
+	dst, err := h.nextRetained(dst, limit)
+	if err != nil {
+		return dst, err
+	}
+	for range h.readers {
+		room := limit - (len(dst) - first)
+		if room <= 0 {
+			break
+		}
+		i := h.turn
+		h.turn = (h.turn + 1) % len(h.readers)
+		if dst, err = h.nextOf(i, dst, room); err != nil {
+			return dst, err
+		}
+	}
+	h.b.counters.delivered.Add(uint64(len(dst) - first))
+	return dst, nil
+}
+
+// nextOf takes from one shard.
+func (h *Session) nextOf(i int, dst []Delivery, room int) ([]Delivery, error) {
+	r, s := h.readers[i], h.b.shards[i]
+	got := 0
+	for got < room {
+		h.refs = r.Next(h.refs[:0], room-got)
+		if len(h.refs) == 0 {
+			h.hints[i].Reset()
+			break
+		}
+		now := h.b.deps.Clock.Now().UnixMilli()
+		for j := range h.refs {
+			ref := &h.refs[j]
+			d := Delivery{Position: position(ref, uint32(i)), Redelivered: ref.Redelivered}
+			if err := h.b.read(s, ref.LSN, &h.hints[i], &h.record, &d.Message); err != nil {
+				return dst, err
+			}
+			d.Subscriptions = h.matching(ref, &d.Message)
+			if len(d.Subscriptions) == 0 || d.Message.ExpireAt != 0 && d.Message.ExpireAt <= now {
+				r.Settle(ref.Stream, ref.Offset, ref.LSN)
+				continue
+			}
+			dst = append(dst, d)
+			got++
+		}
+	}
+	return dst, nil
+}
+
+// matching returns the subscriptions that a stored message is delivered for,
+// none when all of them withhold it.
+func (h *Session) matching(ref *shard.Ref, m *Message) []SubID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	local := h.record.Origin == h.id
+	sub := h.byStream[ref.Stream]
+	if len(ref.Also) == 0 && len(h.quiet) == 0 {
+		if sub == nil || sub.spec.NoLocal && local {
+			return nil
+		}
+		if sub.only == nil {
+			sub.only = []SubID{sub.id}
+		}
+		return sub.only
+	}
+	var out []SubID
+	add := func(sub *subscription) {
+		if sub != nil && (!sub.spec.NoLocal || !local) {
+			out = append(out, sub.id)
+		}
+	}
+	add(sub)
+	for _, id := range ref.Also {
+		add(h.byStream[id])
+	}
+	if len(out) == 0 || len(h.quiet) == 0 {
+		return out
+	}
+	topic := string(m.Key)
+	if m.Format != FormatMQTT {
+		topic = string(route.SwapTopic(nil, m.Key))
+	}
+	for _, q := range h.quiet {
+		if route.MatchFilter(q.spec.Filter, topic) {
+			add(q)
+		}
+	}
+	return out
+}
+
+// nextRetained delivers retained messages that new subscriptions asked for.
+func (h *Session) nextRetained(dst []Delivery, limit int) ([]Delivery, error) {
+	h.mu.Lock()
+	n := min(limit, len(h.retained))
+	refs := h.retained[:n:n]
+	h.retained = h.retained[n:]
+	if len(h.retained) == 0 {
+		h.retained = nil
+	}
+	h.mu.Unlock()
+	for _, ref := range refs {
+		d, err := h.readRetained(ref)
+		if err != nil {
+			return dst, err
+		}
+		if e := d.Message.ExpireAt; e != 0 && e <= h.b.deps.Clock.Now().UnixMilli() {
+			continue
+		}
+		dst = append(dst, d)
+	}
+	return dst, nil
+}
+
+func (h *Session) readRetained(ref retainedRef) (Delivery, error) {
+	d := Delivery{
+		Position: Position{LSN: ref.lsn, Shard: ref.shard}, Retained: true, Subscriptions: []SubID{ref.sub},
+	}
+	err := h.b.read(h.b.shards[ref.shard], ref.lsn, &h.hints[ref.shard], &h.record, &d.Message)
+	return d, err
+}
+
+// Settle ends deliveries for good. Safe from any goroutine.
+func (h *Session) Settle(positions ...Position) {
+	if h.fenced.Load() {
+		return
+	}
+	for i := range positions {
+		p := &positions[i]
+		if p.Stream != 0 && int(p.Shard) < len(h.readers) {
+			h.readers[p.Shard].Settle(p.Stream, p.Offset, p.LSN)
+		}
+	}
+	h.b.counters.settled.Add(uint64(len(positions)))
+}
+
+// Reread reads an unsettled delivery again, for a resend after a reconnect.
+// ErrNotFound when it is settled or its subscription is gone.
+func (h *Session) Reread(pos Position) (Delivery, error) {
+	if int(pos.Shard) >= len(h.readers) {
+		return Delivery{}, ErrNotFound
+	}
+	d := Delivery{Position: pos, Redelivered: true, Retained: pos.Stream == 0}
+	if pos.Stream != 0 {
+		lsn, err := h.readers[pos.Shard].Lookup(pos.Stream, pos.Offset)
+		if err != nil || lsn != pos.LSN {
+			return Delivery{}, ErrNotFound
+		}
+	}
+	var hint shard.Hint
+	var r record.Message
+	if err := h.b.read(h.b.shards[pos.Shard], pos.LSN, &hint, &r, &d.Message); err != nil {
+		return Delivery{}, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if sub := h.byStream[pos.Stream]; sub != nil {
+		d.Subscriptions = []SubID{sub.id}
+	}
+	return d, nil
+}
+
+// Reserve marks positions as in flight, so that Next does not return them:
+// for deliveries whose state an adapter kept with Put over a restart.
+func (h *Session) Reserve(positions ...Position) {
+	for _, p := range positions {
+		if p.Stream != 0 && int(p.Shard) < len(h.readers) {
+			h.readers[p.Shard].Reserve(p.Stream, p.Offset)
+		}
+	}
+}
+
+// Recover puts all deliveries that are in flight back, to be delivered again:
+// for an adapter that has lost track of them.
+func (h *Session) Recover() {
+	for _, r := range h.readers {
+		r.Recover()
+	}
+}

@@ -1,0 +1,83 @@
+package core
+
+import (
+	"container/heap"
+	"context"
+	"log/slog"
+	"time"
+)
+
+// expiryTick is how often sessions that have expired are looked for.
+const expiryTick = time.Second
+
+type expiry struct {
+	at      time.Time
+	session *session
+}
+
+// expiryHeap is a min-heap by time. Entries of sessions that came back stay
+// until their time and are then ignored.
+type expiryHeap []expiry
+
+func (h expiryHeap) Len() int           { return len(h) }
+func (h expiryHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push implements [heap.Interface].
+func (h *expiryHeap) Push(x any) { *h = append(*h, x.(expiry)) } //nolint:errcheck,forcetypeassert // only expireAt pushes
+
+// Pop implements [heap.Interface].
+func (h *expiryHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	old[len(old)-1] = expiry{}
+	*h = old[:len(old)-1]
+	return x
+}
+
+func (t *sessions) expireAt(s *session, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	heap.Push(&t.expired, expiry{at, s})
+}
+
+// due takes the sessions whose time has come.
+func (t *sessions) due(now time.Time) (out []*session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.expired) > 0 && !t.expired[0].at.After(now) {
+		out = append(out, heap.Pop(&t.expired).(expiry).session) //nolint:errcheck,forcetypeassert // only expireAt pushes
+	}
+	return out
+}
+
+// expireSessions ends sessions whose time without a connection is over.
+func (b *Broker) expireSessions(ctx context.Context) {
+	for {
+		t := b.deps.Clock.NewTimer(expiryTick)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case now := <-t.C:
+			for _, s := range b.sessions.due(now) {
+				if err := s.expire(ctx, now); err != nil {
+					b.deps.Log.Warn("expired session not removed", slog.Any("error", err))
+				}
+			}
+		}
+	}
+}
+
+// expire ends the session if it is still without a connection and due.
+func (s *session) expire(ctx context.Context, now time.Time) error {
+	s.op.Lock()
+	defer s.op.Unlock()
+	s.mu.Lock()
+	due := !s.deadline.IsZero() && !s.deadline.After(now) && !s.ended
+	s.mu.Unlock()
+	if !due || s.live.Load() != nil {
+		return nil
+	}
+	return s.end(ctx)
+}

@@ -1,0 +1,226 @@
+package core
+
+import (
+	"context"
+	"slices"
+
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/route"
+)
+
+// Subscribe adds or replaces subscriptions. It returns when they are as durable
+// as the session and publishes see them. existed[i] tells that the filter was
+// subscribed before; its place in the stream is then kept. ErrInvalid: a
+// filter is not valid, and nothing was subscribed.
+func (h *Session) Subscribe(ctx context.Context, specs []SubscriptionSpec) (existed []bool, err error) {
+	for i := range specs {
+		if err := route.ValidFilter(specs[i].Filter); err != nil {
+			return nil, &Error{
+				Reason: ErrInvalid, Kind: "subscription", Name: specs[i].Filter, Namespace: h.ns.name, Detail: err.Error(),
+			}
+		}
+	}
+	h.op.Lock()
+	defer h.op.Unlock()
+	if h.fenced.Load() {
+		return nil, ErrFenced
+	}
+	lsns := make([]record.LSN, len(h.b.shards))
+	added := make([]*subscription, 0, len(specs))
+	for i := range specs {
+		sub, was, err := h.subscribe(&specs[i], lsns)
+		if err != nil {
+			return nil, err
+		}
+		existed = append(existed, was)
+		added = append(added, sub)
+	}
+	if err := h.b.wait(ctx, lsns); err != nil {
+		return nil, err
+	}
+	for i, sub := range added {
+		if err := h.attachReader(sub); err != nil {
+			return nil, err
+		}
+		if specs[i].Retained {
+			h.askRetained(sub)
+		}
+	}
+	h.wake()
+	return existed, nil
+}
+
+// subscribe makes one subscription; its cursors are there once lsns are committed.
+func (s *session) subscribe(spec *SubscriptionSpec, lsns []record.LSN) (*subscription, bool, error) {
+	s.mu.Lock()
+	old := s.subs[spec.Filter]
+	id := s.nextSub
+	if old != nil {
+		id = old.id
+	} else {
+		s.nextSub++
+	}
+	s.mu.Unlock()
+	sub := &subscription{id: id, kind: s.kind(spec.QoS), spec: Subscription{
+		ID: id, Filter: spec.Filter, QoS: spec.QoS, NoLocal: spec.NoLocal, Data: slices.Clone(spec.Data),
+	}}
+	// The cursors of the new one come before the old one leaves, so that a
+	// filter's stream does not end between the two.
+	s.ns.mu.Lock()
+	err := s.replace(old, sub, lsns)
+	s.ns.mu.Unlock()
+	if err != nil {
+		return nil, false, err
+	}
+	s.adopt(sub)
+	r := record.Subscription{
+		Session: s.id, ID: uint32(id), QoS: spec.QoS, NoLocal: spec.NoLocal, Filter: spec.Filter, Data: spec.Data,
+	}
+	lsn, err := s.log(record.KindSubscription, record.AppendSubscription(nil, &r), nil)
+	lsns[s.home] = max(lsns[s.home], lsn)
+	return sub, old != nil, err
+}
+
+// replace puts sub in the place of old, which may be nil. ns.mu is held.
+func (s *session) replace(old, sub *subscription, lsns []record.LSN) error {
+	if old != nil && old.kind == sub.kind {
+		if f := s.ns.filters[sub.spec.Filter]; f != nil {
+			f.subs[s] = sub
+			s.ns.version.Add(1)
+		}
+		return nil // same cursors
+	}
+	if err := s.b.join(s.ns, s, sub); err != nil {
+		return err
+	}
+	if err := s.createCursors(sub, lsns); err != nil {
+		return err
+	}
+	if old == nil || old.kind == streamNone {
+		return nil
+	}
+	s.detachReader(old)
+	return s.b.leaveStream(s.ns, s.ns.filters[old.spec.Filter], s.id, old.kind, lsns)
+}
+
+// createCursors makes the session's cursor on the part of the subscription's
+// stream in every shard.
+func (s *session) createCursors(sub *subscription, lsns []record.LSN) error {
+	if sub.kind == streamNone {
+		return nil
+	}
+	stream := filterStream(s.ns.name, sub.spec.Filter, sub.kind)
+	for i, sh := range s.b.shards {
+		lsn, err := sh.CreateCursor(stream, s.id)
+		if err != nil {
+			return s.b.storageError(err)
+		}
+		lsns[i] = max(lsns[i], lsn)
+	}
+	return nil
+}
+
+// adopt makes sub the session's subscription for its filter.
+func (s *session) adopt(sub *subscription) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.abandonLocked(s.subs[sub.spec.Filter])
+	s.subs[sub.spec.Filter] = sub
+	if sub.kind == streamNone {
+		s.quiet = append(s.quiet, sub)
+	} else {
+		s.byStream[filterStream(s.ns.name, sub.spec.Filter, sub.kind)] = sub
+	}
+}
+
+func (s *session) abandonLocked(sub *subscription) {
+	if sub == nil {
+		return
+	}
+	delete(s.subs, sub.spec.Filter)
+	if sub.kind == streamNone {
+		s.quiet = slices.DeleteFunc(s.quiet, func(q *subscription) bool { return q == sub })
+	} else {
+		delete(s.byStream, filterStream(s.ns.name, sub.spec.Filter, sub.kind))
+	}
+}
+
+func (s *session) attachReader(sub *subscription) error {
+	if sub.kind == streamNone {
+		return nil
+	}
+	stream := filterStream(s.ns.name, sub.spec.Filter, sub.kind)
+	for _, r := range s.readers {
+		if err := r.Attach(stream); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) attachReaders() error {
+	for _, sub := range s.subs {
+		if err := s.attachReader(sub); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) detachReader(sub *subscription) {
+	if sub.kind == streamNone {
+		return
+	}
+	for _, r := range s.readers {
+		r.Detach(filterStream(s.ns.name, sub.spec.Filter, sub.kind))
+	}
+}
+
+// Unsubscribe removes subscriptions; existed[i] tells that it was there. It
+// returns when the removal is as durable as the session.
+func (h *Session) Unsubscribe(ctx context.Context, filters []string) (existed []bool, err error) {
+	h.op.Lock()
+	defer h.op.Unlock()
+	if h.fenced.Load() {
+		return nil, ErrFenced
+	}
+	lsns := make([]record.LSN, len(h.b.shards))
+	for _, filter := range filters {
+		h.mu.Lock()
+		sub := h.subs[filter]
+		h.abandonLocked(sub)
+		h.mu.Unlock()
+		existed = append(existed, sub != nil)
+		if sub == nil {
+			continue
+		}
+		h.detachReader(sub)
+		h.ns.mu.Lock()
+		err := h.b.leave(h.ns, h.session, sub, lsns)
+		h.ns.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		r := record.Subscription{Session: h.id, ID: uint32(sub.id), Filter: filter}
+		lsn, err := h.log(record.KindSubscriptionDrop, record.AppendSubscription(nil, &r), nil)
+		if err != nil {
+			return nil, err
+		}
+		lsns[h.home] = max(lsns[h.home], lsn)
+	}
+	return existed, h.b.wait(ctx, lsns)
+}
+
+// askRetained puts the retained messages that match the subscription before
+// what Next returns.
+func (h *Session) askRetained(sub *subscription) {
+	var refs []retainedRef
+	for i, s := range h.b.shards {
+		s.Retained(h.ns.name, sub.spec.Filter, func(_ string, lsn record.LSN) {
+			refs = append(refs, retainedRef{lsn, uint32(i), sub.id})
+		})
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.retained = append(h.retained, refs...)
+}

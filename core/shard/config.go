@@ -1,0 +1,45 @@
+// Package shard is one commit log and the state folded from it: streams with
+// their cursors, sessions, retained values.
+//
+// Data flows one way. Callers append records to the open batch (append.go); the
+// committer takes the batch, has it made durable (commit.go) and applies it
+// (apply.go); applying gives references to streams and hands messages to
+// consumers and readers. Two locks guard all state: mu for the folded state,
+// amu for the open batch; mu may be held while amu is taken, never the reverse.
+package shard
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/core/clock"
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// Errors of a shard.
+var (
+	ErrClosed   = errors.New("shard closed")
+	ErrFailed   = errors.New("shard stopped after a storage error")
+	ErrNotFound = errors.New("no such stream, cursor or record")
+)
+
+// Config says where a shard lives and how much it may hold. All fields are required.
+type Config struct {
+	Identity     record.Identity
+	Dir          string        // of its segments
+	SegmentBytes int64         // a segment is closed at this size
+	TailBytes    int           // newest batches kept in memory
+	CacheBytes   int           // older batches kept after they were read
+	BatchBytes   int           // publishers wait when the open batch has this size
+	AckDelay     time.Duration // acks wait this long for a batch to ride with
+}
+
+// Deps are what a shard needs from outside.
+type Deps struct {
+	FS    vfs.FS
+	Clock clock.Clock
+	Log   *slog.Logger
+}

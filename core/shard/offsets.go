@@ -1,0 +1,43 @@
+package shard
+
+import "github.com/tidegate/tidegate/core/record"
+
+// publishedRanges is how many settled ranges above its floor a published
+// cursor tells.
+const publishedRanges = 64
+
+// CursorState is a durable cursor as of a record.
+type CursorState struct {
+	Stream record.StreamID
+	Cursor uint64
+	Floor  record.Offset
+	Ranges []record.Range
+}
+
+// Moved appends up to n cursors to dst that have moved since they were last
+// taken. They are durable once the record lsn is committed.
+func (s *Shard) Moved(dst []CursorState, n int) (_ []CursorState, lsn record.LSN) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.amu.Lock()
+	before := s.open.Len()
+	s.gatherAcks()
+	if s.failed == nil && s.open.Len() > before {
+		s.wake()
+	}
+	lsn = s.open.Base + record.LSN(s.open.Len()) - 1
+	s.amu.Unlock()
+	n = min(n, len(s.unpublished))
+	for _, p := range s.unpublished[:n] {
+		p.unpublished = false
+		if !p.gone {
+			dst = append(dst, CursorState{
+				Stream: p.stream.id, Cursor: p.id, Floor: p.cur.Floor(), Ranges: p.cur.Ranges(publishedRanges),
+			})
+		}
+	}
+	rest := copy(s.unpublished, s.unpublished[n:])
+	clear(s.unpublished[rest:])
+	s.unpublished = s.unpublished[:rest]
+	return dst, lsn
+}

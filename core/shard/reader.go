@@ -1,0 +1,235 @@
+package shard
+
+import (
+	"fmt"
+
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// Reader is a session's part in one shard: the cursors that it has on streams
+// of filters, read as one in log order.
+type Reader struct {
+	s      *Shard
+	id     uint64 // of the session; names its cursors
+	notify func()
+	woken  bool
+	places []*place
+	byID   map[record.StreamID]*place
+	also   map[record.LSN][]twin // in flight messages that several streams refer to
+	match  []*place              // scratch
+}
+
+// twin is a further reference to a message in flight.
+type twin struct {
+	p *place
+	o record.Offset
+}
+
+// NewReader makes a reader without cursors. notify may be called with locks held.
+func (s *Shard) NewReader(session uint64, notify func()) *Reader {
+	return &Reader{s: s, id: session, notify: notify, byID: map[record.StreamID]*place{}}
+}
+
+// CreateCursor begins a cursor for the session at the stream's end; one that is
+// there stays. For a durable stream the result is the LSN at which it begins:
+// wait for it, then Attach.
+func (s *Shard) CreateCursor(stream record.StreamID, session uint64) (record.LSN, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[stream]
+	if st == nil || st.queue != nil {
+		return 0, fmt.Errorf("stream %x: %w", uint64(stream), ErrNotFound)
+	}
+	if !st.durable {
+		st.addPlace(session, false)
+		return 0, nil
+	}
+	ref := record.CursorRef{Stream: stream, Cursor: session}
+	return s.Append(record.KindCursorCreate, record.AppendCursorRef(nil, ref), nil)
+}
+
+// DropCursor ends a session's cursor and returns how many the stream still has
+// and the LSN to wait for.
+func (s *Shard) DropCursor(stream record.StreamID, session uint64) (left int, lsn record.LSN, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[stream]
+	if st == nil || st.queue != nil {
+		return 0, 0, nil
+	}
+	p := st.places[session]
+	st.dropPlace(session)
+	if p == nil || !p.durable {
+		return len(st.places), 0, nil
+	}
+	ref := record.CursorRef{Stream: stream, Cursor: session}
+	lsn, err = s.Append(record.KindCursorDrop, record.AppendCursorRef(nil, ref), nil)
+	return len(st.places), lsn, err
+}
+
+// Attach makes the reader read the session's cursor on the stream.
+func (r *Reader) Attach(stream record.StreamID) error {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	st := r.s.streams[stream]
+	if st == nil || st.places[r.id] == nil {
+		return fmt.Errorf("cursor on stream %x: %w", uint64(stream), ErrNotFound)
+	}
+	p := st.places[r.id]
+	p.reader = r
+	if r.byID[stream] == nil {
+		r.places = append(r.places, p)
+		r.byID[stream] = p
+	}
+	r.s.mark(p)
+	return nil
+}
+
+// Detach stops reading the stream.
+func (r *Reader) Detach(stream record.StreamID) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	for i, p := range r.places {
+		if p.stream.id == stream {
+			p.reader = nil
+			r.places = append(r.places[:i], r.places[i+1:]...)
+			delete(r.byID, stream)
+			return
+		}
+	}
+}
+
+// Pause stops waking the reader; what it has in flight stays so.
+func (r *Reader) Pause() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	for _, p := range r.places {
+		p.reader = nil
+	}
+}
+
+// Resume wakes the reader again.
+func (r *Reader) Resume() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	for _, p := range r.places {
+		p.reader = r
+		r.s.mark(p)
+	}
+}
+
+// Next appends up to n messages to dst in log order, one however many of the
+// streams refer to it.
+func (r *Reader) Next(dst []Ref, n int) []Ref {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	for range n {
+		lsn, ok := r.lowest()
+		if !ok {
+			break
+		}
+		dst = append(dst, r.take(lsn))
+	}
+	for _, p := range r.places {
+		r.s.mark(p)
+	}
+	return dst
+}
+
+// lowest finds the cursors that stand at the lowest record and leaves them in r.match.
+func (r *Reader) lowest() (record.LSN, bool) {
+	r.match = r.match[:0]
+	var low record.LSN
+	for _, p := range r.places {
+		o, ok := p.cur.Peek(p.stream.refs.End())
+		if !ok || o >= p.limit() {
+			continue
+		}
+		lsn, ok := p.stream.refs.Get(o)
+		if !ok {
+			continue
+		}
+		if len(r.match) == 0 || lsn < low {
+			low, r.match = lsn, r.match[:0]
+		}
+		if lsn == low {
+			r.match = append(r.match, p)
+		}
+	}
+	return low, len(r.match) > 0
+}
+
+func (r *Reader) take(lsn record.LSN) Ref {
+	ref := Ref{LSN: lsn}
+	for i, p := range r.match {
+		o, redelivered, _ := p.cur.Take(p.stream.refs.End())
+		ref.Redelivered = ref.Redelivered || redelivered
+		if i == 0 {
+			ref.Stream, ref.Offset = p.stream.id, o
+			continue
+		}
+		if r.also == nil {
+			r.also = map[record.LSN][]twin{}
+		}
+		r.also[lsn] = append(r.also[lsn], twin{p, o})
+		ref.Also = append(ref.Also, p.stream.id)
+	}
+	return ref
+}
+
+// Settle ends a message that Next returned.
+func (r *Reader) Settle(stream record.StreamID, o record.Offset, lsn record.LSN) bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if twins, ok := r.also[lsn]; ok {
+		for _, t := range twins {
+			r.settle(t.p, t.o)
+		}
+		delete(r.also, lsn)
+	}
+	p := r.byID[stream]
+	return p != nil && r.settle(p, o)
+}
+
+func (r *Reader) settle(p *place, o record.Offset) bool {
+	if p.gone || !p.cur.Settle(o) {
+		return false
+	}
+	r.s.settled(p)
+	p.stream.trim(p)
+	return true
+}
+
+// Reserve marks messages as in flight; Next will not return them.
+func (r *Reader) Reserve(stream record.StreamID, o record.Offset) bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	p := r.byID[stream]
+	return p != nil && p.cur.Reserve(o, p.stream.refs.End())
+}
+
+// Lookup returns the record of a message that is not settled.
+func (r *Reader) Lookup(stream record.StreamID, o record.Offset) (record.LSN, error) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	p := r.byID[stream]
+	if p == nil || p.cur.Settled(o) {
+		return 0, ErrNotFound
+	}
+	lsn, ok := p.stream.refs.Get(o)
+	if !ok {
+		return 0, ErrNotFound
+	}
+	return lsn, nil
+}
+
+// Recover puts everything that was in flight back to its place: the connection
+// state that knew of it is gone.
+func (r *Reader) Recover() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	for _, p := range r.places {
+		p.cur.ReturnAll()
+	}
+	r.also = nil
+}

@@ -1,0 +1,69 @@
+package shard
+
+import "github.com/tidegate/tidegate/core/record"
+
+// SessionState is a session as the log has it.
+type SessionState struct {
+	record.Session
+	Subscriptions map[string]record.Subscription // by filter
+	Values        map[uint32][]byte
+}
+
+// applySession folds a session record while recovering.
+func (s *Shard) applySession(kind record.Kind, body []byte) error {
+	switch kind {
+	case record.KindSession, record.KindSessionDrop:
+		var r record.Session
+		if err := record.DecodeSession(body, &r); err != nil {
+			return err
+		}
+		if kind == record.KindSessionDrop {
+			delete(s.sessions, r.ID)
+			return nil
+		}
+		s.session(r.ID).Session = r
+	case record.KindSubscription, record.KindSubscriptionDrop:
+		var r record.Subscription
+		if err := record.DecodeSubscription(body, &r); err != nil {
+			return err
+		}
+		if kind == record.KindSubscription {
+			s.session(r.Session).Subscriptions[r.Filter] = r
+		} else {
+			delete(s.session(r.Session).Subscriptions, r.Filter)
+		}
+	default:
+		var r record.Value
+		if err := record.DecodeValue(body, &r); err != nil {
+			return err
+		}
+		if r.Present {
+			s.session(r.Session).Values[r.Key] = r.Value
+		} else {
+			delete(s.session(r.Session).Values, r.Key)
+		}
+	}
+	return nil
+}
+
+func (s *Shard) session(id uint64) *SessionState {
+	st := s.sessions[id]
+	if st == nil {
+		st = &SessionState{Subscriptions: map[string]record.Subscription{}, Values: map[uint32][]byte{}}
+		s.sessions[id] = st
+	}
+	return st
+}
+
+// Retained calls fn for each retained value whose topic matches the filter,
+// with the lock held.
+func (s *Shard) Retained(namespace, filter string, fn func(topic string, lsn record.LSN)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if topics := s.retained[namespace]; topics != nil {
+		topics.Match(filter, func(topic string, lsn record.LSN) bool {
+			fn(topic, lsn)
+			return true
+		})
+	}
+}

@@ -1,0 +1,278 @@
+package shard
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/queue"
+	"github.com/tidegate/tidegate/core/record"
+)
+
+const (
+	// markStep is how many offsets a delivery mark covers: after a crash as many
+	// messages, at most, come marked as redelivered though they never went out.
+	markStep = 8192
+	// trimStep is how many references a stream with many cursors gathers before
+	// it looks for those that all of them have settled.
+	trimStep = 4096
+)
+
+// stream is an ordered list of references with its cursors. mu guards it.
+type stream struct {
+	id      record.StreamID
+	info    record.Stream
+	durable bool
+	since   record.LSN // references of earlier records belong to an earlier stream of this id
+	refs    index.List
+	touched bool
+	woken   []*queue.Consumer // scratch
+
+	// A queue has one cursor that its consumers share: self. A filter's stream
+	// has places instead, one per session.
+	queue     *queue.Queue
+	self      *place
+	places    map[uint64]*place
+	consumers map[*Consumer]struct{}
+	trimmedAt record.Offset // end of the stream when trim last looked
+}
+
+// place is a cursor in its stream, and what the shard keeps of it.
+type place struct {
+	stream      *stream
+	id          uint64
+	cur         *queue.Cursor
+	reader      *Reader // nil while no connection has the session
+	durable     bool
+	dirty       bool // in Shard.dirty
+	unpublished bool // in Shard.unpublished
+	marking     bool // a delivery mark is on its way through the log
+	gone        bool
+}
+
+// limit is the offset at which deliveries wait for a mark in the log.
+func (p *place) limit() record.Offset {
+	if !p.durable {
+		return math.MaxUint64
+	}
+	return p.cur.Marked()
+}
+
+func (s *Shard) addStream(info *record.Stream, durable bool, since record.LSN) {
+	if s.streams[info.ID] != nil {
+		return
+	}
+	st := &stream{id: info.ID, info: *info, durable: durable, since: since}
+	if info.Filter {
+		st.places = map[uint64]*place{}
+	} else {
+		st.queue = new(queue.Queue)
+		st.self = &place{stream: st, cur: &st.queue.Cursor, durable: durable}
+		st.consumers = map[*Consumer]struct{}{}
+	}
+	s.streams[info.ID] = st
+}
+
+func (st *stream) place(id uint64) *place {
+	if st.self != nil {
+		return st.self
+	}
+	return st.places[id]
+}
+
+func (st *stream) addPlace(id uint64, durable bool) {
+	if st.places[id] != nil {
+		return
+	}
+	p := &place{stream: st, id: id, cur: queue.NewCursor(st.refs.End()), durable: durable}
+	st.places[id] = p
+}
+
+func (st *stream) dropPlace(id uint64) {
+	if p := st.places[id]; p != nil {
+		p.gone = true
+		delete(st.places, id)
+	}
+}
+
+// trim forgets references that every cursor has settled, after p has moved.
+func (st *stream) trim(p *place) {
+	if st.self != nil {
+		st.refs.Trim(p.cur.Floor())
+		return
+	}
+	if st.refs.End() < st.trimmedAt+trimStep && len(st.places) > 1 {
+		return
+	}
+	st.trimmedAt = st.refs.End()
+	low := st.refs.End()
+	for _, q := range st.places {
+		low = min(low, q.cur.Floor())
+	}
+	st.refs.Trim(low)
+}
+
+// CreateStream makes a stream if it is not there. A durable one is written to
+// the log; messages appended later can be routed to it at once. It fails when
+// the id belongs to a stream of another name.
+func (s *Shard) CreateStream(info record.Stream, durable bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.streams[info.ID]; st != nil {
+		if st.info != info {
+			return fmt.Errorf("stream %x of %q is already %q of %q",
+				uint64(info.ID), info.Name, st.info.Name, st.info.Namespace)
+		}
+		return nil
+	}
+	s.amu.Lock()
+	defer s.amu.Unlock()
+	since := s.open.Base + record.LSN(s.open.Len())
+	if durable {
+		if _, err := s.appendLocked(record.KindStreamCreate, record.AppendStream(nil, &info), nil); err != nil {
+			return err
+		}
+	}
+	s.addStream(&info, durable, since)
+	return nil
+}
+
+// DropStream removes a stream with its references and cursors. Its consumers
+// are told. The result is the LSN to wait for, 0 for a transient stream.
+func (s *Shard) DropStream(id record.StreamID) (record.LSN, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[id]
+	if st == nil {
+		return 0, nil
+	}
+	delete(s.streams, id)
+	for _, p := range st.places {
+		p.gone = true
+	}
+	if st.self != nil {
+		st.self.gone = true
+	}
+	for c := range st.consumers {
+		st.queue.Remove(c.c)
+		c.gone = true
+		if c.cancelled != nil {
+			c.cancelled()
+		}
+	}
+	st.consumers = nil
+	if !st.durable {
+		return 0, nil
+	}
+	return s.Append(record.KindStreamDrop, record.AppendCursorRef(nil, record.CursorRef{Stream: id}), nil)
+}
+
+// QueueStats are the sizes of a queue.
+type QueueStats struct {
+	Ready, Unsettled uint64
+	Consumers        int
+}
+
+// QueueStats returns the sizes of a queue's stream. What waits for its
+// consumer to fetch it counts as unsettled.
+func (s *Shard) QueueStats(id record.StreamID) (QueueStats, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[id]
+	if st == nil || st.queue == nil {
+		return QueueStats{}, ErrNotFound
+	}
+	return QueueStats{
+		Ready: st.queue.Ready(st.refs.End()), Unsettled: st.queue.Unsettled(), Consumers: st.queue.Consumers(),
+	}, nil
+}
+
+// Purge settles all messages of a queue that are not in flight. It returns
+// their number and the LSN to wait for.
+func (s *Shard) Purge(id record.StreamID) (uint64, record.LSN, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[id]
+	if st == nil || st.queue == nil {
+		return 0, 0, ErrNotFound
+	}
+	n := st.queue.Purge(st.refs.End())
+	st.trim(st.self)
+	if n == 0 || !st.durable {
+		st.queue.TakeAcks()
+		return n, 0, nil
+	}
+	s.ack.Stream, s.ack.Cursor, s.ack.Ranges = id, 0, st.queue.TakeAcks()
+	lsn, err := s.Append(record.KindAck, record.AppendAck(nil, &s.ack), nil)
+	return n, lsn, err
+}
+
+// Streams returns the number of streams.
+func (s *Shard) Streams() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.streams)
+}
+
+// EachStream calls fn for every durable stream with the lock held.
+func (s *Shard) EachStream(fn func(info record.Stream)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.streams {
+		if st.durable {
+			fn(st.info)
+		}
+	}
+}
+
+// settled remembers that p has acks for the log.
+func (s *Shard) settled(p *place) {
+	if !p.stream.durable {
+		p.cur.TakeAcks()
+		return
+	}
+	if p.dirty || !p.cur.HasAcks() {
+		return
+	}
+	p.dirty = true
+	s.dirty = append(s.dirty, p)
+	if len(s.dirty) == 1 {
+		select {
+		case s.ackKick <- struct{}{}:
+		default: // the committer is already told
+		}
+	}
+}
+
+// mark asks the log to remember that messages up to some way ahead may be
+// delivered. Deliveries beyond the mark wait for it. mu is held.
+func (s *Shard) mark(p *place) {
+	if !p.durable || p.marking || p.cur.Next()+markStep/2 <= p.cur.Marked() {
+		return
+	}
+	p.marking = true
+	ref := record.CursorRef{Stream: p.stream.id, Cursor: p.id, Offset: p.cur.Next() + markStep}
+	// A failed shard delivers nothing beyond the mark: the error has gone to
+	// whoever published.
+	_, _ = s.Append(record.KindDelivered, record.AppendCursorRef(nil, ref), nil)
+}
+
+// markExactly writes, at a clean end, what was really delivered. mu is held.
+func (s *Shard) markExactly() {
+	for _, st := range s.streams {
+		if st.self != nil {
+			s.markPlace(st.self)
+		}
+		for _, p := range st.places {
+			s.markPlace(p)
+		}
+	}
+}
+
+func (s *Shard) markPlace(p *place) {
+	if !p.durable || p.cur.Marked() <= p.cur.Next() {
+		return
+	}
+	ref := record.CursorRef{Stream: p.stream.id, Cursor: p.id, Offset: max(p.cur.Next(), p.cur.Suspect())}
+	_, _ = s.Append(record.KindDelivered, record.AppendCursorRef(nil, ref), nil)
+}

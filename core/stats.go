@@ -1,0 +1,55 @@
+package core
+
+import "sync/atomic"
+
+// counters are what the broker counts itself.
+type counters struct {
+	published, delivered, settled, unroutable, dropped atomic.Uint64
+	consumers                                          atomic.Int64
+}
+
+// Stats are counters since start and present sizes of the broker.
+type Stats struct {
+	Published, Delivered, Settled, Unroutable uint64
+	// Dropped counts deliveries of QoS 0 to readers that were too slow.
+	Dropped                      uint64
+	Batches, BatchRecords, Syncs uint64
+	LogBytes                     uint64
+	Streams, Sessions, Consumers int
+	CommitLatency                Histogram
+}
+
+// Histogram counts durations in buckets by upper bound in seconds.
+type Histogram struct {
+	Bounds []float64
+	Counts []uint64 // one more than Bounds: the last is above all bounds
+	Sum    float64
+}
+
+// Stats returns counters and sizes.
+func (b *Broker) Stats() Stats {
+	c := &b.counters
+	st := Stats{
+		Published: c.published.Load(), Delivered: c.delivered.Load(), Settled: c.settled.Load(),
+		Unroutable: c.unroutable.Load(), Dropped: c.dropped.Load(),
+		Consumers: int(c.consumers.Load()), Sessions: b.sessions.count(),
+	}
+	for _, s := range b.shards {
+		ss := s.Stats()
+		st.Batches += ss.Batches
+		st.BatchRecords += ss.Records
+		st.Syncs += ss.Syncs
+		st.LogBytes += s.Bytes()
+		st.Streams += s.Streams()
+		h := &st.CommitLatency
+		h.Bounds = ss.LatencyBounds
+		h.Sum += ss.LatencySum
+		for i, n := range ss.LatencyCounts {
+			if i == len(h.Counts) {
+				h.Counts = append(h.Counts, 0)
+			}
+			h.Counts[i] += n
+		}
+	}
+	return st
+}
