@@ -72,6 +72,7 @@ type Session struct {
 	*session
 	spec    SessionSpec
 	fenced  atomic.Bool
+	deliver sync.Mutex // held by Next
 	tracker *tracker
 	turn    int // the shard that Next asks first
 	refs    []shard.Ref

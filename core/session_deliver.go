@@ -10,6 +10,8 @@ import (
 // shard, one per message however many subscriptions match. One goroutine at a
 // time. An error means that a message could not be read.
 func (h *Session) Next(dst []Delivery, limit int) ([]Delivery, error) {
+	h.deliver.Lock()
+	defer h.deliver.Unlock()
 	if h.fenced.Load() {
 		return dst, nil
 	}

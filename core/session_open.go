@@ -116,6 +116,8 @@ func (s *session) kick() {
 	if old == nil || old.fenced.Swap(true) {
 		return
 	}
+	old.deliver.Lock()   // a Next under way is over, the next returns nothing
+	old.deliver.Unlock() //nolint:staticcheck // an empty critical section waits
 	for _, r := range s.readers {
 		r.Pause()
 	}
@@ -160,6 +162,9 @@ func (b *Broker) restoreSessions(ctx context.Context) error {
 			}
 		}
 	}
+	if err := b.sweepFilters(); err != nil {
+		return err
+	}
 	if err := b.wait(ctx, lsns); err != nil {
 		return err
 	}
@@ -169,6 +174,50 @@ func (b *Broker) restoreSessions(ctx context.Context) error {
 		}
 		for _, r := range s.readers {
 			r.Pause()
+		}
+	}
+	return nil
+}
+
+// sweepFilters removes streams and cursors that no session has: a crash came
+// between the records of an unsubscribe in different shards.
+func (b *Broker) sweepFilters() error {
+	for _, sh := range b.shards {
+		var streams []record.Stream
+		sh.EachStream(func(info record.Stream) {
+			if info.Filter {
+				streams = append(streams, info)
+			}
+		})
+		for _, info := range streams {
+			if err := b.sweepFilter(sh, &info); err != nil {
+				return b.storageError(err)
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Broker) sweepFilter(sh *shard.Shard, info *record.Stream) error {
+	ns, err := b.namespace(info.Namespace)
+	if err != nil {
+		return nil //nolint:nilerr // told of by restoreSession, and kept
+	}
+	f := ns.filters[info.Name]
+	if f == nil || f.durable != info.ID {
+		_, err := sh.DropStream(info.ID)
+		return err
+	}
+	known := map[uint64]bool{}
+	for s := range f.subs {
+		known[s.id] = true
+	}
+	for _, id := range sh.Cursors(info.ID) {
+		if known[id] {
+			continue
+		}
+		if _, _, err := sh.DropCursor(info.ID, id); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package commitlog_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -221,5 +222,28 @@ func TestBitFlips(t *testing.T) {
 	}
 	if !slices.Equal(paths, segments(t, fs)) {
 		t.Errorf("segments: got %v, want %v", segments(t, fs), paths)
+	}
+}
+
+// TestLaterVersion checks that a sound frame of a later version is refused, and
+// is not cut away though it lies above the watermark.
+func TestLaterVersion(t *testing.T) {
+	fs := vfs.NewMem()
+	l, _ := mustOpen(t, config(fs))
+	fill(t, l, 2)
+	start := l.Bytes()
+	fill(t, l, 1)
+	path := segments(t, fs)[0]
+	content := readFile(t, fs, path)
+	mustClose(t, l)
+	header := content[start : start+record.HeaderSize]
+	header[4] = 2
+	binary.LittleEndian.PutUint32(header[76:], testID.Checksum(header[:76]))
+	writeFile(t, fs, path, content)
+	if _, _, err := openAll(config(fs)); !errors.Is(err, record.ErrVersion) || errors.Is(err, commitlog.ErrCorrupt) {
+		t.Errorf("frame of version 2: got %v, want ErrVersion", err)
+	}
+	if !slices.Equal(readFile(t, fs, path), content) {
+		t.Error("the file was changed")
 	}
 }

@@ -2,6 +2,8 @@ package shard
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/tidegate/tidegate/core/record"
 )
@@ -46,6 +48,17 @@ func (s *Shard) CreateCursor(stream record.StreamID, session uint64) (record.LSN
 	}
 	ref := record.CursorRef{Stream: stream, Cursor: session}
 	return s.Append(record.KindCursorCreate, record.AppendCursorRef(nil, ref), nil)
+}
+
+// Cursors returns the sessions that have a cursor on a filter's stream.
+func (s *Shard) Cursors(stream record.StreamID) []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[stream]
+	if st == nil {
+		return nil
+	}
+	return slices.Collect(maps.Keys(st.places))
 }
 
 // DropCursor ends a session's cursor and returns how many the stream still has
