@@ -65,35 +65,39 @@ func (b *Broker) Consume(_ context.Context, namespace string, spec ConsumeSpec) 
 	return c, nil
 }
 
-// Next appends up to limit deliveries to dst, without blocking. An error means
-// that a message could not be read; it stays unsettled.
+// Next appends up to limit deliveries to dst, without blocking. It returns none
+// only when there are none: then Notify is called when there are some. An error
+// means that a message could not be read; it stays unsettled.
 func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
-	c.refs = c.c.Fetch(c.refs[:0], limit)
-	if len(c.refs) == 0 {
-		c.hint.Reset()
-		return dst, nil
-	}
 	now := c.b.deps.Clock.Now().UnixMilli()
-	c.offsets = c.offsets[:0]
-	var failed error
-	for i := range c.refs {
-		ref := &c.refs[i]
-		d := Delivery{Position: position(ref, c.q.shard), Redelivered: ref.Redelivered}
-		if err := c.b.read(c.s, ref.LSN, &c.hint, &c.record, &d.Message); err != nil {
-			failed = err
-			continue
+	for first := len(dst); len(dst)-first < limit; {
+		c.refs = c.c.Fetch(c.refs[:0], limit-(len(dst)-first))
+		if len(c.refs) == 0 {
+			if len(dst) == first {
+				c.hint.Reset()
+			}
+			break
 		}
-		if d.Message.ExpireAt != 0 && d.Message.ExpireAt <= now {
-			c.offsets = append(c.offsets, ref.Offset)
-			continue
+		c.offsets = c.offsets[:0]
+		for i := range c.refs {
+			ref := &c.refs[i]
+			d := Delivery{Position: position(ref, c.q.shard), Redelivered: ref.Redelivered}
+			if err := c.b.read(c.s, ref.LSN, &c.hint, &c.record, &d.Message); err != nil {
+				return dst, err
+			}
+			if e := d.Message.ExpireAt; e != 0 && e <= now {
+				c.offsets = append(c.offsets, ref.Offset)
+				continue
+			}
+			dst = append(dst, d)
 		}
-		dst = append(dst, d)
-	}
-	if len(c.offsets) > 0 {
+		c.b.counters.delivered.Add(uint64(len(c.refs) - len(c.offsets)))
+		if len(c.offsets) == 0 {
+			break // what else there is comes with the next call
+		}
 		c.c.Settle(c.offsets, false)
 	}
-	c.b.counters.delivered.Add(uint64(len(c.refs)))
-	return dst, failed
+	return dst, nil
 }
 
 func position(ref *shard.Ref, shard uint32) Position {

@@ -3,6 +3,7 @@ package core_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -436,5 +437,164 @@ func TestOffsetsArePublished(t *testing.T) {
 			}
 			return
 		}
+	}
+}
+
+func TestWipedMetadataKeepsMessages(t *testing.T) {
+	w := newWorld(t, 1)
+	w.queue("q")
+	p := w.publisher(nil)
+	p.send(amqp("", "q", "0"))
+	p.confirmed()
+	old, _ := w.cat.Queue("/", "q")
+	w.close()
+	w.store = memory.New()
+	w.open()
+	if _, err := w.CheckQueue("/", "q", ""); !errors.Is(err, core.ErrNotFound) {
+		t.Fatalf("got %v, want ErrNotFound", err)
+	}
+	// An operator who restores the metadata has the messages back.
+	if _, _, err := w.cat.CreateQueue(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	c, wake := w.consume("q")
+	want(t, w.take(c, wake, 1), "0")
+}
+
+func TestStreamsOfEndedSessionsGo(t *testing.T) {
+	eachShards(t, func(t *testing.T, w *world) {
+		s, _, _ := w.session("dev", time.Hour, false)
+		w.subscribe(s, "a/#", "b")
+		before := w.Stats().Streams
+		if _, err := s.Unsubscribe(t.Context(), []string{"b"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.Stats().Streams; got != before/2 {
+			t.Errorf("%d streams after an unsubscribe, want %d", got, before/2)
+		}
+		w.must(s.Close(t.Context()))
+		if _, _, present := w.session("dev", 0, true); present {
+			t.Error("present after a clean start")
+		}
+		if got := w.Stats().Streams; got != 0 {
+			t.Errorf("%d streams left, want 0", got)
+		}
+		w.restart()
+		if got := w.Stats().Streams; got != 0 {
+			t.Errorf("%d streams left after a restart, want 0", got)
+		}
+	})
+}
+
+func TestExpiredSessionEnds(t *testing.T) {
+	w := newWorld(t, 1)
+	s, _, _ := w.session("dev", 50*time.Millisecond, false)
+	w.subscribe(s, "a")
+	w.must(s.Close(t.Context()))
+	w.restart()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(10 * time.Second)
+	for w.Stats().Sessions > 0 {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the session did not expire")
+		}
+	}
+}
+
+func TestTakeoverFencesTheOldConnection(t *testing.T) {
+	w := newWorld(t, 1)
+	kicked := make(chan struct{})
+	old, _, err := w.OpenSession(t.Context(), "/", core.SessionSpec{
+		ClientID: "dev", Owner: "guest", Expiry: time.Hour, Notify: func() {}, Kicked: func() { close(kicked) },
+	})
+	w.must(err)
+	w.subscribe(old, "a")
+	s, wake, present := w.session("dev", time.Hour, false)
+	if !present {
+		t.Error("the session is not present")
+	}
+	<-kicked
+	p := w.publisher(nil)
+	p.send(mqtt("a", "0", 1))
+	p.confirmed()
+	if got, err := old.Next(nil, 10); len(got) > 0 || err != nil {
+		t.Errorf("the old connection got %v, %v", bodies(got), err)
+	}
+	if _, err := old.Subscribe(t.Context(), []core.SubscriptionSpec{{Filter: "b"}}); !errors.Is(err, core.ErrFenced) {
+		t.Errorf("got %v, want ErrFenced", err)
+	}
+	w.must(old.Close(t.Context()))
+	want(t, w.take(s, wake, 1), "0")
+	if _, _, err := w.OpenSession(t.Context(), "/", core.SessionSpec{
+		ClientID: "dev", Owner: "mallory", Notify: func() {},
+	}); !errors.Is(err, core.ErrNotOwner) {
+		t.Errorf("got %v, want ErrNotOwner", err)
+	}
+}
+
+func TestExclusiveQueueGoesWithItsOwner(t *testing.T) {
+	w := newWorld(t, 1)
+	st, err := w.DeclareQueue(t.Context(), "/", core.QueueSpec{Exclusive: true, Owner: "c1"})
+	w.must(err)
+	if _, err := w.CheckQueue("/", st.Name, "c2"); !errors.Is(err, core.ErrLocked) {
+		t.Errorf("got %v, want ErrLocked", err)
+	}
+	w.must(w.ReleaseOwner(t.Context(), "c1"))
+	if _, err := w.CheckQueue("/", st.Name, "c1"); !errors.Is(err, core.ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
+	}
+}
+
+func TestAutoDeleteQueueGoesWithItsLastConsumer(t *testing.T) {
+	w := newWorld(t, 1)
+	for _, durable := range []bool{false, true} {
+		spec := core.QueueSpec{Name: "auto", AutoDelete: true, Durable: durable}
+		_, err := w.DeclareQueue(t.Context(), "/", spec)
+		w.must(err)
+		a, _ := w.consume("auto")
+		b, _ := w.consume("auto")
+		w.must(a.Cancel(t.Context()))
+		_, err = w.CheckQueue("/", "auto", "")
+		w.must(err)
+		w.must(b.Cancel(t.Context()))
+		if _, err := w.CheckQueue("/", "auto", ""); !errors.Is(err, core.ErrNotFound) {
+			t.Errorf("durable=%v: got %v, want ErrNotFound", durable, err)
+		}
+	}
+}
+
+func TestExpiredMessageIsNotDelivered(t *testing.T) {
+	w := newWorld(t, 1)
+	w.queue("q")
+	p := w.publisher(nil)
+	m := amqp("", "q", "late")
+	m.ExpireAt = 1
+	p.send(m)
+	p.send(amqp("", "q", "good"))
+	c, wake := w.consume("q")
+	want(t, w.take(c, wake, 1), "good")
+}
+
+func TestPurgeIsDurable(t *testing.T) {
+	w := newWorld(t, 1)
+	w.queue("q")
+	p := w.publisher(nil)
+	for i := range 5 {
+		p.send(amqp("", "q", strconv.Itoa(i)))
+	}
+	p.confirmed()
+	n, err := w.PurgeQueue(t.Context(), "/", "q", "")
+	w.must(err)
+	if n != 5 {
+		t.Errorf("purged %d, want 5", n)
+	}
+	w.crash()
+	st, err := w.CheckQueue("/", "q", "")
+	w.must(err)
+	if st.Ready != 0 {
+		t.Errorf("%d ready after a crash, want 0", st.Ready)
 	}
 }

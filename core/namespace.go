@@ -106,7 +106,7 @@ func (b *Broker) changed(c *metadata.Change) error {
 	case c.Exchange != nil:
 		return b.exchangeChanged(ns, c.Exchange, c.Deleted)
 	case c.Queue != nil:
-		return b.queueChanged(ns, c.Queue, c.Deleted)
+		return b.queueChanged(ns, c.Queue, c.Deleted, c.Lost)
 	default:
 		return b.bindingChanged(ns, c.Binding, c.Deleted)
 	}
@@ -141,9 +141,18 @@ func (b *Broker) exchangeChanged(ns *namespace, e *metadata.Exchange, deleted bo
 	return nil
 }
 
-func (b *Broker) queueChanged(ns *namespace, q *metadata.Queue, deleted bool) error {
+// queueChanged follows the catalog. A queue that is lost, as when metadata came
+// back from an old copy, is served no more, but its messages stay in the log.
+func (b *Broker) queueChanged(ns *namespace, q *metadata.Queue, deleted, lost bool) error {
 	if deleted {
-		if old := ns.queues[q.Name]; old != nil && old.spec.Durable {
+		old := ns.queues[q.Name]
+		switch {
+		case old == nil || !old.spec.Durable:
+		case lost:
+			ns.orphans = append(ns.orphans, ns.forgetQueue(old)...)
+			b.deps.Log.Error("queue lost from the metadata: its messages are kept and not served",
+				slog.String("namespace", ns.name), slog.String("queue", q.Name), slog.Uint64("stream", q.Stream))
+		default:
 			ns.orphans = append(ns.orphans, b.removeQueue(ns, old)...)
 		}
 		return nil
@@ -178,9 +187,9 @@ func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, sha
 	return nil
 }
 
-// removeQueue forgets the queue, its bindings and its stream, and returns
-// exchanges that are to be deleted with their last binding. ns.mu is held.
-func (b *Broker) removeQueue(ns *namespace, q *declared) (autoDelete []string) {
+// forgetQueue stops routing to the queue and returns exchanges that are to be
+// deleted with their last binding. ns.mu is held.
+func (ns *namespace) forgetQueue(q *declared) (autoDelete []string) {
 	q.deleted = true
 	delete(ns.queues, q.spec.Name)
 	if owned := ns.owned[q.spec.Owner]; q.spec.Exclusive && owned != nil {
@@ -192,6 +201,12 @@ func (b *Broker) removeQueue(ns *namespace, q *declared) (autoDelete []string) {
 	ns.table.RemoveQueue(q.spec.Name)
 	autoDelete = ns.table.RemoveDest(&q.target)
 	ns.version.Add(1)
+	return autoDelete
+}
+
+// removeQueue forgets the queue and drops its stream. ns.mu is held.
+func (b *Broker) removeQueue(ns *namespace, q *declared) (autoDelete []string) {
+	autoDelete = ns.forgetQueue(q)
 	if _, err := b.shards[q.shard].DropStream(q.stream); err != nil {
 		b.deps.Log.Error("queue not removed from the log", slog.String("queue", q.spec.Name),
 			slog.String("namespace", ns.name), slog.Any("error", err))

@@ -1,0 +1,156 @@
+package metadata
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// The local copy is one file: a head line and JSON.
+//
+//	tidegate-catalog 1 <CRC32C of the JSON, 8 hex digits> <its length>\n
+//	{"cluster": …, "revision": …, "entries": [{"key", "value", "revision"}]}
+//
+// It is replaced as a whole (write, sync, rename, sync the directory), so a
+// reader finds the old or the new one. One that fails any check is ignored.
+const copyHead = "tidegate-catalog %d %08x %d\n"
+
+const (
+	copyVersion  = 1
+	maxCopyBytes = 1 << 30
+	saveRetry    = 5 * time.Second // wait after a save that did not work
+)
+
+var errCopy = errors.New("local copy not usable")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+type copyEntry struct {
+	Key      string   `json:"key"`
+	Value    []byte   `json:"value"`
+	Revision Revision `json:"revision"`
+}
+
+type localCopy struct {
+	Cluster  string      `json:"cluster"`
+	Revision Revision    `json:"revision"`
+	Entries  []copyEntry `json:"entries"`
+}
+
+// loadCopy fills the view from the local copy. The view stays empty on error.
+func (c *Catalog) loadCopy() error {
+	if c.cfg.Path == "" {
+		return errors.New("none is kept")
+	}
+	stored, err := readCopy(c.cfg.FS, c.cfg.Path)
+	if err == nil && stored.Cluster != c.cfg.Cluster {
+		err = fmt.Errorf("of cluster %q: %w", stored.Cluster, errCopy)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", c.cfg.Path, err)
+	}
+	now := make(map[string]KV, len(stored.Entries))
+	for _, e := range stored.Entries {
+		now[e.Key] = KV{Key: e.Key, Value: e.Value, ModRevision: e.Revision}
+	}
+	loaded := newView(c.keys)
+	if _, errs := loaded.replace(stored.Revision, now); len(errs) > 0 {
+		return fmt.Errorf("read %s: %w: %w", c.cfg.Path, errCopy, errors.Join(errs...))
+	}
+	c.view, c.delivered = loaded, stored.Revision
+	return nil
+}
+
+func readCopy(fs vfs.FS, path string) (localCopy, error) {
+	file, err := fs.Open(path)
+	if err != nil {
+		return localCopy{}, err
+	}
+	defer func() { _ = file.Close() }() // only read
+	text, err := io.ReadAll(io.LimitReader(file, maxCopyBytes))
+	if err != nil {
+		return localCopy{}, err
+	}
+	head, body, _ := bytes.Cut(text, []byte("\n"))
+	var version, length int
+	var sum uint32
+	if _, err := fmt.Sscanf(string(head)+"\n", copyHead, &version, &sum, &length); err != nil {
+		return localCopy{}, fmt.Errorf("head: %w: %w", errCopy, err)
+	}
+	switch {
+	case version != copyVersion:
+		return localCopy{}, fmt.Errorf("version %d: %w", version, errCopy)
+	case length != len(body):
+		return localCopy{}, fmt.Errorf("length %d of %d: %w", len(body), length, errCopy)
+	case sum != crc32.Checksum(body, castagnoli):
+		return localCopy{}, fmt.Errorf("checksum: %w", errCopy)
+	}
+	var stored localCopy
+	if err := json.Unmarshal(body, &stored); err != nil {
+		return localCopy{}, fmt.Errorf("%w: %w", errCopy, err)
+	}
+	return stored, nil
+}
+
+// saveSoon asks for a save; one that is due already covers this change too.
+func (c *Catalog) saveSoon() {
+	select {
+	case c.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// keepCopy saves the copy a little after each change, and at the end.
+func (c *Catalog) keepCopy(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			select {
+			case <-c.dirty:
+				c.saveOrLog()
+			default:
+			}
+			return
+		case <-c.dirty:
+		}
+		goOn := pause(ctx, c.cfg.SaveDelay)
+		if !c.saveOrLog() {
+			c.saveSoon()
+			goOn = pause(ctx, saveRetry)
+		}
+		if !goOn {
+			return
+		}
+	}
+}
+
+func (c *Catalog) saveOrLog() bool {
+	if err := c.saveCopy(); err != nil {
+		c.log.Warn("local copy of the metadata not saved", slog.String("path", c.cfg.Path), slog.Any("error", err))
+		return false
+	}
+	return true
+}
+
+func (c *Catalog) saveCopy() error {
+	c.mu.RLock()
+	out := localCopy{Cluster: c.cfg.Cluster, Revision: c.view.rev, Entries: make([]copyEntry, 0, len(c.view.entries))}
+	for key, e := range c.view.entries {
+		out.Entries = append(out.Entries, copyEntry{Key: key, Value: e.value, Revision: e.rev})
+	}
+	c.mu.RUnlock()
+	body, err := json.Marshal(out)
+	if err != nil {
+		return err
+	}
+	head := fmt.Appendf(nil, copyHead, copyVersion, crc32.Checksum(body, castagnoli), len(body))
+	return replaceFile(c.cfg.FS, c.cfg.Path, head, body)
+}
