@@ -57,7 +57,7 @@ func (b *Broker) Consume(_ context.Context, namespace string, spec ConsumeSpec) 
 	if cancelled == nil {
 		cancelled = func() {}
 	}
-	if c.c, err = s.Consume(q.stream, spec.Limits, spec.NoAck, spec.Notify, cancelled); err != nil {
+	if c.c, err = s.Consume(q.stream, spec.Limits, spec.Notify, cancelled); err != nil {
 		return nil, ns.notFound("queue", spec.Queue)
 	}
 	q.exclusive, q.consumed = spec.Exclusive, true
@@ -70,7 +70,8 @@ func (b *Broker) Consume(_ context.Context, namespace string, spec ConsumeSpec) 
 // means that a message could not be read; it stays unsettled.
 func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 	now := c.b.deps.Clock.Now().UnixMilli()
-	for first := len(dst); len(dst)-first < limit; {
+	first := len(dst)
+	for len(dst)-first < limit {
 		c.refs = c.c.Fetch(c.refs[:0], limit-(len(dst)-first))
 		if len(c.refs) == 0 {
 			if len(dst) == first {
@@ -83,21 +84,39 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			ref := &c.refs[i]
 			d := Delivery{Position: position(ref, c.q.shard), Redelivered: ref.Redelivered}
 			if err := c.b.read(c.s, ref.LSN, &c.hint, &c.record, &d.Message); err != nil {
+				c.done(c.offsets)
+				c.giveBack(c.refs[i:])
 				return dst, err
 			}
 			if e := d.Message.ExpireAt; e != 0 && e <= now {
 				c.offsets = append(c.offsets, ref.Offset)
 				continue
 			}
+			if c.spec.NoAck {
+				c.offsets = append(c.offsets, ref.Offset)
+			}
 			dst = append(dst, d)
 		}
-		c.b.counters.delivered.Add(uint64(len(c.refs) - len(c.offsets)))
-		if len(c.offsets) == 0 {
-			break // what else there is comes with the next call
-		}
-		c.c.Settle(c.offsets, false)
+		c.done(c.offsets)
 	}
+	c.b.counters.delivered.Add(uint64(len(dst) - first))
 	return dst, nil
+}
+
+// done settles what needs no ack: the expired, and everything without acks.
+func (c *Consumer) done(offsets []record.Offset) {
+	if len(offsets) > 0 {
+		c.c.Settle(offsets, false)
+	}
+}
+
+// giveBack returns deliveries that the caller will never see.
+func (c *Consumer) giveBack(refs []shard.Ref) {
+	offsets := make([]record.Offset, 0, len(refs))
+	for i := range refs {
+		offsets = append(offsets, refs[i].Offset)
+	}
+	c.c.Settle(offsets, true)
 }
 
 func position(ref *shard.Ref, shard uint32) Position {

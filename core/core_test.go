@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidegate/tidegate/core"
@@ -26,6 +28,7 @@ type world struct {
 	fs     *vfs.MemFS
 	store  *memory.Store
 	cat    *metadata.Catalog
+	fail   atomic.Pointer[errorfs.InjectorFunc] // of file operations
 	*core.Broker
 }
 
@@ -47,8 +50,18 @@ func (w *world) open() {
 	w.must(err)
 	cfg := core.DefaultConfig()
 	cfg.Shards, cfg.OffsetInterval = w.shards, 20*time.Millisecond
-	w.Broker, err = core.Open(w.t.Context(), cfg, core.Deps{Dir: "data", FS: w.fs, Clock: clock.System, Rand: rand.Reader, Catalog: w.cat, Log: log})
+	w.Broker, err = core.Open(w.t.Context(), cfg, core.Deps{Dir: "data", FS: w.injected(), Clock: clock.System, Rand: rand.Reader, Catalog: w.cat, Log: log})
 	w.must(err)
+}
+
+// injected is the file system with the world's faults.
+func (w *world) injected() vfs.FS {
+	return errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if fail := w.fail.Load(); fail != nil {
+			return (*fail)(op)
+		}
+		return nil
+	}))
 }
 
 func (w *world) close() {

@@ -50,6 +50,7 @@ func (h *Session) nextOf(i int, dst []Delivery, room int) ([]Delivery, error) {
 			ref := &h.refs[j]
 			d := Delivery{Position: position(ref, uint32(i)), Redelivered: ref.Redelivered}
 			if err := h.b.read(s, ref.LSN, &h.hints[i], &h.record, &d.Message); err != nil {
+				r.GiveBack(h.refs[j:])
 				return dst, err
 			}
 			d.Subscriptions = h.matching(ref, &d.Message)

@@ -101,6 +101,7 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 		err = b.storageError(b.shards[s.home].Wait(ctx, lsn))
 	}
 	if err != nil {
+		s.fresh = fresh
 		return nil, false, false, err
 	}
 	s.live.Store(h)

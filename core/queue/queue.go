@@ -19,7 +19,6 @@ type Item struct {
 // Consumer is one of a queue's competing consumers.
 type Consumer struct {
 	limits []*Limit
-	noAck  bool
 	// assigned waits to be fetched; the consumer's limits count it.
 	assigned []Item
 	woken    bool // in the result of the Dispatch that runs
@@ -28,10 +27,9 @@ type Consumer struct {
 	Owner any
 }
 
-// NewConsumer makes a consumer that is counted by the limits. With noAck its
-// deliveries are settled when fetched.
-func NewConsumer(limits []*Limit, noAck bool, owner any) *Consumer {
-	return &Consumer{limits: limits, noAck: noAck, Owner: owner}
+// NewConsumer makes a consumer that is counted by the limits.
+func NewConsumer(limits []*Limit, owner any) *Consumer {
+	return &Consumer{limits: limits, Owner: owner}
 }
 
 // Queue hands the messages of one stream to competing consumers in rotation.
@@ -120,18 +118,10 @@ func (q *Queue) pick() *Consumer {
 	return nil
 }
 
-// Fetch moves up to n of the consumer's messages to dst. Those of a noAck
-// consumer are settled.
+// Fetch moves up to n of the consumer's messages to dst.
 func (q *Queue) Fetch(c *Consumer, dst []Item, n int) []Item {
 	n = min(n, len(c.assigned))
-	got := c.assigned[:n]
-	dst = append(dst, got...)
-	if c.noAck {
-		for _, it := range got {
-			q.Settle(it.Offset)
-			releaseAll(c.limits)
-		}
-	}
+	dst = append(dst, c.assigned[:n]...)
 	rest := copy(c.assigned, c.assigned[n:])
 	c.assigned = c.assigned[:rest]
 	return dst

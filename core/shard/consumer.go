@@ -32,7 +32,7 @@ type Consumer struct {
 // Consume attaches a consumer to a queue. notify and cancelled may be called
 // with locks held.
 func (s *Shard) Consume(
-	id record.StreamID, limits []*queue.Limit, noAck bool, notify, cancelled func(),
+	id record.StreamID, limits []*queue.Limit, notify, cancelled func(),
 ) (*Consumer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,7 +41,7 @@ func (s *Shard) Consume(
 		return nil, ErrNotFound
 	}
 	c := &Consumer{s: s, st: st, notify: notify, cancelled: cancelled}
-	c.c = queue.NewConsumer(limits, noAck, c)
+	c.c = queue.NewConsumer(limits, c)
 	st.queue.Add(c.c)
 	st.consumers[c] = struct{}{}
 	s.mark(st.self)

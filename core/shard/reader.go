@@ -213,6 +213,22 @@ func (r *Reader) settle(p *place, o record.Offset) bool {
 	return true
 }
 
+// GiveBack returns messages that Next returned to their place.
+func (r *Reader) GiveBack(refs []Ref) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	for i := range refs {
+		ref := &refs[i]
+		if p := r.byID[ref.Stream]; p != nil {
+			p.cur.Return(ref.Offset, true)
+		}
+		for _, t := range r.also[ref.LSN] {
+			t.p.cur.Return(t.o, true)
+		}
+		delete(r.also, ref.LSN)
+	}
+}
+
 // Reserve marks messages as in flight; Next will not return them.
 func (r *Reader) Reserve(stream record.StreamID, o record.Offset) bool {
 	r.s.mu.Lock()

@@ -61,6 +61,9 @@ func holds(b *record.Batch, lsn record.LSN) *record.Batch {
 	return b
 }
 
+// cacheBatches bounds the cache, which is searched one by one.
+const cacheBatches = 128
+
 // cache keeps batches that were read from segments, the least recently used
 // goes first. One read at a time fills it, so that many readers at one place
 // cost one read.
@@ -85,7 +88,7 @@ func (c *cache) find(lsn record.LSN) *record.Batch {
 func (c *cache) add(b *record.Batch) {
 	c.byUse = append(c.byUse, b)
 	c.bytes += size(b)
-	for c.bytes > c.limit && len(c.byUse) > 1 {
+	for (c.bytes > c.limit || len(c.byUse) > cacheBatches) && len(c.byUse) > 1 {
 		c.bytes -= size(c.byUse[0])
 		c.byUse[0] = nil
 		c.byUse = c.byUse[1:]
