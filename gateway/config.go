@@ -1,0 +1,78 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"time"
+)
+
+// Config holds the settings of the front door.
+type Config struct {
+	// TLS is the certificate of the TLS listeners.
+	TLS TLS `yaml:"tls"`
+	// MaxConnections bounds the open connections of all listeners together.
+	MaxConnections int `yaml:"max_connections"`
+	// MaxConnectionsPerAddress bounds the open connections from one IPv4
+	// address or one IPv6 /64 network.
+	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
+	// HandshakeTimeout bounds the TLS handshake and the reading of HTTP headers.
+	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
+	// DrainTimeout is how long a stopping broker waits for its connections to
+	// say goodbye before it closes them.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	// WebSocketOrigins are the hosts of web pages, besides the broker's own
+	// host, that may connect over WebSocket; `*` matches within a label.
+	WebSocketOrigins []string `yaml:"websocket_origins"`
+	// MetricsLoopback lets programs on this machine read /metrics without a login.
+	MetricsLoopback bool `yaml:"metrics_loopback"`
+}
+
+// TLS names the PEM files of the TLS listeners.
+type TLS struct {
+	// Cert is the file of the certificate chain; empty means no TLS listeners.
+	Cert string `yaml:"cert"`
+	// Key is the file of the certificate's private key.
+	Key string `yaml:"key"`
+	// ClientCA is the file of the authorities whose client certificates are
+	// believed; empty asks clients for none.
+	ClientCA string `yaml:"client_ca"`
+}
+
+// Enabled tells whether a certificate is configured.
+func (t TLS) Enabled() bool { return t.Cert != "" }
+
+// DefaultConfig returns the settings that hold where none are given.
+func DefaultConfig() Config {
+	return Config{
+		MaxConnections:           65_536,
+		MaxConnectionsPerAddress: 32_768,
+		HandshakeTimeout:         5 * time.Second,
+		DrainTimeout:             8 * time.Second,
+		MetricsLoopback:          true,
+	}
+}
+
+// Validate returns an error that names the first setting that cannot work.
+func (c Config) Validate() error {
+	switch {
+	case c.MaxConnections < 1:
+		return errors.New("max_connections must be at least 1")
+	case c.MaxConnectionsPerAddress < 1:
+		return errors.New("max_connections_per_address must be at least 1")
+	case c.HandshakeTimeout <= 0:
+		return errors.New("handshake_timeout must be above 0")
+	case c.DrainTimeout <= 0:
+		return errors.New("drain_timeout must be above 0")
+	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
+		return errors.New("tls needs both cert and key")
+	case c.TLS.ClientCA != "" && !c.TLS.Enabled():
+		return errors.New("tls.client_ca needs tls.cert")
+	}
+	for _, origin := range c.WebSocketOrigins {
+		if _, err := path.Match(origin, ""); err != nil {
+			return fmt.Errorf("websocket_origins %q: %w", origin, err)
+		}
+	}
+	return nil
+}

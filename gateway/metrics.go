@@ -1,0 +1,126 @@
+package gateway
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tidegate/tidegate/core"
+)
+
+// metrics are the counters of the front door and a view of the engine's. The
+// only label is the endpoint's name.
+type metrics struct {
+	registry     *prometheus.Registry
+	open         *prometheus.GaugeVec
+	accepted     *prometheus.CounterVec
+	refused      *prometheus.CounterVec
+	acceptErrors *prometheus.CounterVec
+	panics       *prometheus.CounterVec
+}
+
+func newMetrics(deps Deps) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tidegate_gateway_connections", Help: "Open connections.",
+		}, []string{"endpoint"}),
+		accepted:     endpointCounter("tidegate_gateway_connections_accepted_total", "Accepted connections."),
+		refused:      endpointCounter("tidegate_gateway_connections_refused_total", "Connections refused by a limit."),
+		acceptErrors: endpointCounter("tidegate_gateway_accept_errors_total", "Errors of accept."),
+		panics:       endpointCounter("tidegate_gateway_panics_total", "Connections that ended by a panic."),
+	}
+	m.registry.MustRegister(m.open, m.accepted, m.refused, m.acceptErrors, m.panics,
+		newLoginCounter("accepted", func() uint64 { return deps.Auth.accepted.Load() }),
+		newLoginCounter("refused", func() uint64 { return deps.Auth.refused.Load() }),
+		engineCollector{stats: deps.Stats},
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func endpointCounter(name, help string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"endpoint"})
+}
+
+func newLoginCounter(result string, value func() uint64) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "tidegate_gateway_logins_total", Help: "Logins by result.",
+		ConstLabels: prometheus.Labels{"result": result},
+	}, func() float64 { return float64(value()) })
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// engineCollector gives the engine's counters, all of one moment.
+type engineCollector struct{ stats func() core.Stats }
+
+// engineMetric is one number of core.Stats.
+type engineMetric struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(*core.Stats) float64
+}
+
+var engineMetrics = []engineMetric{
+	counter("broker_published_messages_total", "Messages published.", func(s *core.Stats) uint64 { return s.Published }),
+	counter("broker_delivered_messages_total", "Messages delivered to consumers and sessions.", func(s *core.Stats) uint64 { return s.Delivered }),
+	counter("broker_settled_messages_total", "Deliveries settled: acknowledged or rejected for good.", func(s *core.Stats) uint64 { return s.Settled }),
+	counter("broker_unroutable_messages_total", "Messages published that matched nothing.", func(s *core.Stats) uint64 { return s.Unroutable }),
+	counter("broker_dropped_messages_total", "Messages without guarantee dropped for slow readers.", func(s *core.Stats) uint64 { return s.Dropped }),
+	counter("log_batches_total", "Batches committed.", func(s *core.Stats) uint64 { return s.Batches }),
+	counter("log_batch_records_total", "Records in the batches committed.", func(s *core.Stats) uint64 { return s.BatchRecords }),
+	counter("log_syncs_total", "Syncs of segment files.", func(s *core.Stats) uint64 { return s.Syncs }),
+	gauge("log_size_bytes", "Bytes of the log on disk.", func(s *core.Stats) float64 { return float64(s.LogBytes) }),
+	gauge("broker_streams", "Streams: queues and MQTT filters.", func(s *core.Stats) float64 { return float64(s.Streams) }),
+	gauge("broker_sessions", "Sessions, connected or not.", func(s *core.Stats) float64 { return float64(s.Sessions) }),
+	gauge("broker_consumers", "Consumers of queues.", func(s *core.Stats) float64 { return float64(s.Consumers) }),
+}
+
+var commitLatency = prometheus.NewDesc("tidegate_log_commit_duration_seconds",
+	"Time from a batch's first record to its sync.", nil, nil)
+
+func counter(name, help string, value func(*core.Stats) uint64) engineMetric {
+	return engineMetric{
+		prometheus.NewDesc("tidegate_"+name, help, nil, nil), prometheus.CounterValue,
+		func(s *core.Stats) float64 { return float64(value(s)) },
+	}
+}
+
+func gauge(name, help string, value func(*core.Stats) float64) engineMetric {
+	return engineMetric{prometheus.NewDesc("tidegate_"+name, help, nil, nil), prometheus.GaugeValue, value}
+}
+
+// Describe sends the descriptions of all metrics.
+func (engineCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range engineMetrics {
+		ch <- m.desc
+	}
+	ch <- commitLatency
+}
+
+// Collect sends the values of now.
+func (c engineCollector) Collect(ch chan<- prometheus.Metric) {
+	stats := c.stats()
+	for _, m := range engineMetrics {
+		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&stats))
+	}
+	ch <- histogram(stats.CommitLatency)
+}
+
+// histogram turns counts per bucket into Prometheus' cumulative ones.
+func histogram(h core.Histogram) prometheus.Metric {
+	var count uint64
+	buckets := make(map[float64]uint64, len(h.Bounds))
+	for i, n := range h.Counts {
+		count += n
+		if i < len(h.Bounds) {
+			buckets[h.Bounds[i]] = count
+		}
+	}
+	return prometheus.MustNewConstHistogram(commitLatency, count, h.Sum, buckets)
+}

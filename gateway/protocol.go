@@ -1,0 +1,34 @@
+// Package gateway is the front door: listeners, TLS, WebSocket, login,
+// permissions, limits, HTTP and metrics. It knows no protocol: it takes
+// protocols as values.
+package gateway
+
+import (
+	"context"
+	"net"
+)
+
+// Protocol serves connections of one wire protocol.
+type Protocol interface {
+	// Serve speaks the protocol on conn until it ends or ctx is done; when ctx
+	// is done it says goodbye in the protocol's own way and returns soon. The
+	// gateway closes conn after Serve returns, recovers its panics, and has
+	// set no deadline: the login deadline is the protocol's.
+	Serve(ctx context.Context, conn *Conn) error
+}
+
+// Conn is an accepted connection.
+type Conn struct {
+	net.Conn
+	// ID is unique in this process and never reused; it names the connection
+	// as owner of exclusive queues.
+	ID string
+	// Loopback tells that the peer is on this machine.
+	Loopback bool
+	// Identity is the name from a verified TLS client certificate, or "".
+	Identity string
+
+	// socket is the accepted socket below TLS and WebSocket; closing it ends
+	// the connection without a goodbye.
+	socket net.Conn
+}

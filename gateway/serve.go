@@ -1,0 +1,107 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// acceptLoop serves each connection of a listener in a goroutine that wg waits
+// for. It ends when the listener is closed.
+func (s *Server) acceptLoop(ctx context.Context, e *endpoint, l *listener, wg *sync.WaitGroup) {
+	for {
+		socket, err := l.Accept()
+		if err != nil {
+			return
+		}
+		wg.Go(func() { s.serveStream(ctx, e, socket) })
+	}
+}
+
+// serveStream serves one accepted socket, with or without TLS, and closes it.
+func (s *Server) serveStream(ctx context.Context, e *endpoint, socket net.Conn) {
+	defer func() { _ = socket.Close() }() // protocols close first; then this says "already closed"
+	conn := s.newConn(stream(socket), socket)
+	if !s.conns.enter(conn) {
+		return
+	}
+	defer s.conns.leave(conn)
+	if e.TLS {
+		secure := tls.Server(socket, s.tls)
+		identity, err := s.handshake(ctx, secure)
+		if err != nil {
+			s.log.Debug("tls handshake", slog.String("endpoint", e.Name),
+				slog.String("remote", socket.RemoteAddr().String()), slog.Any("error", err))
+			return
+		}
+		conn.Conn, conn.Identity = secure, identity
+	}
+	s.serve(ctx, e, conn)
+}
+
+// stream returns the socket as protocols should see it: the bare TCP
+// connection, which can write many buffers in one call.
+func stream(socket net.Conn) net.Conn {
+	if a, ok := socket.(*admitted); ok {
+		return a.Conn
+	}
+	return socket
+}
+
+func (s *Server) newConn(conn, socket net.Conn) *Conn {
+	return &Conn{
+		Conn:     conn,
+		ID:       strconv.FormatUint(s.lastID.Add(1), 10),
+		Loopback: remoteAddr(socket).IsLoopback(),
+		socket:   socket,
+	}
+}
+
+// serve runs the protocol on the connection and closes it. A panic ends this
+// connection alone.
+func (s *Server) serve(ctx context.Context, e *endpoint, conn *Conn) {
+	defer func() { _ = conn.Close() }() // its last words are said; the socket is closed below
+	defer func() {
+		if p := recover(); p != nil {
+			s.metrics.panics.WithLabelValues(e.Name).Inc()
+			s.log.LogAttrs(ctx, slog.LevelError, "connection panicked", slog.String("endpoint", e.Name),
+				slog.String("remote", conn.RemoteAddr().String()), slog.Any("panic", p),
+				slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	err := e.Protocol.Serve(ctx, conn)
+	level := slog.LevelInfo
+	if err == nil || ordinaryEnd(err) || ctx.Err() != nil {
+		level = slog.LevelDebug
+	}
+	s.log.LogAttrs(ctx, level, "connection ended", slog.String("endpoint", e.Name),
+		slog.String("remote", conn.RemoteAddr().String()), slog.Any("error", err))
+}
+
+// ordinaryEnd tells whether the error is what a client causes that goes away.
+func ordinaryEnd(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// handshake returns the name in the client's certificate, or "".
+func (s *Server) handshake(ctx context.Context, conn *tls.Conn) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return "", fmt.Errorf("handshake: %w", err)
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return "", fmt.Errorf("clear deadline: %w", err)
+	}
+	return identity(conn.ConnectionState()), nil
+}

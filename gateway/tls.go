@@ -1,0 +1,43 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+)
+
+// loadTLS reads the files and returns the configuration of the TLS listeners.
+func loadTLS(files TLS) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	if files.ClientCA == "" {
+		return cfg, nil
+	}
+	pem, err := os.ReadFile(files.ClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("read client authorities: %w", err)
+	}
+	cfg.ClientCAs = x509.NewCertPool()
+	if !cfg.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read client authorities: no certificate in %s", files.ClientCA)
+	}
+	cfg.ClientAuth = tls.VerifyClientCertIfGiven
+	return cfg, nil
+}
+
+// identity returns the exact name that a verified client certificate stands
+// for: its first DNS name, or without one its subject's distinguished name.
+func identity(state tls.ConnectionState) string {
+	if len(state.VerifiedChains) == 0 || len(state.PeerCertificates) == 0 {
+		return ""
+	}
+	leaf := state.PeerCertificates[0]
+	if len(leaf.DNSNames) > 0 {
+		return leaf.DNSNames[0]
+	}
+	return leaf.Subject.String()
+}
