@@ -1,0 +1,293 @@
+package amqp
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/adapters/amqp/wire"
+)
+
+// argumentRule tells what to do with an argument that is known.
+type argumentRule uint8
+
+const (
+	ignored     argumentRule = iota // accepted, changes nothing here
+	unsupported                     // changes what the queue does in a way that is not there
+	streamOnly                      // means something on streams alone
+	checked                         // has a check of its own
+)
+
+// queueArguments are the queue arguments that programs for RabbitMQ use, and
+// Tidegate's own. All others are accepted and kept, as RabbitMQ does.
+var queueArguments = map[string]argumentRule{
+	"x-queue-type":                    checked,
+	"x-overflow":                      checked,
+	"x-delivery-limit":                checked,
+	"x-single-active-consumer":        checked,
+	"x-ordering":                      checked,
+	"x-message-deduplication":         checked,
+	"x-message-ttl":                   unsupported,
+	"x-expires":                       unsupported,
+	"x-max-length":                    unsupported,
+	"x-max-length-bytes":              unsupported,
+	"x-max-priority":                  unsupported,
+	"x-dead-letter-exchange":          unsupported,
+	"x-dead-letter-routing-key":       unsupported,
+	"x-dead-letter-strategy":          unsupported,
+	"x-consumer-timeout":              unsupported,
+	"x-delayed-retry-type":            unsupported,
+	"x-delayed-retry-min":             unsupported,
+	"x-delayed-retry-max":             unsupported,
+	"x-max-age":                       streamOnly,
+	"x-stream-max-segment-size-bytes": streamOnly,
+	"x-stream-filter-size-bytes":      streamOnly,
+	"x-queue-mode":                    ignored,
+	"x-queue-version":                 ignored,
+	"x-queue-leader-locator":          ignored,
+	"x-queue-master-locator":          ignored,
+	"x-quorum-initial-group-size":     ignored,
+	"x-quorum-target-group-size":      ignored,
+	"x-initial-cluster-size":          ignored,
+}
+
+// checkQueueArguments refuses what can't be done, and returns the arguments
+// that are part of the declaration.
+func checkQueueArguments(m *wire.QueueDeclare, queue string) (map[string]any, error) {
+	args, err := plainTable(m.Arguments)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range args {
+		rule, known := queueArguments[name]
+		switch {
+		case !known || rule == ignored:
+			delete(args, name)
+		case rule == unsupported, rule == checked && changes(name, value):
+			return nil, refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
+		case rule == streamOnly:
+			return nil, refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_classic_queue", name, queue)
+		case name != "x-queue-type":
+			delete(args, name) // says what holds anyway
+		}
+	}
+	if err := checkQueueType(m, args, queue); err != nil {
+		return nil, err
+	}
+	return args, nil
+}
+
+// changes tells whether the value of an argument asks for more than what holds
+// without it.
+func changes(name string, value any) bool {
+	switch name {
+	case "x-overflow":
+		return value != "drop-head"
+	case "x-delivery-limit":
+		return value != int64(-1)
+	case "x-single-active-consumer", "x-message-deduplication":
+		return value != false
+	case "x-ordering":
+		return value != "none"
+	}
+	return false
+}
+
+// checkQueueType checks x-queue-type, and what a quorum queue can't be. Both
+// types are kept alike; classic is as if it were not given.
+func checkQueueType(m *wire.QueueDeclare, args map[string]any, queue string) error {
+	value, given := args["x-queue-type"]
+	if !given {
+		return nil
+	}
+	switch value {
+	case "classic":
+		delete(args, "x-queue-type")
+		return nil
+	case "stream":
+		return refuse(codeNotImplemented, "queue type 'stream' of %s is not supported in this version", queue)
+	case "quorum":
+	default:
+		return refuse(codePreconditionFailed, `invalid arg 'x-queue-type' for %s: "unsupported queue type '%v'"`, queue, value)
+	}
+	var invalid string
+	switch {
+	case m.Queue == "":
+		return refuse(codePreconditionFailed, "Cannot declare a server-named queue for type quorum")
+	case !m.Durable:
+		invalid = "non-durable"
+	case m.Exclusive:
+		invalid = "exclusive-owner"
+	case m.AutoDelete:
+		invalid = "auto-delete"
+	default:
+		return nil
+	}
+	return refuse(codePreconditionFailed, "invalid property '%s' for %s", invalid, queue)
+}
+
+// consumeArguments are the consumer arguments that are not there yet.
+var consumeArguments = map[string]bool{
+	"x-filter-jms-selector": true,
+	"x-stream-filter":       true,
+	"x-stream-offset":       true,
+	"x-consumer-group":      true,
+	"x-tag":                 true,
+}
+
+func checkConsumeArguments(t wire.Table, queue string) error {
+	args, err := plainTable(t)
+	if err != nil {
+		return err
+	}
+	for name, value := range args {
+		if name == "x-priority" {
+			if _, ok := value.(int64); !ok {
+				return refuse(codePreconditionFailed, `invalid arg 'x-priority' for %s: "expected integer, got %s"`,
+					queue, typeOf(value))
+			}
+		}
+		if consumeArguments[name] || name == "x-priority" && value != int64(0) {
+			return refuse(codeNotImplemented, "consumer argument '%s' is not supported in this version", name)
+		}
+	}
+	return nil
+}
+
+// exchangeTypes tells which exchange types are known; those that are false are
+// not there yet.
+var exchangeTypes = map[string]bool{
+	"direct":            true,
+	"fanout":            true,
+	"topic":             true,
+	"headers":           true,
+	"x-consistent-hash": false,
+	"x-modulus-hash":    false,
+	"x-random":          false,
+	"x-local-random":    false,
+	"x-recent-history":  false,
+	"x-delayed-message": false,
+	"x-jms-topic":       false,
+}
+
+// alternateExchange is the argument that names the exchange for what an
+// exchange can't route.
+const alternateExchange = "alternate-exchange"
+
+// checkExchangeArguments refuses what can't be done, and returns the arguments
+// that are part of the declaration.
+func checkExchangeArguments(t wire.Table, exchange string) (map[string]any, error) {
+	args, err := plainTable(t)
+	if err != nil {
+		return nil, err
+	}
+	kept := map[string]any{}
+	if value, ok := args[alternateExchange]; ok {
+		if _, text := value.(string); !text {
+			return nil, refuse(codePreconditionFailed, "invalid type '%s' for arg '%s' in %s",
+				typeOf(value), alternateExchange, exchange)
+		}
+		kept[alternateExchange] = value
+	}
+	if args["x-message-deduplication"] == true {
+		return nil, refuse(codeNotImplemented, "argument 'x-message-deduplication' of %s is not supported in this version",
+			exchange)
+	}
+	return kept, nil
+}
+
+// plainTable turns a table into the engine's form of arguments: integers of
+// any width are int64, floats float64, times time.Time. Of repeated names the
+// first counts.
+func plainTable(t wire.Table) (map[string]any, error) {
+	if len(t) == 0 {
+		return nil, nil
+	}
+	fields, err := t.Fields()
+	if err != nil {
+		return nil, fmt.Errorf("decode arguments: %w", err)
+	}
+	return plainFields(fields), nil
+}
+
+func plainFields(fields []wire.Field) map[string]any {
+	args := make(map[string]any, len(fields))
+	for _, f := range fields {
+		if _, repeated := args[f.Name]; !repeated {
+			args[f.Name] = plainValue(f.Value)
+		}
+	}
+	return args
+}
+
+func plainValue(v any) any {
+	switch v := v.(type) {
+	case int8:
+		return int64(v)
+	case uint8:
+		return int64(v)
+	case int16:
+		return int64(v)
+	case uint16:
+		return int64(v)
+	case int32:
+		return int64(v)
+	case uint32:
+		return int64(v)
+	case uint64:
+		return int64(v) // as RabbitMQ reads it
+	case float32:
+		return float64(v)
+	case wire.Timestamp:
+		return time.Unix(int64(v), 0).UTC()
+	case wire.Decimal:
+		return decimalText(v)
+	case []byte:
+		return bytes.Clone(v)
+	case []wire.Field:
+		return plainFields(v)
+	case []any:
+		plain := make([]any, len(v))
+		for i, e := range v {
+			plain[i] = plainValue(e)
+		}
+		return plain
+	}
+	return v
+}
+
+func decimalText(d wire.Decimal) string {
+	digits := fmt.Sprintf("%0*d", int(d.Scale)+1, d.Value)
+	if d.Scale == 0 {
+		return digits
+	}
+	point := len(digits) - int(d.Scale)
+	return digits[:point] + "." + digits[point:]
+}
+
+// typeOf is the name that reply texts have for the type of an argument.
+func typeOf(v any) string {
+	switch v.(type) {
+	case string:
+		return "longstr"
+	case bool:
+		return "bool"
+	case int64:
+		return "signedint"
+	case float64:
+		return "double"
+	case time.Time:
+		return "timestamp"
+	case []any:
+		return "array"
+	case map[string]any:
+		return "table"
+	case []byte:
+		return "binary"
+	}
+	return "void"
+}
+
+// reserved tells whether a name is one that only the server gives.
+func reserved(name string) bool { return strings.HasPrefix(name, "amq.") }

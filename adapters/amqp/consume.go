@@ -1,0 +1,168 @@
+package amqp
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"math"
+
+	"github.com/tidegate/tidegate/adapters/amqp/wire"
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/gateway"
+)
+
+// replyToQueue is the name under which RabbitMQ has direct replies.
+const replyToQueue = "amq.rabbitmq.reply-to"
+
+// randomName returns the prefix with 22 random characters behind it.
+func randomName(prefix string) string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails, by its documentation
+	return prefix + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+func (ch *channel) consume(ctx context.Context, m *wire.BasicConsume) error {
+	if m.Queue == replyToQueue {
+		return refuse(codeNotImplemented, "direct reply-to is not supported in this version")
+	}
+	queue, err := ch.queueName(m.Queue)
+	if err != nil {
+		return err
+	}
+	tag := m.ConsumerTag
+	if tag == "" {
+		tag = randomName("amq.ctag-")
+	}
+	if err := ch.checkConsumer(tag, queue, m); err != nil {
+		return err
+	}
+	if ch.limit == nil {
+		ch.limit = core.NewLimit(uint32(ch.globalPrefetch))
+	}
+	limits := []*core.Limit{ch.limit}
+	if ch.prefetch > 0 {
+		limits = append(limits, core.NewLimit(uint32(ch.prefetch)))
+	}
+	k := &consumer{ch: ch, tag: tag, queue: queue, noAck: m.NoAck}
+	engine, err := ch.broker().Consume(ctx, ch.c.namespace, core.ConsumeSpec{
+		Queue:     queue,
+		Owner:     ch.c.conn.ID,
+		Exclusive: m.Exclusive,
+		NoAck:     m.NoAck,
+		Limits:    limits,
+		Notify:    k.notify,
+		Cancelled: k.cancelled,
+	})
+	if errors.Is(err, core.ErrInUse) {
+		return refuse(codeAccessRefused, "%s in exclusive use", object("queue", queue, ch.c.namespace))
+	}
+	if err != nil {
+		return err
+	}
+	k.engine, k.settler.engine = engine, engine
+	ch.startConsumer(k, m.NoWait)
+	return nil
+}
+
+// checkConsumer checks what can be refused before the engine is asked.
+func (ch *channel) checkConsumer(tag, queue string, m *wire.BasicConsume) error {
+	ch.c.out.mu.Lock()
+	_, used := ch.consumers[tag]
+	count := len(ch.consumers)
+	ch.c.out.mu.Unlock()
+	if used {
+		return refuse(codeNotAllowed, "attempt to reuse consumer tag '%s'", tag)
+	}
+	if most := ch.c.srv.cfg.MaxConsumers; count >= most {
+		return refuse(codeNotAllowed, "number of consumers of channel %d has reached the limit (%d)", ch.id, most)
+	}
+	if err := ch.c.permit(gateway.Read, "queue", queue); err != nil {
+		return err
+	}
+	return checkConsumeArguments(m.Arguments, object("queue", queue, ch.c.namespace))
+}
+
+// startConsumer lets deliveries flow, behind the consume-ok.
+func (ch *channel) startConsumer(k *consumer, noWait bool) {
+	o := ch.c.out
+	o.mu.Lock()
+	if ch.consumers == nil {
+		ch.consumers = map[string]*consumer{}
+	}
+	ch.consumers[k.tag] = k
+	if !noWait {
+		o.waitRoom()
+		o.appendMethod(ch.id, &wire.BasicConsumeOK{ConsumerTag: k.tag})
+	}
+	k.started = true
+	o.mu.Unlock()
+	o.ready.add(k) // what was announced before the start was passed over
+}
+
+func (ch *channel) cancel(ctx context.Context, m *wire.BasicCancel) error {
+	o := ch.c.out
+	o.mu.Lock()
+	k := ch.consumers[m.ConsumerTag]
+	if k != nil {
+		k.stopped = true
+		delete(ch.consumers, m.ConsumerTag)
+		o.buf = k.flush(o.open())
+	}
+	o.mu.Unlock()
+	if k != nil {
+		if err := k.engine.Cancel(ctx); err != nil {
+			return err
+		}
+	}
+	if !m.NoWait {
+		ch.reply(&wire.BasicCancelOK{ConsumerTag: m.ConsumerTag})
+	}
+	return nil
+}
+
+func (ch *channel) get(ctx context.Context, m *wire.BasicGet) error {
+	queue, err := ch.queueName(m.Queue)
+	if err != nil {
+		return err
+	}
+	if err := ch.c.permit(gateway.Read, "queue", queue); err != nil {
+		return err
+	}
+	ch.await()
+	o := ch.c.out
+	o.mu.Lock()
+	full := ch.full() && !m.NoAck
+	o.mu.Unlock()
+	if full {
+		return refuse(codeResourceError, "channel %d has %d unacknowledged deliveries", ch.id, ch.c.srv.cfg.MaxUnacked)
+	}
+	d, getter, left, ok, err := ch.broker().Get(ctx, ch.c.namespace, queue, ch.c.conn.ID, m.NoAck)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		ch.reply(&wire.BasicGetEmpty{})
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waitRoom()
+	var s *settler
+	if !m.NoAck {
+		s = &settler{engine: getter}
+	}
+	e := ch.c.envelope(&d.Message)
+	o.appendMethod(ch.id, &wire.BasicGetOK{
+		DeliveryTag:  ch.track(s, d.Position),
+		Redelivered:  d.Redelivered,
+		Exchange:     d.Message.Exchange,
+		RoutingKey:   e.key,
+		MessageCount: clampCount(left),
+	})
+	o.buf = wire.AppendContent(o.open(), ch.id, ch.c.limits.frameMax, e.properties, d.Message.Payload)
+	return nil
+}
+
+// clampCount fits a count into the 32 bits that it has in answers.
+func clampCount(n uint64) uint32 { return uint32(min(n, math.MaxUint32)) }

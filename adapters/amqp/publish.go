@@ -1,0 +1,179 @@
+package amqp
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"github.com/tidegate/tidegate/adapters/amqp/wire"
+	"github.com/tidegate/tidegate/core"
+)
+
+// publish hands the complete content to the engine.
+func (ch *channel) publish() error {
+	t := &ch.content
+	if t.immediate {
+		return refuse(codeNotImplemented, "immediate=true")
+	}
+	exchange := t.names[:t.exchange]
+	if err := ch.permitPublish(exchange); err != nil {
+		return err
+	}
+	expireAt, err := ch.checkProperties(&t.properties)
+	if err != nil {
+		return err
+	}
+	ch.message = core.Message{
+		Format:     core.FormatAMQP,
+		Exchange:   exchange,
+		Key:        t.names[t.exchange:t.key],
+		Properties: t.names[t.key:],
+		Payload:    t.payload,
+		ExpireAt:   expireAt,
+	}
+	if t.properties.Has(wire.FlagDeliveryMode) && t.properties.DeliveryMode == 2 {
+		ch.message.QoS = 1
+	}
+	return ch.hand(&ch.message, t.mandatory)
+}
+
+// hand publishes the message, and returns it when it was mandatory and matched nothing.
+func (ch *channel) hand(m *core.Message, mandatory bool) error {
+	if ch.publisher == nil {
+		p, err := newPublisher(ch, false)
+		if err != nil {
+			return err
+		}
+		ch.publisher = p
+	}
+	if mandatory && ch.publisher.confirming {
+		ch.publisher.hold()
+		defer ch.publisher.unhold()
+	}
+	routed, err := ch.publisher.publish(m)
+	if err != nil {
+		return ch.publishError(err)
+	}
+	if mandatory && !routed {
+		ch.giveBack(m)
+	}
+	return nil
+}
+
+// giveBack sends basic.return with the message.
+func (ch *channel) giveBack(m *core.Message) {
+	o := ch.c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waitRoom()
+	o.appendMethod(ch.id, &wire.BasicReturn{
+		ReplyCode:  codeNoRoute,
+		ReplyText:  codeNames[codeNoRoute],
+		Exchange:   string(m.Exchange),
+		RoutingKey: string(m.Key),
+	})
+	o.buf = wire.AppendContent(o.buf, ch.id, ch.c.limits.frameMax, m.Properties, m.Payload)
+}
+
+// publishError is the answer to a publish that the engine refused.
+func (ch *channel) publishError(err error) error {
+	if e, ok := errors.AsType[*core.Error](err); ok && e.Arg == "internal" {
+		return refuse(codeAccessRefused, "cannot publish to internal %s", object("exchange", e.Name, ch.c.namespace))
+	}
+	if errors.Is(err, core.ErrTooLarge) {
+		return refuse(codePreconditionFailed, "message size %d is larger than configured max size %d",
+			len(ch.content.payload), ch.broker().MaxMessageSize())
+	}
+	return err
+}
+
+// checkProperties checks the properties that the server acts on, and returns
+// when the message expires.
+func (ch *channel) checkProperties(p *wire.Properties) (expireAt int64, err error) {
+	if p.Flags&^(wire.FlagContentType|wire.FlagContentEncoding|wire.FlagDeliveryMode|wire.FlagPriority) == 0 {
+		return 0, nil // the usual case
+	}
+	if p.Has(wire.FlagReplyTo) && string(p.ReplyTo) == replyToQueue {
+		return 0, refuse(codeNotImplemented, "direct reply-to is not supported in this version")
+	}
+	if p.Has(wire.FlagExpiration) {
+		ttl, reason := parseExpiration(p.Expiration)
+		if reason != "" {
+			return 0, refuse(codePreconditionFailed, "invalid expiration '%s': %s", p.Expiration, reason)
+		}
+		expireAt = ch.c.srv.cfg.Clock.Now().Add(ttl).UnixMilli()
+	}
+	if err := checkHeaders(p.Headers); err != nil {
+		return 0, err
+	}
+	if user := ch.c.principal.User; p.Has(wire.FlagUserID) && string(p.UserID) != user {
+		return 0, refuse(codePreconditionFailed, "user_id property set to '%s' but authenticated user was '%s'",
+			p.UserID, user)
+	}
+	return expireAt, nil
+}
+
+// maxTTL is the longest time to live that is kept; longer ones are as good as none.
+const maxTTL = 100 * 365 * 24 * time.Hour
+
+// parseExpiration reads decimal milliseconds; reason tells what is wrong with them.
+func parseExpiration(b []byte) (ttl time.Duration, reason string) {
+	digits := b
+	negative := len(digits) > 0 && digits[0] == '-'
+	if negative || len(digits) > 0 && digits[0] == '+' {
+		digits = digits[1:]
+	}
+	n, ms := 0, int64(0)
+	for n < len(digits) && digits[n] >= '0' && digits[n] <= '9' {
+		ms = min(ms, math.MaxInt64/10-1)*10 + int64(digits[n]-'0')
+		n++
+	}
+	switch {
+	case n == 0:
+		return 0, "no_integer"
+	case n < len(digits):
+		return 0, `{leftover_string,"` + string(digits[n:]) + `"}`
+	case negative && ms > 0:
+		return 0, "{value_negative," + string(b) + "}"
+	}
+	return time.Duration(min(ms, maxTTL.Milliseconds())) * time.Millisecond, ""
+}
+
+// refusedHeaders are headers that would change where or when a message goes,
+// and that this version does not act on. Delivering as if they were not there
+// would be worse than a refusal.
+var refusedHeaders = map[string]bool{
+	"CC":                  true,
+	"BCC":                 true,
+	"x-opt-delivery-time": true,
+	"x-schedule":          true,
+	"x-schedule-id":       true,
+	"x-txn":               true,
+}
+
+// checkHeaders refuses headers that ask for what is not there.
+func checkHeaders(t wire.Table) error {
+	for it := t.Iter(); it.Next(); {
+		if refusedHeaders[string(it.Name())] || string(it.Name()) == "x-delay" && delays(&it) {
+			return refuse(codeNotImplemented, "header '%s' is not supported in this version", it.Name())
+		}
+	}
+	return nil
+}
+
+// delays tells whether the value of x-delay asks for a delay; programs send
+// a negated one when they publish again what was delayed.
+func delays(it *wire.Iterator) bool {
+	v, err := it.Value()
+	if err != nil {
+		return true
+	}
+	switch v := plainValue(v).(type) {
+	case int64:
+		return v > 0
+	case string:
+		_, reason := parseExpiration([]byte(v))
+		return reason == ""
+	}
+	return false
+}
