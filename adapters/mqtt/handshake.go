@@ -1,0 +1,238 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/adapters/mqtt/session"
+	"github.com/tidegate/tidegate/adapters/mqtt/wire"
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/gateway"
+)
+
+// defaultNamespace is where clients are that name none.
+const defaultNamespace = "/"
+
+// handshake reads the CONNECT and answers it. Without an error the CONNACK is
+// in the output and the connection is attached to its session.
+func (c *conn) handshake(ctx context.Context) error {
+	p, err := c.readConnect()
+	if p != nil {
+		c.v5 = p.V5
+	}
+	if err != nil {
+		if fault, ok := asFault(err); ok && p != nil {
+			return c.refuse(fault.Reason, fault.Detail)
+		}
+		return err
+	}
+	if err := c.authenticate(ctx, p); err != nil {
+		return err
+	}
+	ack, err := c.attach(ctx, p)
+	if err != nil {
+		return err
+	}
+	b, err := ack.Append(nil, c.v5)
+	if err != nil {
+		c.detach(ctx, true)
+		return err
+	}
+	c.reader.packets.Limit = c.srv.limit
+	c.reader.packets.Strict = c.v5
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if !c.out.closed { // else taken over already
+		c.out.put(append(c.out.bytes(), b...))
+		c.out.open = true
+	}
+	return nil
+}
+
+// readConnect reads the first packet, which must be a CONNECT and must come in
+// time. The packet is not nil when its protocol version is known.
+func (c *conn) readConnect() (*wire.Connect, error) {
+	deadline := time.Now().Add(c.srv.cfg.ConnectTimeout)
+	if err := c.nc.SetReadDeadline(deadline); err != nil {
+		return nil, fmt.Errorf("set login deadline: %w", err)
+	}
+	for {
+		h, body, ok, err := c.reader.packets.Packet()
+		switch {
+		case err != nil:
+			return nil, err
+		case ok && h.Type != wire.TypeConnect:
+			return nil, &wire.Error{Reason: wire.ProtocolError, Detail: "first packet is no CONNECT"}
+		case ok:
+			return wire.DecodeConnect(body)
+		}
+		if err := c.reader.packets.Fill(); err != nil {
+			return nil, fmt.Errorf("read CONNECT: %w", err)
+		}
+	}
+}
+
+// refuse answers the CONNECT with a refusal. 3.1.1 has no code for a malformed
+// packet and closes without a word.
+func (c *conn) refuse(reason wire.Reason, detail string) error {
+	fault := &wire.Error{Reason: reason, Detail: detail}
+	if !c.v5 && (reason == wire.MalformedPacket || reason == wire.ProtocolError) {
+		return fault
+	}
+	ack := wire.Connack{Reason: reason, Detail: detail}
+	b, err := ack.Append(nil, c.v5)
+	if err != nil {
+		return err
+	}
+	if err := c.nc.SetWriteDeadline(time.Now().Add(lingerTime)); err != nil {
+		return fmt.Errorf("refuse CONNECT: %w", err)
+	}
+	if _, err := c.nc.Write(b); err != nil {
+		return fmt.Errorf("refuse CONNECT: %w", err)
+	}
+	c.closeWrite()
+	c.linger()
+	return fault
+}
+
+// authenticate logs the client in, finds its namespace and checks its will.
+func (c *conn) authenticate(ctx context.Context, p *wire.Connect) error {
+	if p.AuthMethod != "" {
+		return c.refuse(wire.BadAuthMethod, "enhanced authentication is not supported")
+	}
+	c.clientID = p.ClientID
+	if p.ClientID == "" {
+		if !p.V5 && !p.Clean {
+			return c.refuse(wire.ClientIDNotValid, "a persistent session needs a client identifier")
+		}
+		c.clientID = "auto-" + rand.Text()
+	}
+	user := p.User
+	c.namespace, user = c.srv.splitUser(user)
+	principal, err := c.srv.auth.Login(ctx, gateway.Login{
+		User:      user,
+		Password:  string(p.Password),
+		Anonymous: !p.HasUser,
+		Loopback:  c.nc.Loopback,
+		Remote:    c.nc.RemoteAddr().String(),
+	})
+	switch {
+	case err != nil && errors.Is(err, gateway.ErrRefused):
+		return c.refuse(wire.BadUserOrPassword, "login refused")
+	case err != nil:
+		c.log.Warn("login", slog.Any("error", err))
+		return c.refuse(wire.ServerUnavailable, "login is not possible now")
+	case !principal.CanAccess(c.namespace):
+		return c.refuse(wire.NotAuthorized, "no access to the namespace")
+	}
+	c.principal = principal
+	return c.checkWill(p.Will)
+}
+
+// splitUser takes the namespace off a user name of the form namespace:user.
+// Without one that exists the whole is the user, in the default namespace.
+func (s *Server) splitUser(name string) (namespace, user string) {
+	if i := strings.LastIndexByte(name, ':'); i >= 0 && s.broker.HasNamespace(name[:i]) {
+		return name[:i], name[i+1:]
+	}
+	return defaultNamespace, name
+}
+
+func (c *conn) checkWill(w *wire.Will) error {
+	switch {
+	case w == nil:
+		return nil
+	case w.Topic[0] == '$':
+		return c.refuse(wire.TopicNameInvalid, "will topic is reserved")
+	case len(w.Payload) > c.srv.broker.MaxMessageSize():
+		return c.refuse(wire.QuotaExceeded, "will payload too large")
+	case !c.principal.Can(gateway.Write, c.namespace, core.TopicExchange):
+		return c.refuse(wire.NotAuthorized, "not allowed to publish the will")
+	}
+	return nil
+}
+
+// attach opens the session and sets up the connection for it.
+func (c *conn) attach(ctx context.Context, p *wire.Connect) (*wire.Connack, error) {
+	expiry, capped := c.srv.cfg.sessionExpiry(p)
+	c.expires, c.expiry = expiry > 0, expiry
+	c.problemInfo = p.RequestProblemInfo
+	c.out.maxPacket = int(p.MaximumPacketSize)
+	c.out.aliases = session.NewAliasesOut(min(p.TopicAliasMaximum, c.srv.cfg.TopicAliases))
+	c.reader.aliases = session.NewAliasesIn(c.srv.cfg.TopicAliases)
+	c.in = session.NewInbound(int(c.srv.cfg.ReceiveMaximum), c.v5)
+	c.setKeepAlive(p)
+
+	s, present, err := c.srv.broker.OpenSession(ctx, c.namespace, core.SessionSpec{
+		ClientID: c.clientID,
+		Owner:    c.principal.User,
+		Clean:    p.Clean,
+		Expiry:   expiry,
+		Kicked:   c.kicked,
+		Notify:   c.flush.wake,
+		Live:     c.live,
+	})
+	if err != nil {
+		return nil, c.refuse(reasonsFor(err).connack, "session refused")
+	}
+	c.session = s
+	if err := c.attachPublisher(p, present); err != nil {
+		c.log.Warn("attach session", slog.Any("error", err))
+		if err := s.Close(context.WithoutCancel(ctx)); err != nil {
+			c.log.Warn("close session", slog.Any("error", err))
+		}
+		return nil, c.refuse(reasonsFor(err).connack, "session not available")
+	}
+	return c.connack(p, present, capped), nil
+}
+
+func (c *conn) attachPublisher(p *wire.Connect, present bool) error {
+	publisher, err := c.srv.broker.NewPublisher(c.namespace, c.session, c.settled)
+	if err != nil {
+		return fmt.Errorf("open publisher: %w", err)
+	}
+	c.publisher = publisher
+	c.subs.Store(newSubscriptions(c.session.Subscriptions()))
+	window := int(c.srv.cfg.Window)
+	if c.v5 {
+		window = int(p.ReceiveMaximum)
+	}
+	if err := c.join(window); err != nil {
+		publisher.Close()
+		return err
+	}
+	if p.Will != nil {
+		c.will = &will{Will: p.Will, namespace: c.namespace, clientID: c.clientID, principal: c.principal}
+	}
+	c.srv.wills.connected(c.namespace, c.clientID, c.will, present)
+	return nil
+}
+
+func (c *conn) setKeepAlive(p *wire.Connect) {
+	c.keepAlive = p.KeepAlive
+	if limit := c.srv.cfg.MaxKeepAlive; c.v5 && limit > 0 && (c.keepAlive == 0 || c.keepAlive > limit) {
+		c.keepAlive = limit
+	}
+}
+
+func (c *conn) connack(p *wire.Connect, present, capped bool) *wire.Connack {
+	ack := &wire.Connack{
+		SessionPresent:    present,
+		HasSessionExpiry:  capped,
+		SessionExpiry:     uint32(min(c.expiry/time.Second, forever)),
+		HasKeepAlive:      c.keepAlive != p.KeepAlive,
+		KeepAlive:         uint16(c.keepAlive / time.Second),
+		ReceiveMaximum:    c.srv.cfg.ReceiveMaximum,
+		TopicAliasMaximum: c.srv.cfg.TopicAliases,
+		MaximumPacketSize: uint32(c.srv.limit),
+	}
+	if p.ClientID == "" {
+		ack.AssignedClientID = c.clientID
+	}
+	return ack
+}

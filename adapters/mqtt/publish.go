@@ -1,0 +1,161 @@
+package mqtt
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tidegate/tidegate/adapters/mqtt/session"
+	"github.com/tidegate/tidegate/adapters/mqtt/wire"
+	"github.com/tidegate/tidegate/core"
+)
+
+var topicExchange = []byte(core.TopicExchange)
+
+// onPublish takes a PUBLISH. Its acknowledgement leaves when the log has it.
+func (c *conn) onPublish(flags byte, body []byte) error {
+	p := &c.reader.publish
+	if err := p.Decode(flags, body, c.v5); err != nil {
+		return err
+	}
+	c.srv.counters.received.Add(1)
+	if p.HasAlias {
+		topic, ok := c.reader.aliases.Resolve(p.Alias, p.Topic)
+		if !ok {
+			return &wire.Error{Reason: wire.TopicAliasInvalid, Detail: "topic alias"}
+		}
+		p.Topic = topic
+	}
+	if p.QoS > 0 {
+		if err := c.admit(p); err != nil {
+			return err
+		}
+	}
+	if reason, detail := c.objection(p); reason.Failed() {
+		return c.refusePublish(p, reason, detail)
+	}
+	result, err := c.publisher.Publish(c.message(p))
+	switch {
+	case errors.Is(err, core.ErrFenced), errors.Is(err, core.ErrClosed):
+		return fmt.Errorf("publish: %w", err)
+	case err != nil:
+		return c.refusePublish(p, reasonsFor(err).ack, err.Error())
+	case p.QoS == 0:
+		return nil
+	}
+	ack := session.PendingAck{Seq: result.Seq, ID: p.PacketID, QoS: p.QoS}
+	if !result.Routed {
+		ack.Reason = uint8(wire.NoMatchingSubscribers)
+	}
+	c.answer(ack)
+	return nil
+}
+
+// admit counts the publish against what the client may have unanswered. A 3.1.1
+// client, which can't know the limit, waits.
+func (c *conn) admit(p *wire.Publish) error {
+	c.inMu.Lock()
+	if !c.v5 && c.in.Full() {
+		c.inMu.Unlock()
+		c.reader.answers = true
+		c.endBurst()
+		c.inMu.Lock()
+		for c.in.Full() && c.ending.Load() == nil {
+			c.inRoom.Wait()
+		}
+	}
+	verdict := c.in.Publish(p.QoS, p.PacketID)
+	c.inMu.Unlock()
+	switch verdict {
+	case session.Exceeded:
+		return &wire.Error{Reason: wire.ReceiveMaximumExceeded, Detail: "receive maximum exceeded"}
+	case session.InUse:
+		return &wire.Error{Reason: wire.ProtocolError, Detail: "packet identifier is in use"}
+	default:
+		return nil
+	}
+}
+
+// objection tells why the publish is not allowed, or Success.
+func (c *conn) objection(p *wire.Publish) (wire.Reason, string) {
+	switch {
+	case p.Topic[0] == '$':
+		return wire.TopicNameInvalid, "topic is reserved"
+	case !c.mayPublish():
+		return wire.NotAuthorized, "not allowed to publish"
+	case len(p.Payload) > c.srv.broker.MaxMessageSize():
+		return wire.QuotaExceeded, "payload too large"
+	default:
+		return wire.Success, ""
+	}
+}
+
+// refusePublish answers a publish that was not taken. Where the protocol has no
+// negative answer, at QoS 0 and on 3.1.1, the connection ends: a message must
+// not vanish without a word.
+func (c *conn) refusePublish(p *wire.Publish, reason wire.Reason, detail string) error {
+	if !c.v5 || p.QoS == 0 {
+		return &wire.Error{Reason: reason, Detail: detail}
+	}
+	c.answer(session.PendingAck{ID: p.PacketID, QoS: p.QoS, Reason: uint8(reason), Detail: detail})
+	return nil
+}
+
+func (c *conn) answer(a session.PendingAck) {
+	c.inMu.Lock()
+	c.in.Answer(a)
+	c.answers.Add(1)
+	c.inMu.Unlock()
+	c.reader.answers = true
+}
+
+// message makes the engine's form of a publish. It lives in the reader's
+// scratch; the engine copies what it keeps.
+func (c *conn) message(p *wire.Publish) *core.Message {
+	m := &c.reader.message
+	*m = core.Message{
+		Format:     core.FormatMQTT,
+		Exchange:   topicExchange,
+		Key:        p.Topic,
+		Properties: p.Properties,
+		Payload:    p.Payload,
+		QoS:        p.QoS,
+		Retain:     p.Retain,
+	}
+	if p.HasExpiry {
+		m.ExpireAt = time.Now().UnixMilli() + int64(p.Expiry)*1000
+	}
+	if p.QoS == 2 {
+		m.Once = core.Once{Session: c.session.ID(), ID: p.PacketID}
+	}
+	return m
+}
+
+// onPubrel frees the packet identifier of a QoS 2 message from the client. The
+// PUBCOMP leaves when that is durable.
+func (c *conn) onPubrel(id uint16) error {
+	c.inMu.Lock()
+	known, verdict := c.in.Pubrel(id)
+	for c.in.CompsFull() && c.ending.Load() == nil {
+		c.flush.wake()
+		c.inRoom.Wait()
+	}
+	c.inMu.Unlock()
+	if verdict == session.Early {
+		return &wire.Error{Reason: wire.ProtocolError, Detail: "PUBREL before PUBREC"}
+	}
+	put, err := c.session.Release(id)
+	comp := session.PendingComp{Put: put, ID: id}
+	switch {
+	case errors.Is(err, core.ErrNotFound):
+		if comp.Put = 0; !known {
+			comp.Reason = uint8(wire.PacketIDNotFound)
+		}
+	case err != nil:
+		return fmt.Errorf("release packet identifier: %w", err)
+	}
+	c.inMu.Lock()
+	c.in.Released(comp)
+	c.inMu.Unlock()
+	return nil
+}

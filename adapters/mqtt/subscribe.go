@@ -1,0 +1,162 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+
+	"github.com/tidegate/tidegate/adapters/mqtt/wire"
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/gateway"
+)
+
+// reservedFilters are first levels of features that have their own filter form.
+var reservedFilters = [...]string{"$queue", "$stream", "$delayed", "$exclusive", "$txn"}
+
+// onSubscribe adds subscriptions. The SUBACK leaves when they are as durable as
+// the session and publishes see them; filters that are refused do not keep the
+// others from being granted.
+func (c *conn) onSubscribe(ctx context.Context, flags byte, body []byte) error {
+	p, err := wire.DecodeSubscribe(flags, body, c.v5)
+	if err != nil {
+		return err
+	}
+	reasons := make([]wire.Reason, len(p.Filters))
+	readable := c.principal.Can(gateway.Read, c.namespace, core.TopicExchange)
+	have := c.subs.Load()
+	specs := make([]core.SubscriptionSpec, 0, len(p.Filters))
+	place := make(map[string]int, len(p.Filters)) // filter → index in specs
+	for i := range p.Filters {
+		f := &p.Filters[i]
+		reasons[i] = judgeFilter(f.Filter)
+		switch {
+		case reasons[i].Failed():
+			continue
+		case !readable:
+			reasons[i] = wire.NotAuthorized
+			continue
+		case !have.has(f.Filter) && len(have.filters)+len(specs) >= c.srv.cfg.MaxSubscriptions:
+			reasons[i] = wire.QuotaExceeded
+			continue
+		}
+		reasons[i] = wire.Reason(f.QoS)
+		spec := core.SubscriptionSpec{
+			Filter: f.Filter, QoS: f.QoS, NoLocal: f.NoLocal,
+			Data:     appendOptions(nil, f, p.Identifier),
+			Retained: f.RetainHandling == 0 || f.RetainHandling == 1 && !have.has(f.Filter),
+		}
+		if at, again := place[f.Filter]; again { // the later one counts
+			specs[at] = spec
+			continue
+		}
+		place[f.Filter] = len(specs)
+		specs = append(specs, spec)
+	}
+	// The SUBACK goes before the first message, although it need not.
+	c.hold.Store(true)
+	detail, err := c.subscribe(ctx, specs)
+	if err != nil {
+		for i := range reasons {
+			if !reasons[i].Failed() {
+				reasons[i] = reasonsFor(err).ack
+			}
+		}
+	}
+	err = c.suback(wire.TypeSuback, p.PacketID, reasons, detail)
+	c.subs.Store(newSubscriptions(c.session.Subscriptions()))
+	c.hold.Store(false)
+	c.flush.wake()
+	return err
+}
+
+// subscribe hands the subscriptions to the engine. detail is what a client may
+// be told about the error.
+func (c *conn) subscribe(ctx context.Context, specs []core.SubscriptionSpec) (detail string, err error) {
+	if len(specs) == 0 {
+		return "", nil
+	}
+	c.endBurst()
+	_, err = c.session.Subscribe(ctx, specs)
+	if err != nil {
+		c.log.Info("subscribe", slog.String("client_id", c.clientID), slog.Any("error", err))
+		if e, ok := errors.AsType[*core.Error](err); ok {
+			detail = e.Error()
+		}
+	}
+	return detail, err
+}
+
+// judgeFilter tells whether a filter can be subscribed to.
+func judgeFilter(filter string) wire.Reason {
+	first, _, _ := strings.Cut(filter, "/")
+	switch {
+	case first == "$share":
+		return wire.SharedNotSupported
+	case !wire.ValidFilter(filter):
+		return wire.TopicFilterInvalid
+	}
+	for _, reserved := range reservedFilters {
+		if first == reserved {
+			return wire.TopicFilterInvalid
+		}
+	}
+	return wire.Success
+}
+
+// onUnsubscribe removes subscriptions.
+func (c *conn) onUnsubscribe(ctx context.Context, flags byte, body []byte) error {
+	p, err := wire.DecodeUnsubscribe(flags, body, c.v5)
+	if err != nil {
+		return err
+	}
+	reasons := make([]wire.Reason, len(p.Filters))
+	var filters []string
+	var places []int
+	for i, f := range p.Filters {
+		if reasons[i] = judgeFilter(f); reasons[i] == wire.SharedNotSupported {
+			reasons[i] = wire.NoSubscriptionExisted // there can be none
+		}
+		if reasons[i] == wire.Success {
+			filters, places = append(filters, f), append(places, i)
+		}
+	}
+	if len(filters) > 0 {
+		c.endBurst()
+		existed, err := c.session.Unsubscribe(ctx, filters)
+		for i, at := range places {
+			switch {
+			case err != nil:
+				reasons[at] = reasonsFor(err).ack
+			case i < len(existed) && !existed[i]:
+				reasons[at] = wire.NoSubscriptionExisted
+			}
+		}
+		if err != nil && !c.v5 {
+			return err // its UNSUBACK can't say that it failed
+		}
+		c.subs.Store(newSubscriptions(c.session.Subscriptions()))
+	}
+	return c.suback(wire.TypeUnsuback, p.PacketID, reasons, "")
+}
+
+// suback queues a SUBACK or UNSUBACK. One that is larger than the client takes
+// can't be sent, and without it the client would wait for ever.
+func (c *conn) suback(t wire.Type, id uint16, reasons []wire.Reason, detail string) error {
+	if !c.problemInfo {
+		detail = ""
+	}
+	b, err := wire.AppendSuback(nil, t, id, reasons, detail, c.v5)
+	if err != nil {
+		return err
+	}
+	if limit := c.out.maxPacket; limit > 0 && len(b) > limit {
+		return &wire.Error{Reason: wire.PacketTooLarge, Detail: "answer larger than the client takes"}
+	}
+	if c.out.reserve() {
+		c.out.put(append(c.out.bytes(), b...))
+		c.out.mu.Unlock()
+		c.reader.answers = true
+	}
+	return nil
+}
