@@ -611,3 +611,22 @@ func TestPurgeIsDurable(t *testing.T) {
 		t.Errorf("%d ready after a crash, want 0", st.Ready)
 	}
 }
+
+func TestReservedOverlapIsDeliveredOnce(t *testing.T) {
+	w := newWorld(t, 1)
+	s, wake, _ := w.session("dev", time.Hour, false)
+	w.subscribe(s, "a/#", "+/b")
+	p := w.publisher(nil)
+	p.send(mqtt("a/b", "0", 2))
+	p.send(mqtt("a/b", "1", 2))
+	p.confirmed()
+	held := w.take(s, wake, 2)
+	w.crash()
+	s, wake, _ = w.session("dev", time.Hour, false)
+	s.Reserve(held[0].Position)
+	want(t, w.take(s, wake, 1), "1!")
+	s.Settle(held[0].Position)
+	w.restart()
+	s, wake, _ = w.session("dev", time.Hour, false)
+	want(t, w.take(s, wake, 1), "1!")
+}

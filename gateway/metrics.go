@@ -38,6 +38,7 @@ func newMetrics(deps Deps) *metrics {
 		engineCollector{stats: deps.Stats},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(deps.Collectors...)
 	return m
 }
 

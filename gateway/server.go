@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tidegate/tidegate/core"
 )
 
@@ -51,7 +53,9 @@ type Deps struct {
 	Stats func() core.Stats
 	// Healthy returns why the engine can't serve, or nil.
 	Healthy func() error
-	Log     *slog.Logger
+	// Collectors are further metrics, of the protocols.
+	Collectors []prometheus.Collector
+	Log        *slog.Logger
 }
 
 // Server is the front door of one process: first Listen, then Run.

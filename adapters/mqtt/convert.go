@@ -66,8 +66,6 @@ func takeUser(out *core.Properties, name, value string) bool {
 		field = &out.Type
 	case userAppID:
 		field = &out.AppID
-	case userUserID:
-		field = &out.UserID
 	case userContentEncoding:
 		field = &out.ContentEncoding
 	case userReplyTo:

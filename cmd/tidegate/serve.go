@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidegate/tidegate/adapters/amqp"
@@ -110,7 +111,10 @@ func openGateway(ctx context.Context, cfg Config, broker *core.Broker, catalog *
 	started.add("close mqtt", mqttServer.Close)
 	amqpServer := amqp.New(broker, auth, cfg.AMQP, log.With(slog.String("part", "amqp")))
 	server, err := gateway.New(cfg.Gateway, cfg.endpoints(mqttServer, amqpServer),
-		gateway.Deps{Auth: auth, Stats: broker.Stats, Healthy: broker.Err, Log: log})
+		gateway.Deps{
+			Auth: auth, Stats: broker.Stats, Healthy: broker.Err, Log: log,
+			Collectors: []prometheus.Collector{mqttCollector{mqttServer.Stats}},
+		})
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,11 @@
 // offset on. It is a view of the log and is rebuilt by replaying it.
 package index
 
-import "github.com/tidegate/tidegate/core/record"
+import (
+	"sort"
+
+	"github.com/tidegate/tidegate/core/record"
+)
 
 const (
 	chunkBits = 8
@@ -38,6 +42,17 @@ func (l *List) Get(o record.Offset) (record.LSN, bool) {
 	}
 	o -= l.base
 	return l.chunks[o>>chunkBits][o&(chunkLen-1)], true
+}
+
+// Find returns the offset of the reference to a record, if the list still has
+// one. References ascend with their records.
+func (l *List) Find(lsn record.LSN) (record.Offset, bool) {
+	n := sort.Search(int(l.end-l.base), func(i int) bool {
+		return l.chunks[i>>chunkBits][i&(chunkLen-1)] >= lsn
+	})
+	o := l.base + record.Offset(n)
+	got, ok := l.Get(o)
+	return o, ok && got == lsn
 }
 
 // End returns the offset that the next reference will get.

@@ -37,6 +37,12 @@ func TestListAgainstModel(t *testing.T) {
 					if got, ok := l.Get(o); !ok || got != model[o] {
 						t.Fatalf("offset %d: got %d %v, want %d", o, got, ok, model[o])
 					}
+					if got, ok := l.Find(model[o]); !ok || got != o {
+						t.Fatalf("record %d: found at %d %v, want %d", model[o], got, ok, o)
+					}
+					if got, ok := l.Find(model[o] + 1); ok {
+						t.Fatalf("record %d, which is not there, found at %d", model[o]+1, got)
+					}
 				}
 				if l.First() > low {
 					t.Fatalf("first %d is above what was trimmed, %d", l.First(), low)

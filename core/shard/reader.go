@@ -181,10 +181,7 @@ func (r *Reader) take(lsn record.LSN) Ref {
 			ref.Stream, ref.Offset = p.stream.id, o
 			continue
 		}
-		if r.also == nil {
-			r.also = map[record.LSN][]twin{}
-		}
-		r.also[lsn] = append(r.also[lsn], twin{p, o})
+		r.twin(lsn, p, o)
 		ref.Also = append(ref.Also, p.stream.id)
 	}
 	return ref
@@ -229,12 +226,36 @@ func (r *Reader) GiveBack(refs []Ref) {
 	}
 }
 
-// Reserve marks messages as in flight; Next will not return them.
+// Reserve marks a message as in flight, in every stream of the reader that
+// refers to it; Next will not return it.
 func (r *Reader) Reserve(stream record.StreamID, o record.Offset) bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	p := r.byID[stream]
-	return p != nil && p.cur.Reserve(o, p.stream.refs.End())
+	if p == nil || !p.cur.Reserve(o, p.stream.refs.End()) {
+		return false
+	}
+	lsn, ok := p.stream.refs.Get(o)
+	if !ok {
+		return true
+	}
+	for _, q := range r.places {
+		if q == p {
+			continue
+		}
+		if also, ok := q.stream.refs.Find(lsn); ok && q.cur.Reserve(also, q.stream.refs.End()) {
+			r.twin(lsn, q, also)
+		}
+	}
+	return true
+}
+
+// twin notes a further reference to a message in flight.
+func (r *Reader) twin(lsn record.LSN, p *place, o record.Offset) {
+	if r.also == nil {
+		r.also = map[record.LSN][]twin{}
+	}
+	r.also[lsn] = append(r.also[lsn], twin{p, o})
 }
 
 // Lookup returns the record of a message that is not settled.

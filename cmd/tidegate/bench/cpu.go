@@ -35,3 +35,18 @@ func processCPU(pid int) (time.Duration, error) {
 	}
 	return total, nil
 }
+
+// processWritten returns how many bytes a process of this machine has caused to
+// be written to disks, from /proc.
+func processWritten(pid int) (uint64, error) {
+	io, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return 0, fmt.Errorf("read bytes written: %w", err)
+	}
+	for line := range bytes.Lines(io) {
+		if rest, ok := bytes.CutPrefix(line, []byte("write_bytes:")); ok {
+			return strconv.ParseUint(string(bytes.TrimSpace(rest)), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/io has an unknown form", pid)
+}

@@ -10,7 +10,7 @@ func TestPayloadIsJSONOfTheSize(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{minSize, 65, 66, 67, 68, 70, 75, 140, 256, 257, 1024, maxSize} {
 		p := newPayloads(17, size)
-		for n := range uint64(2 * variants) {
+		for n := range uint64(500) {
 			payload := p.stamped(n+1, int64(n)*3)
 			if len(payload) != size {
 				t.Fatalf("size %d: got %d bytes", size, len(payload))
@@ -23,6 +23,27 @@ func TestPayloadIsJSONOfTheSize(t *testing.T) {
 				t.Fatalf("stamp: got %v, %t, want %v", got, ok, want)
 			}
 		}
+	}
+}
+
+func TestPayloadsDiffer(t *testing.T) {
+	t.Parallel()
+	p := newPayloads(1, 256)
+	seen := map[string]bool{}
+	const n = 10_000
+	for range n {
+		seen[string(p.stamped(1, 1)[len(payloadHead):])] = true
+	}
+	if len(seen) != n {
+		t.Errorf("%d messages have %d different readings", n, len(seen))
+	}
+}
+
+func BenchmarkPayload(b *testing.B) {
+	p := newPayloads(1, 256)
+	b.ReportAllocs()
+	for n := uint64(0); b.Loop(); n++ {
+		p.stamped(n, 1)
 	}
 }
 

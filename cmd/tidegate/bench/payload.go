@@ -8,62 +8,76 @@ import (
 
 // A payload is telemetry JSON of a fixed size:
 //
-//	{"p":"0001","n":"000000000000002a","t":"17…","temp":21.53,"s01":83.21,…}
+//	{"p":"0001","n":"000000000000002a","t":"17…","s01":21.53,"s02":83.21,…}
 //
 // with publisher, number and time in hexadecimal at fixed places, so that
-// stamping and reading them costs nothing. The readings differ from message to
-// message so that a broker that compresses meets real work.
+// stamping and reading them costs little. Every message has fresh random
+// readings: a broker that compresses must not find one it has seen before.
 const (
 	payloadHead = `{"p":"0000","n":"0000000000000000","t":"0000000000000000"`
 	publisherAt = len(`{"p":"`)
 	numberAt    = len(`{"p":"0000","n":"`)
 	timeAt      = len(`{"p":"0000","n":"0000000000000000","t":"`)
-	variants    = 256
 )
 
-// payloads are the messages of one publisher, reused over and over.
+// payloads makes the messages of one publisher in one buffer.
 type payloads struct {
-	variant [variants][]byte
+	buf      []byte
+	readings []int // where the four digits of each reading start
+	random   *rand.PCG
 }
 
 // newPayloads makes the messages of a publisher.
 func newPayloads(publisher, size int) *payloads {
-	p := &payloads{}
-	rnd := rand.New(rand.NewPCG(uint64(publisher), uint64(size)))
-	for i := range p.variant {
-		p.variant[i] = telemetry(rnd, size)
-		putHex(p.variant[i][publisherAt:publisherAt+4], uint64(publisher))
+	p := &payloads{random: rand.NewPCG(uint64(publisher), uint64(size))}
+	p.buf = append(make([]byte, 0, size), payloadHead...)
+	putHex(p.buf[publisherAt:publisherAt+4], uint64(publisher))
+	for sensor := 1; ; sensor++ {
+		reading := fmt.Sprintf(`,"s%02d":10.00`, sensor%100)
+		if len(p.buf)+len(reading) > size-len(`,"":""}`) {
+			break
+		}
+		p.buf = append(p.buf, reading...)
+		p.readings = append(p.readings, len(p.buf)-len("10.00"))
+	}
+	if pad := size - len(p.buf) - len(`,"":""}`); pad >= 0 {
+		p.buf = fmt.Appendf(p.buf, `,"":"%s"}`, strings.Repeat(" ", pad))
+	} else {
+		p.buf = append(p.buf, strings.Repeat(" ", size-len(p.buf)-1)+"}"...)
 	}
 	return p
 }
 
-// telemetry writes one JSON object of exactly size bytes.
-func telemetry(rnd *rand.Rand, size int) []byte {
-	var b strings.Builder
-	b.WriteString(payloadHead)
-	for sensor := 1; ; sensor++ {
-		reading := fmt.Sprintf(`,"s%02d":%.2f`, sensor%100, 20+10*rnd.NormFloat64())
-		if b.Len()+len(reading) > size-len(`,"":""}`) {
-			break
+// stamped returns the payload of message n, sent at a time in nanoseconds. It
+// is valid until the next call.
+func (p *payloads) stamped(n uint64, at int64) []byte {
+	putHex(p.buf[numberAt:numberAt+16], n)
+	putHex(p.buf[timeAt:timeAt+16], uint64(at))
+	var bits uint64
+	for i, where := range p.readings {
+		if i%4 == 0 {
+			bits = p.random.Uint64()
 		}
-		b.WriteString(reading)
+		p.measure(where, uint16(bits))
+		bits >>= 16
 	}
-	if pad := size - b.Len() - len(`,"":""}`); pad >= 0 {
-		b.WriteString(`,"":"` + strings.Repeat(" ", pad) + `"}`)
-	} else {
-		b.WriteString(strings.Repeat(" ", size-b.Len()-1) + "}")
-	}
-	return []byte(b.String())
+	return p.buf
 }
 
-// stamped returns the payload of message n, sent at a time in nanoseconds. It
-// is valid until variants messages later.
-func (p *payloads) stamped(n uint64, at int64) []byte {
-	payload := p.variant[n%variants]
-	putHex(payload[numberAt:numberAt+16], n)
-	putHex(payload[timeAt:timeAt+16], uint64(at))
-	return payload
+// measure writes one reading from 10.00 to 99.99.
+func (p *payloads) measure(where int, bits uint16) {
+	whole, part := digits[10+bits>>8*90>>8], digits[bits&0xFF*100>>8]
+	p.buf[where], p.buf[where+1] = whole[0], whole[1]
+	p.buf[where+3], p.buf[where+4] = part[0], part[1]
 }
+
+// digits are the numbers from 00 to 99.
+var digits = func() (d [100][2]byte) {
+	for i := range d {
+		d[i] = [2]byte{byte('0' + i/10), byte('0' + i%10)}
+	}
+	return d
+}()
 
 // stamp is what a payload says of itself.
 type stamp struct {

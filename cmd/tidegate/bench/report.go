@@ -38,10 +38,12 @@ type Result struct {
 	Reordered    uint64  `json:"reordered"`
 	Invented     uint64  `json:"invented"`
 
-	// ClientCPU and BrokerCPU are microseconds of processor time per message
-	// confirmed; BrokerCPU is 0 when its process is not known.
+	// What one confirmed message costs: microseconds of processor time here and
+	// in the broker, and bytes that the broker wrote to disk. The broker's are
+	// 0 when its process is not known.
 	ClientCPU float64 `json:"client_cpu_us_per_message"`
 	BrokerCPU float64 `json:"broker_cpu_us_per_message"`
+	Written   float64 `json:"broker_written_bytes_per_message"`
 }
 
 // Spread is a distribution of latencies in microseconds.
@@ -61,6 +63,7 @@ type reading struct {
 	at                  time.Time
 	confirmed, received uint64
 	client, broker      time.Duration
+	written             uint64
 }
 
 // snapshot reads the counters.
@@ -75,9 +78,10 @@ func (b *bench) snapshot() (reading, error) {
 	if b.options.PID == 0 {
 		return r, nil
 	}
-	var err error
+	var err, err2 error
 	r.broker, err = processCPU(b.options.PID)
-	return r, err
+	r.written, err2 = processWritten(b.options.PID)
+	return r, errors.Join(err, err2)
 }
 
 // result adds up. Nobody writes the counters any more.
@@ -103,6 +107,7 @@ func (b *bench) result(before, after reading) *Result {
 	if n := float64(after.confirmed - before.confirmed); n > 0 {
 		r.ClientCPU = float64((after.client - before.client).Microseconds()) / n
 		r.BrokerCPU = float64((after.broker - before.broker).Microseconds()) / n
+		r.Written = float64(after.written-before.written) / n
 	}
 	return r
 }
@@ -158,6 +163,7 @@ func (r *Result) print(out io.Writer, asJSON bool) error {
 	row("client CPU", "%.2f µs per message", r.ClientCPU)
 	if r.BrokerCPU > 0 {
 		row("broker CPU", "%.2f µs per message", r.BrokerCPU)
+		row("broker wrote", "%.0f bytes to disk per message", r.Written)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, err := io.WriteString(w, text.String())
