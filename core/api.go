@@ -75,12 +75,12 @@ type SessionSpec struct {
 	// before it is called: Next returns nothing, Settle does nothing.
 	Kicked func()
 	// Notify is called, possibly with locks held and from any goroutine, when
-	// Next may have something. It must not block nor call back.
+	// Next may have something. It must not block nor call back. Required.
 	Notify func()
 	// Live gets a message that needs no storing: published with QoS 0, or
 	// matched only by subscriptions of QoS 0. It is called in the publisher's
 	// goroutine, must not block, must copy what it keeps, and returns false when
-	// the message was dropped because the reader is too slow.
+	// the message was dropped because the reader is too slow. Required.
 	Live func(m *Message, subscriptions []SubID) bool
 }
 

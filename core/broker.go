@@ -108,8 +108,8 @@ func (b *Broker) reportUnknownStreams() {
 	}
 }
 
-// Close commits what was published, publishes offsets and stops. Nothing may
-// use the broker any more.
+// Close commits what was published and acked, publishes offsets if the metadata
+// store answers, and stops. Nothing may use the broker any more.
 func (b *Broker) Close() error {
 	if !b.closed.CompareAndSwap(false, true) {
 		return nil

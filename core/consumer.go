@@ -60,7 +60,7 @@ func (b *Broker) Consume(_ context.Context, namespace string, spec ConsumeSpec) 
 	if c.c, err = s.Consume(q.stream, spec.Limits, spec.Notify, cancelled); err != nil {
 		return nil, ns.notFound("queue", spec.Queue)
 	}
-	q.exclusive, q.consumed = spec.Exclusive, true
+	q.exclusive = spec.Exclusive
 	b.counters.consumers.Add(1)
 	return c, nil
 }
@@ -195,7 +195,7 @@ func (b *Broker) Get(
 	}
 	s := b.shards[q.shard]
 	for {
-		ref, left, some, err := s.Get(ctx, q.stream, noAck)
+		ref, left, some, err := s.Get(ctx, q.stream)
 		if errors.Is(err, shard.ErrNotFound) {
 			return Delivery{}, nil, 0, false, ns.notFound("queue", name)
 		}
@@ -206,10 +206,14 @@ func (b *Broker) Get(
 		var h shard.Hint
 		var r record.Message
 		if err := b.read(s, ref.LSN, &h, &r, &d.Message); err != nil {
+			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, true)
 			return Delivery{}, nil, 0, false, err
 		}
-		if d.Message.ExpireAt != 0 && d.Message.ExpireAt <= b.deps.Clock.Now().UnixMilli() {
+		expired := d.Message.ExpireAt != 0 && d.Message.ExpireAt <= b.deps.Clock.Now().UnixMilli()
+		if expired || noAck {
 			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, false)
+		}
+		if expired {
 			continue
 		}
 		b.counters.delivered.Add(1)

@@ -114,8 +114,12 @@ func (b *Broker) leaveStream(ns *namespace, f *filter, id uint64, kind streamKin
 		}
 	}
 	stream := filterStream(ns.name, f.text, kind)
-	if last && kind == streamDurable {
-		b.unpublish.add(uint64(stream))
+	if kind == streamDurable {
+		e := ended{stream: uint64(stream)}
+		if !last {
+			e.cursor = id
+		}
+		b.unpublish.add(e)
 	}
 	for i, s := range b.shards {
 		var lsn record.LSN

@@ -49,10 +49,9 @@ type declared struct {
 	shard  uint32
 	// askedDurable tells that an exclusive queue was declared durable.
 	askedDurable bool
-	// exclusive is set while a consumer has the queue for itself; consumed once
-	// it has had a consumer. The namespace's mu guards both.
+	// exclusive is set while a consumer has the queue for itself. The namespace's
+	// mu guards it.
 	exclusive bool
-	consumed  bool
 	deleted   bool
 }
 
@@ -160,6 +159,9 @@ func (b *Broker) queueChanged(ns *namespace, q *metadata.Queue, deleted, lost bo
 	if old := ns.queues[q.Name]; old != nil && old.stream == record.StreamID(q.Stream) {
 		return nil
 	}
+	if old := ns.queues[q.Name]; old != nil { // a transient one, or of an earlier time
+		ns.orphans = append(ns.orphans, b.removeQueue(ns, old)...)
+	}
 	if int(q.Shard) >= len(b.shards) {
 		return fmt.Errorf("queue '%s' lies in shard %d of %d", q.Name, q.Shard, len(b.shards))
 	}
@@ -212,7 +214,7 @@ func (b *Broker) removeQueue(ns *namespace, q *declared) (autoDelete []string) {
 			slog.String("namespace", ns.name), slog.Any("error", err))
 	}
 	if q.spec.Durable {
-		b.unpublish.add(uint64(q.stream))
+		b.unpublish.add(ended{stream: uint64(q.stream)})
 	}
 	return autoDelete
 }

@@ -17,23 +17,30 @@ const offsetBatch = 4096
 // on and the published copy ages.
 const offsetTimeout = 10 * time.Second
 
-// unpublish are streams whose published cursors are to be deleted.
+// lastTimeout bounds the last publication, when the broker closes.
+const lastTimeout = 2 * time.Second
+
+// ended is a published cursor that is to be deleted; cursor 0 stands for all of
+// the stream.
+type ended struct{ stream, cursor uint64 }
+
+// unpublish are cursors that have ended and may still be published.
 type unpublish struct {
-	mu      sync.Mutex
-	streams []uint64
+	mu    sync.Mutex
+	ended []ended
 }
 
-func (u *unpublish) add(stream uint64) {
+func (u *unpublish) add(e ended) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.streams = append(u.streams, stream)
+	u.ended = append(u.ended, e)
 }
 
-func (u *unpublish) take() []uint64 {
+func (u *unpublish) take() []ended {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	s := u.streams
-	u.streams = nil
+	s := u.ended
+	u.ended = nil
 	return s
 }
 
@@ -47,24 +54,35 @@ func (b *Broker) publishOffsets(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			t.Stop()
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTimeout)
+			defer cancel()
+			b.publishRound(last, left)
 			return
 		case <-t.C:
+			b.publishRound(ctx, left)
 		}
-		for i, s := range b.shards {
-			if len(left[i]) < offsetBatch {
-				left[i] = b.movedOffsets(ctx, i, s, left[i])
-			}
-			if err := b.putOffsets(ctx, left[i]); err != nil {
-				b.deps.Log.Debug("offsets not published, will be tried again", slog.Any("error", err))
-				continue
-			}
-			left[i] = left[i][:0]
+	}
+}
+
+// publishRound publishes what has moved. left is what the store did not accept
+// in earlier rounds, by shard.
+func (b *Broker) publishRound(ctx context.Context, left [][]metadata.Offset) {
+	for i, s := range b.shards {
+		if len(left[i]) < offsetBatch {
+			left[i] = b.movedOffsets(ctx, i, s, left[i])
 		}
-		for _, stream := range b.unpublish.take() {
-			if err := b.dropOffsets(ctx, stream); err != nil {
-				b.unpublish.add(stream)
-				break
+		if err := b.putOffsets(ctx, left[i]); err != nil {
+			b.deps.Log.Debug("offsets not published, will be tried again", slog.Any("error", err))
+			continue
+		}
+		left[i] = left[i][:0]
+	}
+	for i, list := 0, b.unpublish.take(); i < len(list); i++ {
+		if err := b.dropOffset(ctx, list[i]); err != nil {
+			for _, e := range list[i:] {
+				b.unpublish.add(e)
 			}
+			return
 		}
 	}
 }
@@ -96,8 +114,11 @@ func (b *Broker) putOffsets(ctx context.Context, offsets []metadata.Offset) erro
 	return b.deps.Catalog.PutOffsets(ctx, offsets)
 }
 
-func (b *Broker) dropOffsets(ctx context.Context, stream uint64) error {
+func (b *Broker) dropOffset(ctx context.Context, e ended) error {
 	ctx, cancel := context.WithTimeout(ctx, offsetTimeout)
 	defer cancel()
-	return b.deps.Catalog.DeleteOffsets(ctx, stream)
+	if e.cursor == 0 {
+		return b.deps.Catalog.DeleteOffsets(ctx, e.stream)
+	}
+	return b.deps.Catalog.DeleteOffset(ctx, e.stream, e.cursor)
 }

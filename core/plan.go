@@ -43,9 +43,9 @@ const maxPlans = 4096
 
 // plan returns the plan for a message.
 func (p *Publisher) plan(m *Message) (*plan, error) {
-	p.planKey = append(p.planKey[:0], byte(m.Format))
+	// The length keeps an exchange whose name has any byte apart from its key.
+	p.planKey = append(p.planKey[:0], byte(m.Format), byte(len(m.Exchange)), byte(len(m.Exchange)>>8))
 	p.planKey = append(p.planKey, m.Exchange...)
-	p.planKey = append(p.planKey, 0)
 	p.planKey = append(p.planKey, m.Key...)
 	version := p.ns.version.Load()
 	if pl := p.plans[string(p.planKey)]; pl != nil && pl.version == version {

@@ -65,13 +65,16 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 	if m.QoS == 0 {
 		parts, live = pl.queued, pl.live0
 	}
+	routed := len(parts)+len(live) > 0
 	p.b.counters.published.Add(1)
+	if m.Once.Session != 0 && len(live) > 0 && p.known(m.Once) {
+		live = nil // was delivered the first time
+	}
 	for i := range live {
 		if !live[i].session.offer(m, live[i].subscriptions) {
 			p.b.counters.dropped.Add(1)
 		}
 	}
-	routed := len(parts)+len(live) > 0
 	if !routed {
 		p.b.counters.unroutable.Add(1)
 	}
@@ -82,6 +85,16 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 		return Published{}, err
 	}
 	return Published{Seq: p.tracker.next(), Routed: routed}, nil
+}
+
+// known tells whether an exactly-once publish is stored already.
+func (p *Publisher) known(o Once) bool {
+	for _, s := range p.b.shards {
+		if s.Known(o) {
+			return true
+		}
+	}
+	return false
 }
 
 // append writes the message to each shard that needs it.

@@ -30,7 +30,8 @@ type session struct {
 	home    uint32
 	durable bool
 
-	fresh bool // no connection had it yet; op guards it
+	fresh  bool // no connection had it yet; op guards it
+	queued bool // has an entry in sessions.expired, whose lock guards it
 
 	// op serialises what changes the session: subscribe, attach, end.
 	op   sync.Mutex
@@ -74,10 +75,17 @@ type Session struct {
 	fenced  atomic.Bool
 	deliver sync.Mutex // held by Next
 	tracker *tracker
-	turn    int // the shard that Next asks first
+	turn    int          // the shard that Next asks first
+	held    []heldSettle // guarded by mu
 	refs    []shard.Ref
 	hints   []shard.Hint
 	record  record.Message
+}
+
+// heldSettle is a position that is settled once the record at lsn is committed.
+type heldSettle struct {
+	lsn      record.LSN
+	position Position
 }
 
 // sessionID derives the number of a client's session. Clients can't make it
@@ -164,6 +172,8 @@ func (s *session) Subscriptions() []Subscription {
 
 // state is the session's record.
 func (s *session) state(disconnected int64) *record.Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	expiry := uint64(math.MaxUint64)
 	if s.expiry != Forever {
 		expiry = uint64(s.expiry.Milliseconds())
@@ -185,7 +195,8 @@ func (s *session) log(kind record.Kind, body []byte, w *shard.Waiter) (record.LS
 
 // Put keeps a small value of the adapter with the session, as durable as the
 // session; a nil value deletes it. settle are positions that it ends: a crash
-// may keep the value and deliver them again, but never the reverse. The result
+// may keep the value and deliver them again, but never the reverse; they are
+// settled at the latest when Stored says that the value is. The result
 // is a number for Stored.
 func (h *Session) Put(key uint32, value []byte, settle ...Position) (uint64, error) {
 	if h.fenced.Load() {
@@ -209,8 +220,39 @@ func (h *Session) Put(key uint32, value []byte, settle ...Position) (uint64, err
 	if lsn != 0 {
 		h.tracker.add(h.home, lsn)
 	}
-	h.Settle(settle...)
+	h.settleAfter(lsn, settle)
 	return h.tracker.next(), nil
+}
+
+// settleAfter settles positions so that no crash keeps the settling and loses
+// the record at lsn of the home shard: in the same shard the order of the log
+// sees to that, positions of other shards wait until the record is committed.
+func (h *Session) settleAfter(lsn record.LSN, positions []Position) {
+	for _, p := range positions {
+		if lsn == 0 || p.Shard == h.home {
+			h.Settle(p)
+			continue
+		}
+		h.mu.Lock()
+		h.held = append(h.held, heldSettle{lsn, p})
+		h.mu.Unlock()
+	}
+}
+
+// settleHeld settles what waited for its value and is committed now.
+func (h *Session) settleHeld() {
+	committed := h.b.shards[h.home].Committed()
+	h.mu.Lock()
+	n := 0
+	for n < len(h.held) && h.held[n].lsn <= committed {
+		n++
+	}
+	ready := h.held[:n:n]
+	h.held = h.held[n:]
+	h.mu.Unlock()
+	for _, x := range ready {
+		h.Settle(x.position)
+	}
 }
 
 // Values calls fn for each value kept with Put, by ascending key.
@@ -244,6 +286,7 @@ func (h *Session) Release(id uint16) (uint64, error) {
 // Stored returns the number up to which all Puts and Releases are durable;
 // Notify is called when it advances.
 func (h *Session) Stored() (uint64, error) {
+	h.settleHeld()
 	n, err := h.tracker.settled()
 	return n, h.b.storageError(err)
 }
@@ -253,25 +296,43 @@ func (h *Session) Stored() (uint64, error) {
 func (h *Session) SetExpiry(d time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.durable {
+	if h.durable && !h.fenced.Load() {
 		h.expiry = d
 	}
+}
+
+// fence ends the handle's rights; false if they had ended before.
+func (h *Session) fence() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.fenced.Swap(true)
+}
+
+// stop makes deliveries of a fenced connection end: a Next under way is over
+// when it returns, and the next one gives nothing.
+func (h *Session) stop() {
+	h.deliver.Lock()
+	defer h.deliver.Unlock()
+	for _, r := range h.readers {
+		r.Pause()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.retained = nil
 }
 
 // Close detaches the connection. The session ends now, or after its expiry.
 func (h *Session) Close(ctx context.Context) error {
 	h.op.Lock()
 	defer h.op.Unlock()
-	if h.fenced.Swap(true) {
+	h.settleHeld()
+	if !h.fence() {
 		return nil
 	}
 	h.live.Store(nil)
-	for _, r := range h.readers {
-		r.Pause()
-	}
+	h.stop()
 	h.mu.Lock()
 	expiry := h.expiry
-	h.retained = nil
 	h.mu.Unlock()
 	if expiry <= 0 {
 		return h.end(ctx)
@@ -297,7 +358,7 @@ func (s *session) end(ctx context.Context) error {
 	s.ended = true
 	subs := slices.Collect(maps.Values(s.subs))
 	s.mu.Unlock()
-	s.b.sessions.remove(s)
+	defer s.b.sessions.remove(s)
 	lsns := make([]record.LSN, len(s.b.shards))
 	var errs []error
 	s.ns.mu.Lock()

@@ -116,9 +116,12 @@ func (h *Session) nextRetained(dst []Delivery, limit int) ([]Delivery, error) {
 		h.retained = nil
 	}
 	h.mu.Unlock()
-	for _, ref := range refs {
+	for i, ref := range refs {
 		d, err := h.readRetained(ref)
 		if err != nil {
+			h.mu.Lock()
+			h.retained = append(refs[i:], h.retained...)
+			h.mu.Unlock()
 			return dst, err
 		}
 		if e := d.Message.ExpireAt; e != 0 && e <= h.b.deps.Clock.Now().UnixMilli() {
@@ -142,19 +145,20 @@ func (h *Session) Settle(positions ...Position) {
 	if h.fenced.Load() {
 		return
 	}
+	n := uint64(0)
 	for i := range positions {
 		p := &positions[i]
-		if p.Stream != 0 && int(p.Shard) < len(h.readers) {
-			h.readers[p.Shard].Settle(p.Stream, p.Offset, p.LSN)
+		if p.Stream == 0 || int(p.Shard) < len(h.readers) && h.readers[p.Shard].Settle(p.Stream, p.Offset, p.LSN) {
+			n++
 		}
 	}
-	h.b.counters.settled.Add(uint64(len(positions)))
+	h.b.counters.settled.Add(n)
 }
 
 // Reread reads an unsettled delivery again, for a resend after a reconnect.
 // ErrNotFound when it is settled or its subscription is gone.
 func (h *Session) Reread(pos Position) (Delivery, error) {
-	if int(pos.Shard) >= len(h.readers) {
+	if int(pos.Shard) >= len(h.readers) || h.fenced.Load() {
 		return Delivery{}, ErrNotFound
 	}
 	d := Delivery{Position: pos, Redelivered: true, Retained: pos.Stream == 0}
@@ -180,9 +184,12 @@ func (h *Session) Reread(pos Position) (Delivery, error) {
 // Reserve marks positions as in flight, so that Next does not return them:
 // for deliveries whose state an adapter kept with Put over a restart.
 func (h *Session) Reserve(positions ...Position) {
+	if h.fenced.Load() {
+		return
+	}
 	for _, p := range positions {
 		if p.Stream != 0 && int(p.Shard) < len(h.readers) {
-			h.readers[p.Shard].Reserve(p.Stream, p.Offset)
+			h.readers[p.Shard].Reserve(p.Stream, p.Offset, p.LSN)
 		}
 	}
 }
@@ -190,6 +197,9 @@ func (h *Session) Reserve(positions ...Position) {
 // Recover puts all deliveries that are in flight back, to be delivered again:
 // for an adapter that has lost track of them.
 func (h *Session) Recover() {
+	if h.fenced.Load() {
+		return
+	}
 	for _, r := range h.readers {
 		r.Recover()
 	}

@@ -15,8 +15,8 @@ type expiry struct {
 	session *session
 }
 
-// expiryHeap is a min-heap by time. Entries of sessions that came back stay
-// until their time and are then ignored.
+// expiryHeap is a min-heap by time, with at most one entry per session: when it
+// comes up too early, since the session was back meanwhile, it is put in again.
 type expiryHeap []expiry
 
 func (h expiryHeap) Len() int           { return len(h) }
@@ -38,7 +38,18 @@ func (h *expiryHeap) Pop() any {
 func (t *sessions) expireAt(s *session, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	heap.Push(&t.expired, expiry{at, s})
+	if !s.queued {
+		s.queued = true
+		heap.Push(&t.expired, expiry{at, s})
+		return
+	}
+	for i := range t.expired { // only an earlier time matters now
+		if t.expired[i].session == s && at.Before(t.expired[i].at) {
+			t.expired[i].at = at
+			heap.Fix(&t.expired, i)
+			return
+		}
+	}
 }
 
 // due takes the sessions whose time has come.
@@ -46,7 +57,9 @@ func (t *sessions) due(now time.Time) (out []*session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for len(t.expired) > 0 && !t.expired[0].at.After(now) {
-		out = append(out, heap.Pop(&t.expired).(expiry).session) //nolint:errcheck,forcetypeassert // only expireAt pushes
+		s := heap.Pop(&t.expired).(expiry).session //nolint:errcheck,forcetypeassert // only expireAt pushes
+		s.queued = false
+		out = append(out, s)
 	}
 	return out
 }
@@ -74,8 +87,12 @@ func (s *session) expire(ctx context.Context, now time.Time) error {
 	s.op.Lock()
 	defer s.op.Unlock()
 	s.mu.Lock()
-	due := !s.deadline.IsZero() && !s.deadline.After(now) && !s.ended
+	later, ended := s.deadline, s.ended
 	s.mu.Unlock()
+	due := !later.IsZero() && !later.After(now) && !ended
+	if !due && !later.IsZero() && !ended {
+		s.b.sessions.expireAt(s, later)
+	}
 	if !due || s.live.Load() != nil {
 		return nil
 	}

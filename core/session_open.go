@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"sync"
@@ -101,7 +102,9 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 		err = b.storageError(b.shards[s.home].Wait(ctx, lsn))
 	}
 	if err != nil {
-		s.fresh = fresh
+		if fresh { // nobody has it: what was written of it goes again
+			err = errors.Join(err, s.end(context.WithoutCancel(ctx)))
+		}
 		return nil, false, false, err
 	}
 	s.live.Store(h)
@@ -114,17 +117,10 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 // kick fences the connection that has the session. op is held.
 func (s *session) kick() {
 	old := s.live.Swap(nil)
-	if old == nil || old.fenced.Swap(true) {
+	if old == nil || !old.fence() {
 		return
 	}
-	old.deliver.Lock()   // a Next under way is over, the next returns nothing
-	old.deliver.Unlock() //nolint:staticcheck // an empty critical section waits
-	for _, r := range s.readers {
-		r.Pause()
-	}
-	s.mu.Lock()
-	s.retained = nil
-	s.mu.Unlock()
+	old.stop()
 	if old.spec.Kicked != nil {
 		old.spec.Kicked()
 	}

@@ -25,6 +25,9 @@ func (h *Session) Subscribe(ctx context.Context, specs []SubscriptionSpec) (exis
 	if h.fenced.Load() {
 		return nil, ErrFenced
 	}
+	// What was begun is finished: half a subscription would hold messages that
+	// nobody gets.
+	ctx = context.WithoutCancel(ctx)
 	lsns := make([]record.LSN, len(h.b.shards))
 	added := make([]*subscription, 0, len(specs))
 	for i := range specs {
@@ -184,6 +187,7 @@ func (h *Session) Unsubscribe(ctx context.Context, filters []string) (existed []
 	if h.fenced.Load() {
 		return nil, ErrFenced
 	}
+	ctx = context.WithoutCancel(ctx)
 	lsns := make([]record.LSN, len(h.b.shards))
 	for _, filter := range filters {
 		h.mu.Lock()

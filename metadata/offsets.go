@@ -72,6 +72,17 @@ func (c *Catalog) DeleteOffsets(ctx context.Context, stream uint64) error {
 	return nil
 }
 
+// DeleteOffset removes the published copy of one cursor.
+func (c *Catalog) DeleteOffset(ctx context.Context, stream, cursor uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	key := c.keys.offset(&Offset{Stream: stream, Cursor: cursor})
+	if _, _, err := c.store.Txn(ctx, nil, []Op{{Key: key}}); err != nil {
+		return fmt.Errorf("delete offset %d of stream %d: %w", cursor, stream, asUnavailable(ctx, err))
+	}
+	return nil
+}
+
 // Offsets reads all published cursors from the store, as of one revision,
 // ordered by stream and cursor. They are not kept in memory.
 func (c *Catalog) Offsets(ctx context.Context) ([]Offset, error) {

@@ -122,6 +122,10 @@ func (c *Cursor) Reserve(o, end record.Offset) bool {
 	if o < c.floor || o >= end || c.settled.has(o) || !c.out.set(o) {
 		return false
 	}
+	if o < c.next {
+		c.back.remove(o)
+		return true
+	}
 	for p := max(c.next, c.floor); p < o; p++ {
 		if !c.settled.has(p) && !c.out.has(p) {
 			c.back.push(returned{p, p < c.suspect})

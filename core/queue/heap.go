@@ -1,6 +1,10 @@
 package queue
 
-import "github.com/tidegate/tidegate/core/record"
+import (
+	"slices"
+
+	"github.com/tidegate/tidegate/core/record"
+)
 
 // returned is a message that waits to be handed out again.
 type returned struct {
@@ -22,6 +26,19 @@ func (h *heap) push(r returned) {
 		}
 		s[up], s[i] = s[i], s[up]
 		i = up
+	}
+}
+
+// remove takes an offset out, if it is in.
+func (h *heap) remove(o record.Offset) {
+	i := slices.IndexFunc(*h, func(r returned) bool { return r.offset == o })
+	if i < 0 {
+		return
+	}
+	rest := slices.Delete(slices.Clone(*h), i, i+1)
+	*h = (*h)[:0]
+	for _, r := range rest {
+		h.push(r)
 	}
 }
 

@@ -85,6 +85,14 @@ func (s *Shard) appendLocked(kind record.Kind, body []byte, w *Waiter) (record.L
 	return s.appended(true, w), nil
 }
 
+// Known tells whether an exactly-once number is in use.
+func (s *Shard) Known(o record.Once) bool {
+	s.amu.Lock()
+	defer s.amu.Unlock()
+	_, known := s.once[o.Session][o.ID]
+	return known
+}
+
 // Release forgets an exactly-once number; 0 when it was not known here.
 func (s *Shard) Release(o record.Once, w *Waiter) (record.LSN, error) {
 	s.amu.Lock()

@@ -118,7 +118,7 @@ func (c *Consumer) Remove() (left int) {
 }
 
 // Get takes one message without a consumer. left is what remains ready.
-func (s *Shard) Get(ctx context.Context, id record.StreamID, noAck bool) (ref Ref, left uint64, ok bool, err error) {
+func (s *Shard) Get(ctx context.Context, id record.StreamID) (ref Ref, left uint64, ok bool, err error) {
 	for {
 		s.mu.Lock()
 		st := s.streams[id]
@@ -132,7 +132,7 @@ func (s *Shard) Get(ctx context.Context, id record.StreamID, noAck bool) (ref Re
 			return Ref{}, 0, false, nil
 		}
 		if o < st.self.limit() {
-			ref, left = s.take(st, noAck)
+			ref, left = s.take(st)
 			s.mu.Unlock()
 			return ref, left, true, nil
 		}
@@ -145,15 +145,10 @@ func (s *Shard) Get(ctx context.Context, id record.StreamID, noAck bool) (ref Re
 	}
 }
 
-func (s *Shard) take(st *stream, noAck bool) (Ref, uint64) {
+func (s *Shard) take(st *stream) (Ref, uint64) {
 	o, redelivered, _ := st.queue.Take(st.refs.End())
 	lsn, _ := st.refs.Get(o)
-	if noAck {
-		st.queue.Settle(o)
-		s.moved(st)
-	} else {
-		s.mark(st.self)
-	}
+	s.mark(st.self)
 	ref := Ref{LSN: lsn, Stream: st.id, Offset: o, Redelivered: redelivered}
 	return ref, st.queue.Ready(st.refs.End())
 }

@@ -155,7 +155,7 @@ func (r *Reader) lowest() (record.LSN, bool) {
 	var low record.LSN
 	for _, p := range r.places {
 		o, ok := p.cur.Peek(p.stream.refs.End())
-		if !ok || o >= p.limit() {
+		if !ok {
 			continue
 		}
 		lsn, ok := p.stream.refs.Get(o)
@@ -167,6 +167,11 @@ func (r *Reader) lowest() (record.LSN, bool) {
 		}
 		if lsn == low {
 			r.match = append(r.match, p)
+		}
+	}
+	for _, p := range r.match {
+		if o, _ := p.cur.Peek(p.stream.refs.End()); o >= p.limit() {
+			return 0, false // the mark is on its way; nothing may overtake
 		}
 	}
 	return low, len(r.match) > 0
@@ -198,7 +203,13 @@ func (r *Reader) Settle(stream record.StreamID, o record.Offset, lsn record.LSN)
 		delete(r.also, lsn)
 	}
 	p := r.byID[stream]
-	return p != nil && r.settle(p, o)
+	if p == nil {
+		return false
+	}
+	if at, ok := p.stream.refs.Get(o); !ok || at != lsn {
+		return false
+	}
+	return r.settle(p, o)
 }
 
 func (r *Reader) settle(p *place, o record.Offset) bool {
@@ -227,17 +238,17 @@ func (r *Reader) GiveBack(refs []Ref) {
 }
 
 // Reserve marks a message as in flight, in every stream of the reader that
-// refers to it; Next will not return it.
-func (r *Reader) Reserve(stream record.StreamID, o record.Offset) bool {
+// refers to it; Next will not return it. A position of an earlier stream, or one
+// that is settled, is ignored.
+func (r *Reader) Reserve(stream record.StreamID, o record.Offset, lsn record.LSN) bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	p := r.byID[stream]
-	if p == nil || !p.cur.Reserve(o, p.stream.refs.End()) {
+	if p == nil {
 		return false
 	}
-	lsn, ok := p.stream.refs.Get(o)
-	if !ok {
-		return true
+	if at, ok := p.stream.refs.Get(o); !ok || at != lsn || !p.cur.Reserve(o, p.stream.refs.End()) {
+		return false
 	}
 	for _, q := range r.places {
 		if q == p {

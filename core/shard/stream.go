@@ -199,7 +199,7 @@ func (s *Shard) Purge(id record.StreamID) (uint64, record.LSN, error) {
 	n := st.queue.Purge(st.refs.End())
 	st.trim(st.self)
 	if n == 0 || !st.durable {
-		st.queue.TakeAcks()
+		s.settled(st.self)
 		return n, 0, nil
 	}
 	s.ack.Stream, s.ack.Cursor, s.ack.Ranges = id, 0, st.queue.TakeAcks()
