@@ -1,0 +1,69 @@
+// Publish, consume, reconnect with MQTT.js.
+//
+// usage: node mqttjs_roundtrip.js URL TOPIC COUNT [4|5]
+//
+// One durable session subscribes to TOPIC and publishes the numbers 1 to COUNT
+// with QoS 1 and 2 in turn. After half of them it prints "half" and waits for
+// the broker to go away and come back; the library reconnects. Prints what it
+// received as JSON at the end.
+'use strict';
+
+const mqtt = require('mqtt');
+
+const [url, topic, countText, version] = process.argv.slice(2);
+const count = Number(countText);
+const half = Math.floor(count / 2);
+const received = [];
+let connects = 0;
+
+const options = {
+  clientId: `mqttjs-${process.pid}`,
+  clean: false,
+  protocolVersion: Number(version || 4),
+  reconnectPeriod: 50,
+  connectTimeout: 5000,
+  resubscribe: false,
+};
+if (options.protocolVersion === 5) options.properties = { sessionExpiryInterval: 3600 };
+const client = mqtt.connect(url, options);
+
+function fail(err) {
+  console.error(err);
+  process.exit(1);
+}
+
+async function publish(first, last) {
+  for (let n = first; n <= last; n++) {
+    await client.publishAsync(topic, String(n), { qos: 1 + (n % 2) });
+  }
+}
+
+client.on('connect', async (connack) => {
+  connects++;
+  try {
+    if (connects === 1) {
+      const [granted] = await client.subscribeAsync(topic, { qos: 2 });
+      if (granted.qos !== 2) throw new Error(`granted QoS ${granted.qos}`);
+      await publish(1, half);
+    } else if (connects === 2) {
+      if (!connack.sessionPresent) throw new Error('the broker forgot the session');
+      await publish(half + 1, count);
+    }
+  } catch (err) {
+    fail(err);
+  }
+});
+
+client.on('message', async (_, payload, packet) => {
+  const n = Number(payload.toString());
+  received.push([n, packet.dup]);
+  if (n === half && connects === 1) process.stdout.write('half\n');
+  if (n === count) {
+    process.stdout.write(JSON.stringify(received) + '\n');
+    await client.endAsync();
+  }
+});
+
+client.on('error', (err) => {
+  if (err.code !== 'ECONNREFUSED' && err.code !== 'ECONNRESET') fail(err);
+});
