@@ -75,7 +75,7 @@ var engineMetrics = []engineMetric{
 	counter("broker_dropped_messages_total", "Messages without guarantee dropped for slow readers.", func(s *core.Stats) uint64 { return s.Dropped }),
 	counter("log_batches_total", "Batches committed.", func(s *core.Stats) uint64 { return s.Batches }),
 	counter("log_batch_records_total", "Records in the batches committed.", func(s *core.Stats) uint64 { return s.BatchRecords }),
-	counter("log_syncs_total", "Syncs of segment files.", func(s *core.Stats) uint64 { return s.Syncs }),
+	counter("log_syncs_total", "Batches committed with a sync of their segment file.", func(s *core.Stats) uint64 { return s.Syncs }),
 	gauge("log_size_bytes", "Bytes of the log on disk.", func(s *core.Stats) float64 { return float64(s.LogBytes) }),
 	gauge("broker_streams", "Streams: queues and MQTT filters.", func(s *core.Stats) float64 { return float64(s.Streams) }),
 	gauge("broker_sessions", "Sessions, connected or not.", func(s *core.Stats) float64 { return float64(s.Sessions) }),
@@ -83,7 +83,7 @@ var engineMetrics = []engineMetric{
 }
 
 var commitLatency = prometheus.NewDesc("tidegate_log_commit_duration_seconds",
-	"Time from a batch's first record to its sync.", nil, nil)
+	"Time from taking a batch to having it committed and applied.", nil, nil)
 
 func counter(name, help string, value func(*core.Stats) uint64) engineMetric {
 	return engineMetric{

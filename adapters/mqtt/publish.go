@@ -1,8 +1,10 @@
 package mqtt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/tidegate/tidegate/adapters/mqtt/session"
@@ -85,8 +87,37 @@ func (c *conn) objection(p *wire.Publish) (wire.Reason, string) {
 		return wire.NotAuthorized, "not allowed to publish"
 	case len(p.Payload) > c.srv.broker.MaxMessageSize():
 		return wire.QuotaExceeded, "payload too large"
-	default:
-		return wire.Success, ""
+	}
+	if name := refusedFeature(p.Properties); name != "" {
+		return wire.ImplementationSpecific, "user property '" + name + "' is not supported in this version"
+	}
+	return wire.Success, ""
+}
+
+// refusedFeature returns the first user property that would change where or
+// when the message goes and that this version does not act on. Delivering as if
+// it were not there would be worse than a refusal.
+func refusedFeature(props []byte) string {
+	if !bytes.Contains(props, []byte("x-")) {
+		return ""
+	}
+	r := wire.PublishProperties(props)
+	for {
+		prop, ok, err := r.Next()
+		if err != nil || !ok {
+			return ""
+		}
+		if prop.ID != wire.PropUser {
+			continue
+		}
+		switch name := string(prop.Data); name {
+		case "x-opt-delivery-time", "x-schedule", "x-schedule-id", "x-txn":
+			return name
+		case "x-delay": // 0 and below mean at once
+			if n, err := strconv.ParseInt(string(prop.Value), 10, 64); err != nil || n > 0 {
+				return name
+			}
+		}
 	}
 }
 
