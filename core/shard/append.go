@@ -50,6 +50,14 @@ func (s *Shard) Publish(m *record.Message, sync bool, w *Waiter) (record.LSN, er
 	return lsn, nil
 }
 
+// Knows tells whether a publish with the exactly-once number would append nothing.
+func (s *Shard) Knows(o record.Once) bool {
+	s.amu.Lock()
+	defer s.amu.Unlock()
+	_, known := s.once[o.Session][o.ID]
+	return known
+}
+
 // remember notes an exactly-once number; amu is held, but while recovering.
 func (s *Shard) remember(o record.Once, lsn record.LSN) {
 	ids := s.once[o.Session]
