@@ -296,3 +296,35 @@ func TestDurabilityArgument(t *testing.T) {
 		}
 	}
 }
+
+// TestHeartbeatsWhileBlocked keeps a connection blocked for longer than its
+// heartbeats last: one that is still read, and one that is not read any more.
+func TestHeartbeatsWhileBlocked(t *testing.T) {
+	h := newHarness(t)
+	var all []*amqp091.DeferredConfirmation
+	for _, publishes := range []int{1, 8} {
+		conn, err := amqp091.DialConfig("amqp://guest:guest@"+h.addr+"/", amqp091.Config{Heartbeat: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		ch := openChannel(t, conn)
+		if err := ch.Confirm(false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ch.QueueDeclare("q", true, false, false, false, nil); err != nil {
+			t.Fatal(err)
+		}
+		blockings := conn.NotifyBlocked(make(chan amqp091.Blocking, 1))
+		h.lowOnDisk(true)
+		for range publishes {
+			all = append(all, publish(t, ch, "q", string(make([]byte, 20<<10))))
+		}
+		nextBlocking(t, blockings)
+	}
+	<-time.After(3500 * time.Millisecond) // what is asked for is that nothing happens
+	h.lowOnDisk(false)
+	for _, d := range all {
+		confirmed(t, d)
+	}
+}
