@@ -28,6 +28,7 @@ type Broker struct {
 
 	sessions sessions
 	counters counters
+	pressure pressure
 
 	unpublish unpublish
 	cancel    context.CancelFunc
@@ -46,6 +47,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	}
 	b := &Broker{cfg: cfg, deps: deps, identity: id, namespaces: map[string]*namespace{}}
 	b.sessions.byKey = map[sessionKey]*session{}
+	b.pressure.start(&b.cfg, id.Shards, &b.deps)
 	if err := b.openShards(id); err != nil {
 		return nil, errors.Join(err, b.closeShards())
 	}
@@ -68,6 +70,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	b.running.Go(func() { b.publishOffsets(ctx) })
 	b.running.Go(func() { b.expireSessions(ctx) })
+	b.running.Go(func() { b.pressure.run(ctx) })
 	return b, nil
 }
 

@@ -33,6 +33,11 @@ type Config struct {
 	AckDelay time.Duration `yaml:"ack_delay"`
 	// OffsetInterval is how often cursors that moved are published to etcd.
 	OffsetInterval time.Duration `yaml:"offset_interval"`
+	// Durability is when publishes are confirmed in namespaces that say nothing
+	// else: after they were synced (fsync), written (os) or taken (memory).
+	Durability string `yaml:"durability"`
+	// Pressure says when publishers wait because disk or memory runs low.
+	Pressure PressureConfig `yaml:"pressure"`
 }
 
 // DefaultConfig returns the defaults.
@@ -45,6 +50,8 @@ func DefaultConfig() Config {
 		BatchBytes:     4 << 20,
 		AckDelay:       10 * time.Millisecond,
 		OffsetInterval: time.Second,
+		Durability:     "fsync",
+		Pressure:       DefaultPressureConfig(),
 	}
 }
 
@@ -66,10 +73,13 @@ func (c Config) Validate() error {
 	case c.OffsetInterval <= 0:
 		return errors.New("offset_interval must be above 0")
 	}
-	return nil
+	if _, err := parseDurability(c.Durability); err != nil {
+		return err
+	}
+	return c.Pressure.Validate()
 }
 
-// Deps are what the engine needs from outside; all are required.
+// Deps are what the engine needs from outside; all but Memory are required.
 type Deps struct {
 	// Dir holds the engine's files: IDENTITY and one folder per shard.
 	Dir     string
@@ -80,4 +90,6 @@ type Deps struct {
 	Log     *slog.Logger
 	// Formats are the property decoders of the adapters' formats.
 	Formats map[Format]PropertyDecoder
+	// Memory is how the memory of the process is watched.
+	Memory Memory
 }

@@ -29,12 +29,18 @@ type world struct {
 	store  *memory.Store
 	cat    *metadata.Catalog
 	fail   atomic.Pointer[errorfs.InjectorFunc] // of file operations
+	change func(*core.Config, *core.Deps)       // of what the broker is opened with
 	*core.Broker
 }
 
 func newWorld(t *testing.T, shards int) *world {
 	t.Helper()
-	w := &world{t: t, shards: shards, fs: vfs.NewCrashableMem(), store: memory.New()}
+	return newWorldWith(t, shards, func(*core.Config, *core.Deps) {})
+}
+
+func newWorldWith(t *testing.T, shards int, change func(*core.Config, *core.Deps)) *world {
+	t.Helper()
+	w := &world{t: t, shards: shards, fs: vfs.NewCrashableMem(), store: memory.New(), change: change}
 	w.open()
 	t.Cleanup(w.close)
 	return w
@@ -50,7 +56,9 @@ func (w *world) open() {
 	w.must(err)
 	cfg := core.DefaultConfig()
 	cfg.Shards, cfg.OffsetInterval = w.shards, 20*time.Millisecond
-	w.Broker, err = core.Open(w.t.Context(), cfg, core.Deps{Dir: "data", FS: w.injected(), Clock: clock.System, Rand: rand.Reader, Catalog: w.cat, Log: log})
+	deps := core.Deps{Dir: "data", FS: w.injected(), Clock: clock.System, Rand: rand.Reader, Catalog: w.cat, Log: log}
+	w.change(&cfg, &deps)
+	w.Broker, err = core.Open(w.t.Context(), cfg, deps)
 	w.must(err)
 }
 

@@ -23,6 +23,7 @@ var (
 	ErrNotOwner     = errors.New("session has another owner") // same client id, other principal
 	ErrTooLarge     = errors.New("message too large")         // over Config.MaxMessageSize
 	ErrLimit        = errors.New("limit reached")             // a configured limit, see Error
+	ErrPressure     = errors.New("low on resources")          // disk or memory: try again when OnPressure says so
 )
 
 // Error is a refusal with the object that it is about. errors.Is finds the

@@ -24,6 +24,9 @@ type Message struct {
 	Payload    []byte
 	QoS        uint8 // as published; AMQP: 1 for delivery-mode 2, else 0
 	Retain     bool  // becomes the retained value of its topic (MQTT only)
+	// Lossy lets the message be dropped, rather than refused, where it would have
+	// to be stored while there is pressure; sessions that get it from memory do.
+	Lossy bool
 	// Time is when the broker took the message, unix milliseconds. Publish
 	// ignores it.
 	Time int64

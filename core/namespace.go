@@ -21,8 +21,10 @@ type namespace struct {
 	// version changes with every change of the graph; cached routes are of one version.
 	version atomic.Uint64
 
-	mu    sync.RWMutex // guards all below
-	table *route.Table[*target]
+	mu sync.RWMutex // guards all below
+	// durability of streams that have none of their own.
+	durability durability
+	table      *route.Table[*target]
 	// headers tells that the table has bindings that look at headers, so that
 	// routes do not depend on exchange and key alone.
 	headers bool
@@ -43,10 +45,11 @@ type target struct {
 
 // declared is a declared queue.
 type declared struct {
-	target target
-	spec   QueueSpec
-	stream record.StreamID
-	shard  uint32
+	target     target
+	spec       QueueSpec
+	stream     record.StreamID
+	shard      uint32
+	durability durability // of its own, 0 when it has that of the namespace
 	// askedDurable tells that an exclusive queue was declared durable.
 	askedDurable bool
 	// exclusive is set while a consumer has the queue for itself. The namespace's
@@ -55,9 +58,9 @@ type declared struct {
 	deleted   bool
 }
 
-func newNamespace(name string) *namespace {
+func newNamespace(name string, durable durability) *namespace {
 	return &namespace{
-		name: name, table: route.New[*target](), queues: map[string]*declared{}, filters: map[string]*filter{},
+		name: name, durability: durable, table: route.New[*target](), queues: map[string]*declared{}, filters: map[string]*filter{},
 		owned: map[string]map[*declared]struct{}{},
 	}
 }
@@ -82,13 +85,7 @@ func (b *Broker) HasNamespace(name string) bool {
 // what it appends is ordered before whatever uses it.
 func (b *Broker) changed(c *metadata.Change) error {
 	if c.Namespace != nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if c.Deleted {
-			delete(b.namespaces, c.Namespace.Name)
-		} else if b.namespaces[c.Namespace.Name] == nil {
-			b.namespaces[c.Namespace.Name] = newNamespace(c.Namespace.Name)
-		}
+		b.namespaceChanged(c.Namespace, c.Deleted)
 		return nil
 	}
 	ns, err := b.namespace(namespaceOf(c))
@@ -109,6 +106,42 @@ func (b *Broker) changed(c *metadata.Change) error {
 	default:
 		return b.bindingChanged(ns, c.Binding, c.Deleted)
 	}
+}
+
+func (b *Broker) namespaceChanged(n *metadata.Namespace, deleted bool) {
+	durable := b.namespaceDurability(n)
+	b.mu.Lock()
+	ns := b.namespaces[n.Name]
+	switch {
+	case deleted:
+		delete(b.namespaces, n.Name)
+	case ns == nil:
+		b.namespaces[n.Name] = newNamespace(n.Name, durable)
+	}
+	b.mu.Unlock()
+	if ns == nil || deleted {
+		return
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	ns.durability = durable
+	ns.version.Add(1)
+}
+
+// namespaceDurability is what the metadata asks for. What this version can't
+// read becomes the strictest, which loses nothing.
+func (b *Broker) namespaceDurability(n *metadata.Namespace) durability {
+	name := n.Durability
+	if name == "" {
+		name = b.cfg.Durability
+	}
+	durable, err := parseDurability(name)
+	if err != nil {
+		b.deps.Log.Error("durability of the namespace not known: every publish is synced",
+			slog.String("namespace", n.Name), slog.Any("error", err))
+		return onDisk
+	}
+	return durable
 }
 
 func namespaceOf(c *metadata.Change) string {
@@ -171,11 +204,15 @@ func (b *Broker) queueChanged(ns *namespace, q *metadata.Queue, deleted, lost bo
 
 // addQueue makes the queue's stream and routes to it. ns.mu is held.
 func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, shard uint32) error {
+	durable, err := queueDurability(ns.name, &spec)
+	if err != nil { // of the metadata, since declares are checked
+		durable = onDisk
+	}
 	info := record.Stream{ID: id, Namespace: ns.name, Name: spec.Name}
 	if err := b.shards[shard].CreateStream(info, spec.Durable); err != nil {
 		return b.storageError(err)
 	}
-	q := &declared{spec: spec, stream: id, shard: shard}
+	q := &declared{spec: spec, stream: id, shard: shard, durability: durable}
 	q.target.queue = q
 	ns.queues[spec.Name] = q
 	if spec.Exclusive {

@@ -17,6 +17,7 @@ type plan struct {
 	// stored are the parts for messages of QoS 1 and 2; with QoS 0 only queues
 	// store: queued.
 	stored, queued []planPart
+	retained       durability // of a retained value
 	// live0 are the sessions that get a message of QoS 0 from memory; live1 those
 	// that get any message so, since they subscribed with QoS 0 only.
 	live0, live1 []liveTarget
@@ -27,7 +28,7 @@ type plan struct {
 // planPart is the streams of one shard.
 type planPart struct {
 	shard   uint32
-	durable bool // at least one of the streams outlives a crash
+	durable durability // the strictest of the streams
 	streams []record.StreamID
 }
 
@@ -69,7 +70,7 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 	}
 	p.ns.mu.RLock()
 	defer p.ns.mu.RUnlock()
-	pl := &plan{version: p.ns.version.Load(), home: p.b.home(p.ns.name, key)}
+	pl := &plan{version: p.ns.version.Load(), home: p.b.home(p.ns.name, key), retained: p.ns.durability}
 	var headers route.HeaderFunc
 	if p.ns.headers {
 		headers = p.headers(m)
@@ -87,15 +88,16 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 	}
 	for _, t := range targets {
 		if t.queue != nil {
-			pl.store(&pl.queued, t.queue.shard, t.queue.stream, t.queue.spec.Durable)
-			pl.store(&pl.stored, t.queue.shard, t.queue.stream, t.queue.spec.Durable)
+			durable := p.ns.durabilityOf(t.queue)
+			pl.store(&pl.queued, t.queue.shard, t.queue.stream, durable)
+			pl.store(&pl.stored, t.queue.shard, t.queue.stream, durable)
 			continue
 		}
 		if t.filter.durable != 0 {
-			pl.store(&pl.stored, pl.home, t.filter.durable, true)
+			pl.store(&pl.stored, pl.home, t.filter.durable, p.ns.durability)
 		}
 		if t.filter.transient != 0 {
-			pl.store(&pl.stored, pl.home, t.filter.transient, false)
+			pl.store(&pl.stored, pl.home, t.filter.transient, min(p.ns.durability, inSystem))
 		}
 	}
 	pl.addLive(targets, p.origin)
@@ -103,11 +105,11 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 }
 
 // store adds a stream to the part of its shard.
-func (pl *plan) store(parts *[]planPart, shard uint32, id record.StreamID, durable bool) {
+func (pl *plan) store(parts *[]planPart, shard uint32, id record.StreamID, durable durability) {
 	for i := range *parts {
 		if part := &(*parts)[i]; part.shard == shard {
 			part.streams = append(part.streams, id)
-			part.durable = part.durable || durable
+			part.durable = max(part.durable, durable)
 			return
 		}
 	}

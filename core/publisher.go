@@ -51,8 +51,9 @@ func (b *Broker) NewPublisher(namespace string, origin *Session, notify func()) 
 // Publish routes the message and appends it to the open batch of each shard
 // that has a stream for it. It blocks while a shard is over its limit
 // (back-pressure). ErrNotFound: no such exchange. ErrInvalid with Arg
-// "internal": the exchange takes no publishes. ErrTooLarge, ErrStorage. An
-// error means that the message was not confirmed and has no Seq.
+// "internal": the exchange takes no publishes. ErrPressure: disk or memory is
+// low and the message would have to be stored; nobody got it. ErrTooLarge,
+// ErrStorage. An error means that the message was not confirmed and has no Seq.
 func (p *Publisher) Publish(m *Message) (Published, error) {
 	if len(m.Payload) > p.b.cfg.MaxMessageSize {
 		return Published{}, ErrTooLarge
@@ -65,7 +66,15 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 	if m.QoS == 0 {
 		parts, live = pl.queued, pl.live0
 	}
-	routed := len(parts)+len(live) > 0
+	routed, stored := len(parts)+len(live) > 0, len(parts) > 0 || m.Retain
+	if stored && !p.admitted(m, pl, parts) {
+		if !m.Lossy {
+			p.b.counters.blocked.Add(1)
+			return Published{}, ErrPressure
+		}
+		p.b.counters.shed.Add(1)
+		stored = false
+	}
 	p.b.counters.published.Add(1)
 	if m.Once.Session != 0 && len(live) > 0 && p.known(m.Once) {
 		live = nil // was delivered the first time
@@ -78,7 +87,7 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 	if !routed {
 		p.b.counters.unroutable.Add(1)
 	}
-	if len(parts) == 0 && !m.Retain {
+	if !stored {
 		return Published{Seq: p.tracker.next(), Routed: routed}, nil
 	}
 	if err := p.append(m, pl, parts); err != nil {
@@ -90,11 +99,32 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 // known tells whether an exactly-once publish is stored already.
 func (p *Publisher) known(o Once) bool {
 	for _, s := range p.b.shards {
-		if s.Known(o) {
+		if s.Knows(o) {
 			return true
 		}
 	}
 	return false
+}
+
+// recordOverhead is about what a record needs beside the bytes of its message.
+const recordOverhead = 64
+
+// admitted tells whether the message may be stored. One that is stored already
+// and was only sent again is welcome: it takes no room, and a refusal would say
+// that it is not there.
+func (p *Publisher) admitted(m *Message, pl *plan, parts []planPart) bool {
+	if p.b.pressure.admits(len(m.Payload) + len(m.Properties) + len(m.Key) + len(m.Exchange) + recordOverhead) {
+		return true
+	}
+	if m.Once.Session == 0 {
+		return false
+	}
+	for i := range parts {
+		if !p.b.shards[parts[i].shard].Knows(m.Once) {
+			return false
+		}
+	}
+	return len(parts) > 0 || p.b.shards[pl.home].Knows(m.Once)
 }
 
 // append writes the message to each shard that needs it.
@@ -111,23 +141,35 @@ func (p *Publisher) append(m *Message, pl *plan, parts []planPart) error {
 		part := &parts[i]
 		r.Streams, r.Retain = part.streams, m.Retain && part.shard == pl.home
 		retain = retain && !r.Retain
-		if err := p.appendPart(part.shard, m.QoS > 0 && (part.durable || r.Retain)); err != nil {
+		durable := part.durable
+		if r.Retain {
+			durable = max(durable, pl.retained)
+		}
+		if err := p.appendPart(part.shard, m.QoS, durable); err != nil {
 			return err
 		}
 	}
 	if retain { // no stream lies where the retained value does
 		r.Streams, r.Retain = nil, true
-		return p.appendPart(pl.home, m.QoS > 0)
+		return p.appendPart(pl.home, m.QoS, pl.retained)
 	}
 	return nil
 }
 
-func (p *Publisher) appendPart(shard uint32, sync bool) error {
-	lsn, err := p.b.shards[shard].Publish(&p.record, sync, p.tracker.waiter(shard))
+// appendPart writes the record to one shard, and has its confirm wait for what
+// the durability asks for.
+func (p *Publisher) appendPart(shard uint32, qos uint8, durable durability) error {
+	waiter := p.tracker.waiter(shard)
+	if durable == inMemory {
+		waiter = nil
+	}
+	lsn, err := p.b.shards[shard].Publish(&p.record, qos > 0 && durable == onDisk, waiter)
 	if err != nil {
 		return p.b.storageError(err)
 	}
-	p.tracker.add(shard, lsn)
+	if durable != inMemory {
+		p.tracker.add(shard, lsn)
+	}
 	return nil
 }
 

@@ -30,6 +30,9 @@ func (b *Broker) DeclareQueue(ctx context.Context, namespace string, spec QueueS
 	if err != nil {
 		return QueueStatus{}, err
 	}
+	if _, err := queueDurability(namespace, &spec); err != nil {
+		return QueueStatus{}, err
+	}
 	if !known {
 		if err := b.createQueue(ctx, ns, spec); err != nil {
 			return QueueStatus{}, err
@@ -123,6 +126,7 @@ func (ns *namespace) equivalentQueue(got *QueueSpec, q *declared) error {
 		{"durable", strconv.FormatBool(got.Durable), strconv.FormatBool(q.askedDurable || q.spec.Durable)},
 		{"auto_delete", strconv.FormatBool(got.AutoDelete), strconv.FormatBool(q.spec.AutoDelete)},
 		{"x-queue-type", queueType(got.Args), queueType(q.spec.Args)},
+		{argDurability, text(got.Args[argDurability]), text(q.spec.Args[argDurability])},
 	})
 }
 

@@ -5,6 +5,7 @@ import "sync/atomic"
 // counters are what the broker counts itself.
 type counters struct {
 	published, delivered, settled, unroutable, dropped atomic.Uint64
+	blocked, shed                                      atomic.Uint64
 	consumers                                          atomic.Int64
 }
 
@@ -12,7 +13,18 @@ type counters struct {
 type Stats struct {
 	Published, Delivered, Settled, Unroutable uint64
 	// Dropped counts deliveries of QoS 0 to readers that were too slow.
-	Dropped                      uint64
+	Dropped uint64
+	// Blocked counts publishes that were refused because disk or memory was low;
+	// a publisher that tries again is counted again. Shed counts those of QoS 0
+	// that were not stored for that reason.
+	Blocked, Shed uint64
+	// Pressure are the present alarms; DiskWarning tells that the disk fills up.
+	Pressure    Pressure
+	DiskWarning bool
+	// DiskFree and DiskTotal are bytes of the disk that holds the log, MemoryInUse
+	// bytes of the process, as of the last look; 0 when they are not known.
+	DiskFree, DiskTotal, MemoryInUse uint64
+
 	Batches, BatchRecords, Syncs uint64
 	LogBytes                     uint64
 	Streams, Sessions, Consumers int
@@ -33,7 +45,10 @@ func (b *Broker) Stats() Stats {
 		Published: c.published.Load(), Delivered: c.delivered.Load(), Settled: c.settled.Load(),
 		Unroutable: c.unroutable.Load(), Dropped: c.dropped.Load(),
 		Consumers: int(c.consumers.Load()), Sessions: b.sessions.count(),
+		Blocked: c.blocked.Load(), Shed: c.shed.Load(), Pressure: b.Pressure(),
 	}
+	seen := b.pressure.looked.Load()
+	st.DiskFree, st.DiskTotal, st.MemoryInUse, st.DiskWarning = seen.free, seen.total, seen.memory, seen.warned
 	for _, s := range b.shards {
 		ss := s.Stats()
 		st.Batches += ss.Batches

@@ -138,6 +138,9 @@ func (b *broker) start() {
 		args = append(args, "--shards", strconv.Itoa(b.shards))
 	}
 	b.cmd = exec.Command(path, args...)
+	// The machine's disk may be nearly full for reasons of its own; the tests of
+	// back-pressure bring a disk of their own.
+	b.cmd.Env = append(os.Environ(), "TIDEGATE_CORE_PRESSURE_DISK_FREE_BYTES=67108864")
 	b.cmd.Stdout, b.cmd.Stderr = b.log, b.log
 	b.cmd.SysProcAttr = dieWithParent()
 	if err := b.cmd.Start(); err != nil {

@@ -73,6 +73,14 @@ var engineMetrics = []engineMetric{
 	counter("broker_settled_messages_total", "Deliveries settled: acknowledged or rejected for good.", func(s *core.Stats) uint64 { return s.Settled }),
 	counter("broker_unroutable_messages_total", "Messages published that matched nothing.", func(s *core.Stats) uint64 { return s.Unroutable }),
 	counter("broker_dropped_messages_total", "Messages without guarantee dropped for slow readers.", func(s *core.Stats) uint64 { return s.Dropped }),
+	counter("broker_blocked_publishes_total", "Publishes held back because disk or memory is low, tries counted.", func(s *core.Stats) uint64 { return s.Blocked }),
+	counter("broker_shed_messages_total", "Messages without guarantee not stored because disk or memory is low.", func(s *core.Stats) uint64 { return s.Shed }),
+	alarm("broker_disk_alarm", "Publishers wait because the disk is low.", func(s *core.Stats) bool { return s.Pressure.Disk }),
+	alarm("broker_memory_alarm", "Publishers wait because memory is low.", func(s *core.Stats) bool { return s.Pressure.Memory }),
+	alarm("broker_disk_warning", "The disk fills up.", func(s *core.Stats) bool { return s.DiskWarning }),
+	gauge("broker_disk_free_bytes", "Free bytes of the disk that holds the log.", func(s *core.Stats) float64 { return float64(s.DiskFree) }),
+	gauge("broker_disk_size_bytes", "Bytes of the disk that holds the log.", func(s *core.Stats) float64 { return float64(s.DiskTotal) }),
+	gauge("broker_memory_in_use_bytes", "Memory of the process as the watermark counts it.", func(s *core.Stats) float64 { return float64(s.MemoryInUse) }),
 	counter("log_batches_total", "Batches committed.", func(s *core.Stats) uint64 { return s.Batches }),
 	counter("log_batch_records_total", "Records in the batches committed.", func(s *core.Stats) uint64 { return s.BatchRecords }),
 	counter("log_syncs_total", "Batches committed with a sync of their segment file.", func(s *core.Stats) uint64 { return s.Syncs }),
@@ -94,6 +102,16 @@ func counter(name, help string, value func(*core.Stats) uint64) engineMetric {
 
 func gauge(name, help string, value func(*core.Stats) float64) engineMetric {
 	return engineMetric{prometheus.NewDesc("tidegate_"+name, help, nil, nil), prometheus.GaugeValue, value}
+}
+
+// alarm is 1 while something holds, else 0.
+func alarm(name, help string, on func(*core.Stats) bool) engineMetric {
+	return gauge(name, help, func(s *core.Stats) float64 {
+		if on(s) {
+			return 1
+		}
+		return 0
+	})
 }
 
 // Describe sends the descriptions of all metrics.

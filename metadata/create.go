@@ -22,6 +22,11 @@ func (c *Catalog) CreateNamespace(ctx context.Context, ns Namespace) (created bo
 	})
 }
 
+// PutNamespace makes a namespace or replaces the settings of the one of that name.
+func (c *Catalog) PutNamespace(ctx context.Context, ns Namespace) error {
+	return c.put(ctx, fmt.Sprintf("put namespace %q", ns.Name), c.keys.namespace(ns.Name), ns)
+}
+
 // CreateUser makes a user.
 func (c *Catalog) CreateUser(ctx context.Context, u User) (created bool, err error) {
 	value, err := encode(u)

@@ -6,6 +6,9 @@ package metadata
 // Namespace is a tenant border, AMQP's virtual host.
 type Namespace struct {
 	Name string `json:"name"`
+	// Durability tells when publishes are confirmed: "fsync", "os" or "memory".
+	// Empty is the broker's default.
+	Durability string `json:"durability,omitempty"`
 }
 
 // User may log in. Hash is an argon2id PHC string; it prints as "***".

@@ -17,6 +17,7 @@ const (
 	unsupported                     // changes what the queue does in a way that is not there
 	streamOnly                      // means something on streams alone
 	checked                         // has a check of its own
+	kept                            // part of the declaration, checked by the engine
 )
 
 // queueArguments are the queue arguments that programs for RabbitMQ use, and
@@ -28,6 +29,7 @@ var queueArguments = map[string]argumentRule{
 	"x-single-active-consumer":        checked,
 	"x-ordering":                      checked,
 	"x-message-deduplication":         checked,
+	"x-durability":                    kept,
 	"x-message-ttl":                   unsupported,
 	"x-expires":                       unsupported,
 	"x-max-length":                    unsupported,
@@ -68,7 +70,7 @@ func checkQueueArguments(m *wire.QueueDeclare, queue string) (map[string]any, er
 			return nil, refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
 		case rule == streamOnly:
 			return nil, refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_classic_queue", name, queue)
-		case name != "x-queue-type":
+		case rule != kept && name != "x-queue-type":
 			delete(args, name) // says what holds anyway
 		}
 	}

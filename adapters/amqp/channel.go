@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -16,6 +17,7 @@ type channel struct {
 	c  *connection
 
 	closing   bool   // channel.close was sent, its answer is awaited
+	held      bool   // its publish is held, see blockade
 	lastQueue string // the queue that an empty name means
 	content   content
 	message   core.Message // reused for each publish
@@ -63,9 +65,18 @@ func (ch *channel) frame(ctx context.Context, f wire.Frame) (wire.MethodID, erro
 	if !ch.content.complete() {
 		return wire.IDBasicPublish, nil
 	}
+	return wire.IDBasicPublish, ch.completed()
+}
+
+// completed takes the complete content, or holds it while disk or memory is low.
+func (ch *channel) completed() error {
 	err := ch.publish()
+	if errors.Is(err, core.ErrPressure) {
+		ch.c.block(ch)
+		return nil
+	}
 	ch.content.reset()
-	return wire.IDBasicPublish, err
+	return err
 }
 
 // methodFrame does what a method asks for. Those that come with every message

@@ -64,12 +64,15 @@ type connection struct {
 
 	channels    map[uint16]*channel
 	settlements settlements
+	blocked     blockade
 	burst       uint64 // counts reads, for what is only kept during one
 
 	stop struct {
 		sync.Mutex
-		cause error // why reading has to end, nil while it has not
+		cause  error // why reading has to end, nil while it has not
+		nudged bool  // the reader is to look at what it holds
 	}
+	nudges chan struct{} // capacity 1: wakes a reader that does not read
 }
 
 func newConnection(s *Server, conn *gateway.Conn) *connection {
@@ -81,12 +84,14 @@ func newConnection(s *Server, conn *gateway.Conn) *connection {
 		out:      newOutput(conn, s.cfg.Clock),
 		deadline: s.cfg.Clock.Now().Add(s.cfg.LoginTimeout),
 		channels: map[uint16]*channel{},
+		nudges:   make(chan struct{}, 1),
 	}
 }
 
 // serve runs the connection to its end.
 func (c *connection) serve(ctx context.Context) error {
 	defer c.reader.Release()
+	defer c.endBlockade()
 	if err := c.greet(); err != nil {
 		return err
 	}
@@ -97,6 +102,8 @@ func (c *connection) serve(ctx context.Context) error {
 
 	c.out.reply(0, start(&c.srv.cfg))
 	err := c.read(ctx)
+	words := c.lastWords()
+	c.endBlockade() // nothing nudges any more
 	told := c.conclude(ctx, err)
 	c.releaseAll(ctx)
 	var last []byte
@@ -104,7 +111,7 @@ func (c *connection) serve(ctx context.Context) error {
 	case told:
 		c.awaitCloseOK(ctx)
 	case errors.Is(err, errClosed):
-		last = wire.AppendMethod(nil, 0, &wire.ConnectionCloseOK{})
+		last = words
 	}
 	c.out.finish(last)
 	// The client may not read: a bounded time for what is left.
@@ -151,8 +158,11 @@ func (c *connection) read(ctx context.Context) error {
 			return &replyError{code: codeFrameError, text: err.Error(), cause: err}
 		}
 		if !ok {
+			if err := c.unblock(ctx); err != nil {
+				return err
+			}
 			c.endBurst()
-			if err := c.fill(); err != nil {
+			if err := c.fill(); err != nil && !errors.Is(err, errNudged) {
 				return err
 			}
 			continue
@@ -171,7 +181,11 @@ func (c *connection) endBurst() {
 }
 
 // fill reads from the socket, with the deadline of the login or of the heartbeat.
+// errNudged tells that held frames are to be looked at first.
 func (c *connection) fill() error {
+	if c.overfull() {
+		return c.awaitNudge()
+	}
 	deadline := c.deadline
 	switch {
 	case c.state != running:
@@ -189,8 +203,8 @@ func (c *connection) fill() error {
 	}
 	c.stop.Lock()
 	defer c.stop.Unlock()
-	if c.stop.cause != nil {
-		return c.stop.cause
+	if e := c.nudged(); e != nil {
+		return e
 	}
 	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 		if c.state != running {
@@ -201,12 +215,12 @@ func (c *connection) fill() error {
 	return err
 }
 
-// arm sets the read deadline unless reading has to end.
+// arm sets the read deadline unless reading has to end or was nudged.
 func (c *connection) arm(deadline time.Time) error {
 	c.stop.Lock()
 	defer c.stop.Unlock()
-	if c.stop.cause != nil {
-		return c.stop.cause
+	if err := c.nudged(); err != nil {
+		return err
 	}
 	if err := c.conn.SetReadDeadline(deadline); err != nil {
 		return fmt.Errorf("read deadline: %w", err)
@@ -222,9 +236,7 @@ func (c *connection) interrupt(cause error) {
 		return
 	}
 	c.stop.cause = cause
-	if err := c.conn.SetReadDeadline(time.Unix(1, 0)); err != nil {
-		c.log.Debug("read deadline not set", slog.Any("error", err))
-	}
+	c.wakeReader()
 	c.out.stopWaiting()
 }
 

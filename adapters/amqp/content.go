@@ -100,6 +100,12 @@ func (t *content) body(payload []byte) error {
 	return nil
 }
 
+// keep copies a complete body out of the bytes that were read.
+func (t *content) keep() {
+	t.assembly = append(t.assembly[:0], t.payload...)
+	t.payload = t.assembly
+}
+
 // reset forgets the content.
 func (t *content) reset() {
 	t.stage = noContent

@@ -34,6 +34,7 @@ var coreReplies = []coreReply{
 	{core.ErrNotOwner, codeAccessRefused, detailText},
 	{core.ErrTooLarge, codePreconditionFailed, detailText},
 	{core.ErrLimit, codePreconditionFailed, detailText},
+	{core.ErrPressure, codeResourceError, detailText},
 }
 
 // replyTo turns an error of the engine into what the client is told. An error

@@ -63,6 +63,9 @@ func malformed(id wire.MethodID, err error) *replyError {
 func (c *connection) method(ctx context.Context, m wire.Method) error {
 	switch m := m.(type) {
 	case *wire.ConnectionClose:
+		if err := c.unblock(ctx); err != nil {
+			return err
+		}
 		return errClosed
 	case *wire.ConnectionStartOK:
 		if c.state == starting {
@@ -153,13 +156,23 @@ func (c *connection) channelFrame(ctx context.Context, f wire.Frame) error {
 	if ch == nil {
 		return c.openChannel(f)
 	}
-	if ch.closing {
+	switch {
+	case ch.held:
+		c.holdFrame(f)
+		return nil
+	case ch.closing:
 		return c.closingFrame(ch, f)
 	}
 	method, err := ch.frame(ctx, f)
 	if err == nil {
 		return nil
 	}
+	return c.channelFailed(ctx, ch, method, err)
+}
+
+// channelFailed closes the channel for an error of the method; an error that
+// concerns more than the channel is returned.
+func (c *connection) channelFailed(ctx context.Context, ch *channel, method wire.MethodID, err error) error {
 	reply := replyTo(err)
 	if reply.method == 0 {
 		reply.method = method

@@ -13,6 +13,7 @@ import (
 type capabilities struct {
 	failureClose bool // a connection.close for a refused login
 	cancelNotify bool // basic.cancel from the server
+	blocked      bool // connection.blocked
 }
 
 // credentials are what a login mechanism carried.
@@ -43,6 +44,7 @@ func start(cfg *Config) *wire.ConnectionStart {
 			capability("exchange_exchange_bindings"),
 			capability("basic.nack"),
 			capability("consumer_cancel_notify"),
+			capability("connection.blocked"),
 			capability("authentication_failure_close"),
 			capability("per_consumer_qos"),
 		}},
@@ -75,6 +77,8 @@ func readCapabilities(properties wire.Table) (caps capabilities) {
 				caps.failureClose = on
 			case "consumer_cancel_notify":
 				caps.cancelNotify = on
+			case "connection.blocked":
+				caps.blocked = on
 			}
 		}
 		return caps

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type harness struct {
 	t       testing.TB
 	broker  *core.Broker
+	fs      *vfs.MemFS
 	addr    string
 	stop    context.CancelFunc
 	served  sync.WaitGroup
@@ -68,6 +69,8 @@ func newHarness(t testing.TB, options ...option) *harness {
 		}
 	}
 	coreCfg := core.DefaultConfig()
+	coreCfg.Pressure.Interval = 2 * time.Millisecond
+	fs := vfs.NewMem()
 	cfg := amqp.DefaultConfig()
 	for _, o := range options {
 		o(&cfg, &coreCfg)
@@ -76,13 +79,13 @@ func newHarness(t testing.TB, options ...option) *harness {
 		t.Fatalf("config: %v", err)
 	}
 	broker, err := core.Open(ctx, coreCfg, core.Deps{
-		Dir: "data", FS: vfs.NewMem(), Clock: clock.System, Rand: rand.Reader, Catalog: catalog, Log: log,
+		Dir: "data", FS: fs, Clock: clock.System, Rand: rand.Reader, Catalog: catalog, Log: log,
 		Formats: map[core.Format]core.PropertyDecoder{core.FormatAMQP: amqp.Properties, core.FormatMQTT: fakeMQTT},
 	})
 	if err != nil {
 		t.Fatalf("open broker: %v", err)
 	}
-	h := &harness{t: t, broker: broker}
+	h := &harness{t: t, broker: broker, fs: fs}
 	h.server = amqp.New(broker, gateway.NewAuthenticator(gateway.DefaultAuthConfig(), catalog, log), cfg, log)
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.listen()

@@ -3,6 +3,7 @@ package amqp
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/tidegate/tidegate/core"
 	"github.com/tidegate/tidegate/core/clock"
@@ -15,6 +16,7 @@ type Server struct {
 	auth   *gateway.Authenticator
 	cfg    Config
 	log    *slog.Logger
+	held   atomic.Int64 // bytes that connections hold back, see blockade
 }
 
 var _ gateway.Protocol = (*Server)(nil)

@@ -36,20 +36,22 @@ type conn struct {
 	will        *will         // nil when there is none
 	keepAlive   time.Duration // 0 is none
 
-	session   *core.Session
-	publisher *core.Publisher
-	shared    *shared
-	subs      atomic.Pointer[subscriptions]
-	hold      atomic.Bool // no deliveries are sent: a SUBACK is to come first
-	out       *output
-	flush     flusher
-	ending    atomic.Pointer[ending]
+	session    *core.Session
+	publisher  *core.Publisher
+	publishing sync.Mutex // held while publisher publishes
+	shared     *shared
+	subs       atomic.Pointer[subscriptions]
+	hold       atomic.Bool // no deliveries are sent: a SUBACK is to come first
+	out        *output
+	flush      flusher
+	ending     atomic.Pointer[ending]
 
 	inMu   sync.Mutex
 	inRoom sync.Cond // answers have left, or the connection ends
 	in     *session.Inbound
 	// answers is how many acknowledgements wait in in, for settled alone.
 	answers atomic.Int64
+	held    holding
 
 	reader reader
 	sender sender
@@ -166,6 +168,7 @@ func (c *conn) linger() {
 func (c *conn) detach(ctx context.Context, goodbye bool) {
 	ctx = context.WithoutCancel(ctx)
 	c.shared.leave(c)
+	c.dropHeld()
 	c.publisher.Close()
 	if c.will != nil {
 		if goodbye && !c.reader.willAnyway {

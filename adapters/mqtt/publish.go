@@ -36,8 +36,15 @@ func (c *conn) onPublish(flags byte, body []byte) error {
 	if reason, detail := c.objection(p); reason.Failed() {
 		return c.refusePublish(p, reason, detail)
 	}
-	result, err := c.publisher.Publish(c.message(p))
+	m := c.message(p)
+	if p.QoS > 0 && c.held.count.Load() > 0 {
+		c.withhold(m, p.PacketID) // behind those that came before
+		return nil
+	}
+	result, err := c.publish(m)
 	switch {
+	case errors.Is(err, core.ErrPressure):
+		return c.pressed(p, m)
 	case errors.Is(err, core.ErrFenced), errors.Is(err, core.ErrClosed):
 		return fmt.Errorf("publish: %w", err)
 	case err != nil:
@@ -152,6 +159,7 @@ func (c *conn) message(p *wire.Publish) *core.Message {
 		Payload:    p.Payload,
 		QoS:        p.QoS,
 		Retain:     p.Retain,
+		Lossy:      p.QoS == 0,
 	}
 	if p.HasExpiry {
 		m.ExpireAt = time.Now().UnixMilli() + int64(p.Expiry)*1000

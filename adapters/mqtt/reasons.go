@@ -35,6 +35,7 @@ var refusals = []struct {
 	{core.ErrNotOwner, reasons{wire.NotAuthorized, wire.NotAuthorized, wire.NotAuthorized}},
 	{core.ErrTooLarge, reasons{wire.QuotaExceeded, wire.QuotaExceeded, wire.PacketTooLarge}},
 	{core.ErrLimit, reasons{wire.QuotaExceeded, wire.QuotaExceeded, wire.QuotaExceeded}},
+	{core.ErrPressure, reasons{wire.QuotaExceeded, wire.ServerBusy, wire.QuotaExceeded}},
 }
 
 // reasonsFor returns the codes for an error of the engine.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 
 	"github.com/tidegate/tidegate/adapters/mqtt/wire"
 	"github.com/tidegate/tidegate/core"
@@ -22,6 +23,7 @@ type Server struct {
 	limit    int // largest packet taken
 	wills    wills
 	counters counters
+	held     atomic.Int64 // bytes that connections hold, see holding
 }
 
 var _ gateway.Protocol = (*Server)(nil)
@@ -29,7 +31,7 @@ var _ gateway.Protocol = (*Server)(nil)
 // New returns a server on the broker. cfg must be valid.
 func New(b *core.Broker, auth *gateway.Authenticator, cfg Config, log *slog.Logger) *Server {
 	s := &Server{broker: b, auth: auth, cfg: cfg, log: log, limit: cfg.packetLimit(b.MaxMessageSize())}
-	s.wills.publish = s.publishWill
+	s.wills.publish = s.sendWill
 	return s
 }
 

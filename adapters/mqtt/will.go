@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,8 +20,16 @@ type will struct {
 	// Under wills.mu.
 	timer   *time.Timer // runs while the will is delayed
 	at      bool        // its time is now: no delay when the connection ends
+	late    bool        // it waits for room to be stored
 	dropped bool        // never to be sent
 }
+
+const (
+	// willRetry is how long a will waits that can't be stored because disk or
+	// memory is low; maxLateWills is how many may.
+	willRetry    = time.Second
+	maxLateWills = 1024
+)
 
 type willKey struct{ namespace, clientID string }
 
@@ -31,6 +40,7 @@ type wills struct {
 
 	mu      sync.Mutex
 	byKey   map[willKey]*will
+	late    int // how many wait for room to be stored
 	closed  bool
 	sending sync.WaitGroup // timers that fired
 }
@@ -109,10 +119,28 @@ func (ws *wills) fire(w *will) {
 		return
 	}
 	ws.forget(w)
+	if w.late {
+		w.late = false
+		ws.late--
+	}
 	ws.sending.Add(1)
 	ws.mu.Unlock()
 	defer ws.sending.Done()
 	ws.publish(w)
+}
+
+// postpone tries again later to send a will that can't be stored now. It
+// returns false when too many wait.
+func (ws *wills) postpone(w *will) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.closed || ws.late >= maxLateWills {
+		return false
+	}
+	w.late = true
+	ws.late++
+	w.timer = time.AfterFunc(willRetry, func() { ws.fire(w) })
+	return true
 }
 
 // close drops the delayed wills and waits for those that are being sent.
@@ -129,11 +157,20 @@ func (ws *wills) close() {
 	ws.sending.Wait()
 }
 
-// publishWill sends a will if its owner may still publish.
-func (s *Server) publishWill(w *will) {
+// sendWill sends a will, or keeps it while there is no room to store it.
+func (s *Server) sendWill(w *will) {
+	err := s.publishWill(w)
+	if err == nil || errors.Is(err, core.ErrPressure) && s.wills.postpone(w) {
+		return
+	}
+	s.log.Warn("publish will", slog.String("client_id", w.clientID), slog.Any("error", err))
+}
+
+// publishWill publishes a will if its owner may still publish.
+func (s *Server) publishWill(w *will) error {
 	if !w.principal.Can(gateway.Write, w.namespace, core.TopicExchange) {
 		s.counters.willsDenied.Add(1)
-		return
+		return nil
 	}
 	m := core.Message{
 		Format:     core.FormatMQTT,
@@ -143,15 +180,16 @@ func (s *Server) publishWill(w *will) {
 		Payload:    w.Payload,
 		QoS:        w.QoS,
 		Retain:     w.Retain,
+		Lossy:      w.QoS == 0,
 	}
 	if w.HasExpiry {
 		m.ExpireAt = time.Now().UnixMilli() + int64(w.Expiry)*1000
 	}
 	if err := s.publishOnce(w.namespace, &m); err != nil {
-		s.log.Warn("publish will", slog.String("client_id", w.clientID), slog.Any("error", err))
-		return
+		return err
 	}
 	s.counters.willsSent.Add(1)
+	return nil
 }
 
 func (s *Server) publishOnce(namespace string, m *core.Message) error {

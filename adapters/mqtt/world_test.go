@@ -73,6 +73,7 @@ func (w *world) open() {
 	w.user("guest", "", ".*", ".*")
 	cfg := core.DefaultConfig()
 	cfg.MaxMessageSize = 1 << 20
+	cfg.Pressure.Interval = 2 * time.Millisecond
 	w.broker, err = core.Open(ctx, cfg, core.Deps{
 		Dir: "data", FS: w.fs, Clock: clock.System, Rand: rand.Reader, Catalog: w.cat, Log: log,
 		Formats: map[core.Format]core.PropertyDecoder{core.FormatMQTT: mqtt.Properties, core.FormatAMQP: foreign},

@@ -20,6 +20,7 @@ func (c *conn) write() {
 	for {
 		more := false
 		if c.ending.Load() == nil {
+			c.storeHeld()
 			c.gatherAcks()
 			more = c.gatherDeliveries()
 		}

@@ -82,6 +82,7 @@ func start(ctx context.Context, cfg Config, log *slog.Logger, started *closers) 
 		Formats: map[core.Format]core.PropertyDecoder{
 			core.FormatMQTT: mqtt.Properties, core.FormatAMQP: amqp.Properties,
 		},
+		Memory: processMemory(cfg.Core.Pressure),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open broker: %w", err)

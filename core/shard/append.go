@@ -50,6 +50,14 @@ func (s *Shard) Publish(m *record.Message, sync bool, w *Waiter) (record.LSN, er
 	return lsn, nil
 }
 
+// Knows tells whether a publish with the exactly-once number would append nothing.
+func (s *Shard) Knows(o record.Once) bool {
+	s.amu.Lock()
+	defer s.amu.Unlock()
+	_, known := s.once[o.Session][o.ID]
+	return known
+}
+
 // remember notes an exactly-once number; amu is held, but while recovering.
 func (s *Shard) remember(o record.Once, lsn record.LSN) {
 	ids := s.once[o.Session]
@@ -83,14 +91,6 @@ func (s *Shard) appendLocked(kind record.Kind, body []byte, w *Waiter) (record.L
 	s.open.Raw = append(s.open.Raw, body...)
 	s.open.End()
 	return s.appended(true, w), nil
-}
-
-// Known tells whether an exactly-once number is in use.
-func (s *Shard) Known(o record.Once) bool {
-	s.amu.Lock()
-	defer s.amu.Unlock()
-	_, known := s.once[o.Session][o.ID]
-	return known
 }
 
 // Release forgets an exactly-once number; 0 when it was not known here.

@@ -13,6 +13,11 @@ import (
 // so that rot in the last batch can be told from a torn tail.
 const idleWatermark = 100 * time.Millisecond
 
+// maxUnsynced is how long batches that ask for no sync go without one while
+// the log is busy: it bounds what those who do not wait for syncs may lose with
+// the machine.
+const maxUnsynced = time.Second
+
 // run is the committer: no timer decides a batch, what arrives during one
 // commit is the next. Acks alone wait for company up to AckDelay.
 func (s *Shard) run() {
@@ -74,6 +79,7 @@ func (s *Shard) commit() error {
 	if b.Len() > 0 {
 		now := s.clock.Now()
 		b.First, b.Last = now.UnixMilli(), now.UnixMilli()
+		b.Sync = b.Sync || now.Sub(s.synced) >= maxUnsynced
 		if err := s.replica.Propose(b); err != nil {
 			s.giveUp(waiters)
 			return err
@@ -81,6 +87,9 @@ func (s *Shard) commit() error {
 		if s.applyErr != nil {
 			s.giveUp(waiters)
 			return s.applyErr
+		}
+		if b.Sync {
+			s.synced = now
 		}
 		s.stats.commit(b, s.clock.Now().Sub(now))
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tidegate/tidegate/core/clock"
 	"github.com/tidegate/tidegate/core/commitlog"
@@ -23,6 +24,7 @@ type Shard struct {
 	replica replica.Log
 
 	committed atomic.Uint64
+	synced    time.Time // when the committer last synced
 	stats     stats
 	tail      tail
 	cache     cache
@@ -86,6 +88,7 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	s.recovering = false
 	s.open = &record.Batch{Base: log.NextLSN()}
 	s.committed.Store(uint64(log.NextLSN()) - 1)
+	s.synced = s.clock.Now()
 	go s.run()
 	return s, nil
 }
