@@ -50,7 +50,7 @@ func writeFile(t testing.TB, fs vfs.FS, path string, content []byte) {
 		t.Fatal(err)
 	}
 	_, err = f.Write(slices.Clone(content))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(err, f.Sync(), f.Close(), segment.SyncDir(fs, fs.PathDir(path))); err != nil {
 		t.Fatal(err)
 	}
 }

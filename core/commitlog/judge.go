@@ -44,14 +44,7 @@ func newCourt(cfg *Config, dir *listing, m *manifest) (*court, error) {
 	}
 	c := &court{cfg: cfg, m: m, present: dir, next: firstLSN, sealedTo: firstLSN}
 	for _, f := range m.files {
-		e := &expected{file: f.leftover(), following: f.next, listed: f}
-		if !dir.has(e.file) {
-			return nil, &CorruptError{
-				Segment: cfg.path(f.name()), First: f.base, Last: f.next - 1,
-				Err: fmt.Errorf("segment is missing: %w", ErrCorrupt),
-			}
-		}
-		c.expected = append(c.expected, e)
+		c.expected = append(c.expected, &expected{file: f.leftover(), following: f.next, listed: f})
 	}
 	for i, base := range dir.originals {
 		if base < m.end {
@@ -64,6 +57,22 @@ func newCourt(cfg *Config, dir *listing, m *manifest) (*court, error) {
 		c.expected = append(c.expected, e)
 	}
 	return c, nil
+}
+
+// errMissing tells that a file that the manifest lists is not there.
+var errMissing = fmt.Errorf("segment is missing: %w", ErrCorrupt)
+
+// missing tells of the first segment that the manifest lists and that is not
+// there.
+func (c *court) missing() error {
+	for _, e := range c.expected {
+		if !c.present.has(e.file) {
+			return &CorruptError{
+				Segment: c.cfg.path(e.file.name()), First: e.file.base, Last: e.following - 1, Err: errMissing,
+			}
+		}
+	}
+	return nil
 }
 
 // judge takes what was found of the next expected segment.

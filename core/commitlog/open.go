@@ -70,15 +70,10 @@ func makeDir(fs vfs.FS, dir string) error {
 
 // recover validates and replays all segments, and only then repairs.
 func (l *Log) recover(replay func(*record.Batch) error) error {
-	dir, err := list(&l.cfg)
-	if err != nil {
-		return err
+	dir, m, c, err := load(&l.cfg)
+	if err == nil {
+		err = c.missing()
 	}
-	m, err := readManifest(&l.cfg)
-	if err != nil {
-		return err
-	}
-	c, err := newCourt(&l.cfg, dir, m)
 	if err != nil {
 		return err
 	}
@@ -116,6 +111,20 @@ func (l *Log) recover(replay func(*record.Batch) error) error {
 		}
 	}
 	return segment.SyncDir(l.cfg.FS, l.cfg.Dir)
+}
+
+// load reads what a directory holds and what its manifest says of it.
+func load(cfg *Config) (*listing, *manifest, *court, error) {
+	dir, err := list(cfg)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	m, err := readManifest(cfg)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	c, err := newCourt(cfg, dir, m)
+	return dir, m, c, err
 }
 
 // examine reads as much of a segment as the log needs to trust it, and replays

@@ -90,7 +90,7 @@ func (l *Log) neighbours(picked []*file) bool {
 		return false
 	}
 	i := after(l.sealed, picked[0].base) - 1
-	return i+len(picked) <= len(l.sealed) && slices.Equal(l.sealed[i:i+len(picked)], picked)
+	return i >= 0 && i+len(picked) <= len(l.sealed) && slices.Equal(l.sealed[i:i+len(picked)], picked)
 }
 
 // endRewrite puts the new segment in the place of the old ones, unless one of
