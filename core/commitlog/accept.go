@@ -21,8 +21,14 @@ type Loss struct{ First, Last record.LSN }
 // is moved to the directory quarantine. A crash leaves the log as it was or as
 // it shall be. ErrNotFound when there is no such segment or it has no fault;
 // a *CorruptError tells of a fault that is not within the range.
+//
+// The name MANIFEST accepts the loss of the manifest, whatever the range: the
+// segments that are there are then the log.
 func AcceptLoss(cfg Config, name string, lost Loss) error {
 	cfg.setDefaults()
+	if name == manifestName {
+		return rebuild(&cfg)
+	}
 	a := &acceptance{cfg: &cfg, lost: lost}
 	if err := a.run(name); err != nil {
 		return fmt.Errorf("accept loss of %d to %d in %s: %w", lost.First, lost.Last, name, err)

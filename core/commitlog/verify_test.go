@@ -304,3 +304,42 @@ func TestManifestLost(t *testing.T) {
 		t.Errorf("files: got %v, want those of %v", got, before)
 	}
 }
+
+// TestAcceptLossOfManifest loses or damages the manifest: what is there is the
+// log afterwards, and that is all there was.
+func TestAcceptLossOfManifest(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		fs, want, _ := mixed(t)
+		cfg := config(fs)
+		if err := commitlog.AcceptLoss(cfg, "MANIFEST", commitlog.Loss{}); !errors.Is(err, commitlog.ErrNotFound) {
+			t.Errorf("sound manifest: got %v, want ErrNotFound", err)
+		}
+		if bad := readFile(t, fs, "data/log/MANIFEST"); lost {
+			if err := fs.Remove("data/log/MANIFEST"); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			bad[20] ^= 1
+			writeFile(t, fs, "data/log/MANIFEST", bad)
+		}
+		if _, err := commitlog.Verify(cfg, nil); !errors.Is(err, commitlog.ErrCorrupt) {
+			t.Errorf("Verify: got %v, want ErrCorrupt", err)
+		}
+		if err := commitlog.AcceptLoss(cfg, "MANIFEST", commitlog.Loss{}); err != nil {
+			t.Fatal(err)
+		}
+		l, got := mustOpen(t, cfg)
+		if diff := want.differ(replayed(got)); diff != "" {
+			t.Errorf("lost %v: %s", lost, diff)
+		}
+		if err := want.check(l); err != nil {
+			t.Error(err)
+		}
+		all := l.Segments()
+		if err := l.Drop(all[0].Base); err != nil {
+			t.Errorf("Drop: %v", err)
+		}
+		want.drop(all[0].Base, all[0].Last, nil)
+		mustClose(t, reopen(t, l, cfg, want))
+	}
+}
