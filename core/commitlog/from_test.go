@@ -2,6 +2,8 @@ package commitlog_test
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -105,5 +107,62 @@ func TestOpenFromReadsLittle(t *testing.T) {
 	}
 	if len(got) != 0 {
 		t.Errorf("%d batches replayed", len(got))
+	}
+}
+
+// TestBitFlipsBelowCheckpoint flips bits of segments whose frames Open does not
+// read: then reading, rewriting and verifying see it, and nothing else comes out.
+func TestBitFlipsBelowCheckpoint(t *testing.T) {
+	fs, want, all := mixed(t)
+	cfg := config(fs)
+	cfg.From = all[len(all)-1].Last
+	paths := segments(t, fs)[:len(all)-1]
+	rng := rand.New(rand.NewPCG(6, 6))
+	opened := 0
+	for i := range 300 {
+		which := rng.IntN(len(paths))
+		content := readFile(t, fs, paths[which])
+		bad := slices.Clone(content)
+		bit := rng.IntN(8 * len(content))
+		bad[bit/8] ^= 1 << (bit % 8)
+		writeFile(t, fs, paths[which], bad)
+		what := fmt.Sprintf("flip %d, %s bit %d", i, paths[which], bit)
+		l, _, err := openAll(cfg)
+		if err != nil {
+			if !errors.Is(err, commitlog.ErrCorrupt) {
+				t.Fatalf("%s: %v", what, err)
+			}
+			writeFile(t, fs, paths[which], content)
+			continue
+		}
+		opened++
+		seen := 0
+		for lsn := all[which].Base; lsn <= all[which].Last; lsn++ {
+			b, err := l.Read(lsn)
+			if errors.Is(err, commitlog.ErrCorrupt) {
+				seen++
+			} else if err := want.compare(lsn, b, err); err != nil {
+				t.Fatalf("%s: Read %d: %v", what, lsn, err)
+			}
+		}
+		if seen == 0 {
+			t.Fatalf("%s: no read has seen it", what)
+		}
+		before := l.Segments()
+		_, err = l.Rewrite(t.Context(), []record.LSN{all[which].Base}, func(record.LSN) bool { return true })
+		if !errors.Is(err, commitlog.ErrCorrupt) || !slices.Equal(before, l.Segments()) {
+			t.Fatalf("%s: Rewrite: got %v, want ErrCorrupt and the same segments", what, err)
+		}
+		mustClose(t, l)
+		if r := mustVerify(t, cfg); r.Faults() != 1 {
+			t.Fatalf("%s: Verify: %d faults", what, r.Faults())
+		}
+		if !slices.Equal(readFile(t, fs, paths[which]), bad) {
+			t.Fatalf("%s: the damaged file was changed", what)
+		}
+		writeFile(t, fs, paths[which], content)
+	}
+	if opened < 200 {
+		t.Errorf("only %d logs opened", opened)
 	}
 }
