@@ -50,7 +50,7 @@ func writeFile(t testing.TB, fs vfs.FS, path string, content []byte) {
 		t.Fatal(err)
 	}
 	_, err = f.Write(slices.Clone(content))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(err, f.Sync(), f.Close(), segment.SyncDir(fs, fs.PathDir(path))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -237,11 +237,11 @@ func TestLaterVersion(t *testing.T) {
 	content := readFile(t, fs, path)
 	mustClose(t, l)
 	header := content[start : start+record.HeaderSize]
-	header[4] = 2
+	header[4] = 3
 	binary.LittleEndian.PutUint32(header[76:], testID.Checksum(header[:76]))
 	writeFile(t, fs, path, content)
 	if _, _, err := openAll(config(fs)); !errors.Is(err, record.ErrVersion) || errors.Is(err, commitlog.ErrCorrupt) {
-		t.Errorf("frame of version 2: got %v, want ErrVersion", err)
+		t.Errorf("frame of version 3: got %v, want ErrVersion", err)
 	}
 	if !slices.Equal(readFile(t, fs, path), content) {
 		t.Error("the file was changed")

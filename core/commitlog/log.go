@@ -1,13 +1,16 @@
 // Package commitlog is the log of one shard: segments in order in one
 // directory. It appends batches, says when they are durable, reads them back
-// by LSN, and after a crash tells the torn tail, which it cuts, from bit rot,
-// which it never touches.
+// by LSN, drops and rewrites segments that are needed no more or only in part,
+// and after a crash tells the torn tail, which it cuts, from bit rot, which it
+// never touches.
 package commitlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -25,10 +28,14 @@ var (
 	ErrPoisoned = errors.New("log poisoned")
 	// ErrClosed tells that the log was closed.
 	ErrClosed = errors.New("log closed")
-	// ErrNotFound tells that the log has no record of that LSN.
+	// ErrNotFound tells that the log has no record of that LSN, or no sealed
+	// segment that begins with it.
 	ErrNotFound = errors.New("no such record")
 	// ErrOrder tells that a batch does not begin at NextLSN.
 	ErrOrder = errors.New("batch out of order")
+	// ErrBehind tells that the log ends below Config.From: what the checkpoint
+	// has seen is lost.
+	ErrBehind = errors.New("log behind its checkpoint")
 )
 
 // DefaultSegmentBytes is the length at which a segment is sealed by default.
@@ -47,6 +54,13 @@ type Config struct {
 	SegmentBytes int64
 	// Zstd compresses with zstd instead of s2, see [record.Encoder].
 	Zstd bool
+	// From is the LSN of the checkpoint that holds the state as of its record:
+	// Open replays what is above it. 0 replays all.
+	From record.LSN
+	// Throttle is called by Rewrite before it goes on, with the bytes that it
+	// has read and written since the last call, and holds it back for as long
+	// as it blocks. An error ends the rewrite. nil does not hold it back.
+	Throttle func(ctx context.Context, bytes int) error
 	// Log gets one line for each repair at Open. nil discards it.
 	Log *slog.Logger
 }
@@ -58,16 +72,25 @@ type Log struct {
 	bytes atomic.Int64
 	cache readers
 
-	write    sync.Mutex // guards the writing side
-	enc      record.Encoder
-	previous uint32 // CRC that ends the last sealed segment
-	poison   error
-	closed   bool
+	write  sync.Mutex // guards the writing side
+	enc    record.Encoder
+	poison error
+	closed bool
 
-	mu     sync.RWMutex // guards what readers see; changed with write held too
-	bases  []record.LSN // of all segments, in order
-	active *segment.Writer
-	next   record.LSN
+	rewriting sync.Mutex  // held by the one rewrite; taken before upkeep
+	closing   atomic.Bool // a rewrite shall end
+
+	upkeep     sync.Mutex // guards what the manifest says; taken before write
+	generation uint64     // of the last manifest that was tried
+	managed    bool       // there is a manifest
+	removed    []leftover // files that may still be there
+
+	mu       sync.RWMutex // guards what readers see
+	sealed   []*file      // in order; replaced, never changed
+	sealedTo record.LSN   // LSN behind the last segment that was sealed
+	chain    uint32       // CRC that ends it
+	active   *segment.Writer
+	next     record.LSN
 }
 
 // Append writes the batch behind all others and, if it asks for that, syncs
@@ -162,8 +185,8 @@ func (l *Log) makeRoom(now int64) error {
 	if l.active != nil {
 		return nil
 	}
-	w, err := segment.Create(l.cfg.FS, l.path(l.next), segment.Header{
-		Identity: l.cfg.Identity, Base: l.next, Previous: l.previous, Created: now,
+	w, err := segment.Create(l.cfg.FS, l.cfg.path(leftover{base: l.next}.name()), segment.Header{
+		Identity: l.cfg.Identity, Base: l.next, Previous: l.chain, Created: now,
 	})
 	if err != nil {
 		return err
@@ -172,25 +195,26 @@ func (l *Log) makeRoom(now int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.active = w
-	l.bases = append(l.bases, w.Base())
 	return nil
 }
 
 func (l *Log) seal() error {
-	size := l.active.FooterSize()
-	sum, err := l.active.Seal()
+	w, size := l.active, l.active.FooterSize()
+	sum, err := w.Seal()
 	if err != nil {
 		return err
 	}
-	l.previous = sum
 	l.bytes.Add(size)
-	if err := l.active.Close(); err != nil {
+	if err := w.Close(); err != nil {
 		return err
 	}
+	f := &file{base: w.Base(), next: w.Next(), size: w.End() + size, sum: sum}
+	f.stats, _ = w.Stats()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err = l.cache.drop(l.active.Base())
-	l.active = nil
+	err = l.cache.drop(f.name(), nil)
+	l.sealed = append(slices.Clip(l.sealed), f)
+	l.sealedTo, l.chain, l.active = f.next, sum, nil
 	return err
 }
 
@@ -214,14 +238,17 @@ func (l *Log) fail(err error) error {
 	return l.poison
 }
 
-// FirstLSN is the LSN of the oldest record, or of the first to come.
+// FirstLSN is the first LSN of the oldest segment, or of the first to come.
 func (l *Log) FirstLSN() record.LSN {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if len(l.bases) == 0 {
-		return l.next
+	switch {
+	case len(l.sealed) > 0:
+		return l.sealed[0].base
+	case l.active != nil:
+		return l.active.Base()
 	}
-	return l.bases[0]
+	return l.next
 }
 
 // NextLSN is the LSN of the next record.
@@ -236,8 +263,13 @@ func (l *Log) Bytes() int64 { return l.bytes.Load() }
 
 // Close syncs what is not synced, protects it by a watermark and closes the
 // files. A poisoned log only closes its files, and returns ErrPoisoned. Close
-// waits for reads under way. Further calls do nothing and return nil.
+// waits for reads under way, and for a Rewrite to notice. Further calls do nothing and return nil.
 func (l *Log) Close() error {
+	l.closing.Store(true)
+	l.rewriting.Lock()
+	defer l.rewriting.Unlock()
+	l.upkeep.Lock()
+	defer l.upkeep.Unlock()
 	l.write.Lock()
 	defer l.write.Unlock()
 	if l.closed {

@@ -83,6 +83,123 @@ func (m *model) crash(t *rapid.T) {
 	m.open(t)
 }
 
+// upkeep is a log beside a map that says which records must be in it.
+type upkeep struct {
+	fs   *vfs.MemFS
+	log  *commitlog.Log
+	cfg  commitlog.Config
+	want contents
+}
+
+func (m *upkeep) open(t *rapid.T) {
+	m.cfg.FS = m.fs
+	m.cfg.From = record.LSN(rapid.Uint64Range(0, m.last()).Draw(t, "from"))
+	l, got, err := openAll(m.cfg)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	have := replayed(got)
+	for lsn, body := range m.want {
+		if lsn > m.cfg.From && have[lsn] != body {
+			t.Fatalf("record %d is not replayed as it was", lsn)
+		}
+	}
+	m.log = l
+}
+
+func (m *upkeep) last() uint64 {
+	if m.log == nil {
+		return 0
+	}
+	return uint64(m.log.NextLSN() - 1)
+}
+
+// some draws neighbours among the sealed segments.
+func (m *upkeep) some(t *rapid.T, most int) (picked []commitlog.Info, bases []record.LSN) {
+	all := m.log.Segments()
+	for len(all) > 0 && !all[len(all)-1].Sealed {
+		all = all[:len(all)-1]
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	i := rapid.IntRange(0, len(all)-1).Draw(t, "first")
+	n := rapid.IntRange(1, min(most, len(all)-i)).Draw(t, "count")
+	for _, s := range all[i : i+n] {
+		picked, bases = append(picked, s), append(bases, s.Base)
+	}
+	return picked, bases
+}
+
+func (m *upkeep) drop(t *rapid.T) {
+	picked, bases := m.some(t, 2)
+	if err := m.log.Drop(bases...); err != nil {
+		t.Fatalf("drop %v: %v", bases, err)
+	}
+	for _, s := range picked {
+		m.want.drop(s.Base, s.Last, nil)
+	}
+}
+
+func (m *upkeep) rewrite(t *rapid.T) {
+	picked, bases := m.some(t, 3)
+	if len(bases) == 0 {
+		return
+	}
+	n := record.LSN(rapid.IntRange(1, 4).Draw(t, "of"))
+	live := func(lsn record.LSN) bool { return lsn%n == 1 }
+	if _, err := m.log.Rewrite(t.Context(), bases, live); err != nil {
+		t.Fatalf("rewrite %v: %v", bases, err)
+	}
+	for _, s := range picked {
+		m.want.drop(s.Base, s.Last, live)
+	}
+}
+
+func TestUpkeepModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &upkeep{fs: vfs.NewCrashableMem(), cfg: config(nil), want: contents{}}
+		m.cfg.SegmentBytes = rapid.Int64Range(1, 8000).Draw(t, "segment")
+		m.open(t)
+		t.Repeat(map[string]func(*rapid.T){
+			"append": func(t *rapid.T) {
+				b := batchAt(m.log.NextLSN(), rapid.IntRange(0, 5).Draw(t, "records"), rapid.IntRange(0, 2000).Draw(t, "size"), true)
+				if err := m.log.Append(b); err != nil {
+					t.Fatal(err)
+				}
+				m.want.add(b)
+			},
+			"drop":    m.drop,
+			"rewrite": m.rewrite,
+			"read": func(t *rapid.T) {
+				if err := m.want.check(m.log); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"reopen": func(t *rapid.T) {
+				if err := m.log.Close(); err != nil {
+					t.Fatal(err)
+				}
+				m.open(t)
+			},
+			"crash": func(t *rapid.T) {
+				disk := m.fs.CrashClone(vfs.CrashCloneCfg{
+					UnsyncedDataPercent: rapid.IntRange(0, 100).Draw(t, "kept"),
+					RNG:                 rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0)),
+				})
+				if err := m.log.Close(); err != nil {
+					t.Fatal(err)
+				}
+				m.fs = disk
+				m.open(t)
+			},
+		})
+		if err := m.log.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{fs: vfs.NewCrashableMem(), cfg: config(nil)}

@@ -4,169 +4,128 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
+
+	"github.com/cockroachdb/errors/oserror"
 
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/segment"
 )
 
-// maxReaders is the number of segments that are kept open for reading while
-// nobody reads them.
-const maxReaders = 16
+// maxReadAhead bounds what ReadAhead is asked for.
+const maxReadAhead = 16 << 20
 
 // Read returns the batch that holds the LSN. It may be called from any
-// goroutine; the batch is the caller's own. ErrNotFound when the log does not
-// reach to the LSN.
+// goroutine; the batch is the caller's own. It is sparse when it comes from a
+// rewritten segment. ErrNotFound when the log does not reach to the LSN, or
+// the record is gone.
 func (l *Log) Read(lsn record.LSN) (*record.Batch, error) {
-	base, from, end, err := l.segmentOf(lsn)
-	if err != nil {
-		return nil, fmt.Errorf("read %d: %w", lsn, err)
-	}
-	h, err := l.cache.take(base, func() (*segment.Reader, error) {
-		return segment.Open(l.cfg.FS, l.path(base), l.cfg.Identity)
+	b := new(record.Batch)
+	err := l.read(lsn, b, func(r *segment.Reader, from, end int64) error {
+		var pos int64
+		var err error
+		if end > 0 {
+			pos, err = r.Locate(from, end, lsn)
+		} else {
+			pos, err = r.Find(lsn)
+		}
+		if err == nil {
+			_, err = r.ReadAt(pos, b)
+		}
+		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read %d: %w", lsn, err)
-	}
-	b, err := readBatch(h.r, lsn, from, end)
-	if err := errors.Join(err, l.cache.give(h)); err != nil {
-		return nil, fmt.Errorf("read %d: %w", lsn, err)
+		return nil, err
 	}
 	return b, nil
 }
 
-// readBatch reads from a sealed segment, or from the range of the active one
-// when end is not 0.
-func readBatch(r *segment.Reader, lsn record.LSN, from, end int64) (*record.Batch, error) {
-	var pos int64
-	var err error
-	if end > 0 {
-		pos, err = r.Locate(from, end, lsn)
-	} else {
-		pos, err = r.Find(lsn)
-	}
+// ReadAhead is Read for who will want the records behind the LSN too: it adds
+// the batches that follow while all their records have no more than limit bytes
+// together, up to the end of the segment, and returns them as one sparse batch
+// with the time of each record. A backlog of small batches is so read at the
+// cost of large ones.
+func (l *Log) ReadAhead(lsn record.LSN, limit int) (*record.Batch, error) {
+	limit = min(limit, maxReadAhead)
+	b := new(record.Batch)
+	err := l.read(lsn, b, func(r *segment.Reader, from, end int64) error {
+		if end > 0 {
+			return r.ReadRunIn(from, end, lsn, limit, b)
+		}
+		return r.ReadRun(lsn, limit, b)
+	})
 	if err != nil {
 		return nil, err
 	}
-	b := new(record.Batch)
-	_, err = r.ReadAt(pos, b)
-	return b, err
+	return b, nil
 }
 
-// segmentOf returns the base of the segment that holds the LSN, and where in
-// it to look when it is the active one.
-func (l *Log) segmentOf(lsn record.LSN) (base record.LSN, from, end int64, err error) {
+// read lets do read the batch that holds the LSN from its segment, or from the
+// range of the active one when end is not 0.
+func (l *Log) read(lsn record.LSN, b *record.Batch, do func(r *segment.Reader, from, end int64) error) error {
+	for {
+		s, err := l.segmentOf(lsn)
+		if err != nil {
+			return fmt.Errorf("read %d: %w", lsn, err)
+		}
+		h, err := l.cache.take(s.name, s.file, func() (*segment.Reader, error) {
+			return segment.Open(l.cfg.FS, l.cfg.path(s.name), l.cfg.Identity)
+		})
+		if oserror.IsNotExist(err) && l.moved(lsn, s) {
+			continue // it was dropped or rewritten since; look again
+		}
+		if err != nil {
+			return fmt.Errorf("read %d: %w", lsn, err)
+		}
+		err = do(h.r, s.from, s.end)
+		if err = errors.Join(err, l.cache.give(h)); err != nil {
+			return fmt.Errorf("read %d: %w", lsn, err)
+		}
+		if _, ok := b.Find(lsn); !ok {
+			return fmt.Errorf("read %d: %w", lsn, ErrNotFound)
+		}
+		return nil
+	}
+}
+
+// moved tells whether a record is not where it was found any more.
+func (l *Log) moved(lsn record.LSN, was source) bool {
+	if was.file != nil {
+		return l.cache.isGone(was.file)
+	}
+	s, err := l.segmentOf(lsn)
+	return err != nil || s.file != nil
+}
+
+// source is where a record is to be read.
+type source struct {
+	name      string
+	file      *file // nil for the active segment
+	from, end int64 // the range to look in, in the active segment
+}
+
+// segmentOf returns the segment that covers the LSN.
+func (l *Log) segmentOf(lsn record.LSN) (source, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	i, found := slices.BinarySearch(l.bases, lsn)
-	if !found {
-		i--
+	if l.active != nil && lsn >= l.active.Base() && lsn < l.next {
+		from, end := l.active.Find(lsn)
+		return source{name: leftover{base: l.active.Base()}.name(), from: from, end: end}, nil
 	}
-	if i < 0 || lsn >= l.next {
-		return 0, 0, 0, ErrNotFound
+	i := after(l.sealed, lsn)
+	if i == 0 || lsn >= l.sealed[i-1].next {
+		return source{}, ErrNotFound
 	}
-	if base = l.bases[i]; l.active != nil && base == l.active.Base() {
-		from, end = l.active.Find(lsn)
-	}
-	return base, from, end, nil
+	f := l.sealed[i-1]
+	return source{name: f.name(), file: f}, nil
 }
 
-// readers keeps segments open for reading. The zero value is ready.
-type readers struct {
-	mu     sync.Mutex
-	open   []*handle // the most recently used last
-	closed bool
-	users  sync.WaitGroup // one for each handle taken; added to with mu held
-}
-
-type handle struct {
-	base  record.LSN
-	r     *segment.Reader
-	users int
-	stale bool // not in open any more: the last user closes it
-}
-
-// take returns the open segment, and opens it when it is not. Opening and
-// keeping are one step, so that after drop no reader from before it is kept.
-func (c *readers) take(base record.LSN, open func() (*segment.Reader, error)) (*handle, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil, ErrClosed
-	}
-	i := slices.IndexFunc(c.open, func(h *handle) bool { return h.base == base })
-	var h *handle
-	if i >= 0 {
-		h = c.open[i]
-		c.open = slices.Delete(c.open, i, i+1)
-	} else {
-		r, err := open()
-		if err != nil {
-			return nil, err
+// after returns the place of the first file that begins above the LSN.
+func after(files []*file, lsn record.LSN) int {
+	i, _ := slices.BinarySearchFunc(files, lsn, func(f *file, lsn record.LSN) int {
+		if f.base > lsn {
+			return 1
 		}
-		h = &handle{base: base, r: r}
-	}
-	c.open = append(c.open, h)
-	h.users++
-	c.users.Add(1)
-	return h, nil
-}
-
-// give hands a segment back, and closes those that are too many.
-func (c *readers) give(h *handle) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	defer c.users.Done()
-	h.users--
-	if h.stale {
-		return c.retire(h)
-	}
-	var err error
-	for i := 0; i < len(c.open) && len(c.open) > maxReaders; {
-		if old := c.open[i]; old.users == 0 {
-			c.open = slices.Delete(c.open, i, i+1)
-			err = errors.Join(err, c.retire(old))
-			continue
-		}
-		i++
-	}
-	return err
-}
-
-// retire closes a handle that is not in open, now or after its last user.
-func (c *readers) retire(h *handle) error {
-	h.stale = true
-	if h.users > 0 {
-		return nil
-	}
-	return h.r.Close()
-}
-
-// drop forgets a segment, whose file has got another shape.
-func (c *readers) drop(base record.LSN) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i := slices.IndexFunc(c.open, func(h *handle) bool { return h.base == base })
-	if i < 0 {
-		return nil
-	}
-	h := c.open[i]
-	c.open = slices.Delete(c.open, i, i+1)
-	return c.retire(h)
-}
-
-// close waits for the users and closes all.
-func (c *readers) close() error {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
-	c.users.Wait()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var err error
-	for _, h := range c.open {
-		err = errors.Join(err, c.retire(h))
-	}
-	c.open = nil
-	return err
+		return -1
+	})
+	return i
 }

@@ -3,6 +3,7 @@ package record_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -69,5 +70,51 @@ func TestBatchRecords(t *testing.T) {
 	b.Reset()
 	if b.Len() != 0 || len(b.Raw) != 0 || b.Base != 0 {
 		t.Errorf("Reset left %+v", b)
+	}
+}
+
+func TestSparseBatch(t *testing.T) {
+	b := sparse()
+	want := []record.LSN{100, 101, 102, 109, 130, 139}
+	for i, lsn := range want {
+		if got, ok := b.Find(lsn); b.LSN(i) != lsn || !ok || got != i {
+			t.Errorf("record %d: LSN %d, want %d; Find: %d, %v", i, b.LSN(i), lsn, got, ok)
+		}
+	}
+	for _, lsn := range []record.LSN{0, 89, 90, 103, 140, 499, 500, 90 + 1<<32} {
+		if i, ok := b.Find(lsn); ok {
+			t.Errorf("Find %d: got %d, want none", lsn, i)
+		}
+	}
+	if b.Next() != 500 || b.Time(3) != -5 || b.Time(4) != 1900 || b.First != 1000 || b.Last != 1000+39*39 {
+		t.Errorf("got next %d, times %v, first %d, last %d", b.Next(), b.Times, b.First, b.Last)
+	}
+	for what, err := range map[string]error{
+		"cover backwards":  b.Cover(499),
+		"cover too much":   b.Cover(90 + 1<<32),
+		"take backwards":   b.Take(telemetryBatch(1), 0),
+		"extend backwards": b.Extend(telemetryBatch(1)),
+	} {
+		if !errors.Is(err, record.ErrTooLarge) {
+			t.Errorf("%s: got %v, want ErrTooLarge", what, err)
+		}
+	}
+}
+
+func TestExtend(t *testing.T) {
+	all, one, two := new(record.Batch), telemetryBatch(3), telemetryBatch(2)
+	one.Base, two.Base, two.First = 7, 10, 99
+	all.ResetSparse(7)
+	for _, b := range []*record.Batch{one, two, {Base: 12, Until: 20}} {
+		if err := all.Extend(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all.Len() != 5 || all.Next() != 20 || all.LSN(4) != 11 || all.Time(2) != one.First || all.Time(3) != 99 {
+		t.Errorf("got %d records up to %d, LSNs %v, times %v", all.Len(), all.Next(), all.Sparse, all.Times)
+	}
+	_, want := two.Record(1)
+	if _, got := all.Record(4); !bytes.Equal(got, want) {
+		t.Errorf("record 4: got %q, want %q", got, want)
 	}
 }

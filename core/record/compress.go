@@ -65,7 +65,7 @@ func unpack(dst, stored []byte, codec Codec, raw int) ([]byte, error) {
 		if len(out) != raw {
 			return dst, fmt.Errorf("zstd length %d of %d: %w", len(out), raw, ErrCorrupt)
 		}
-		return out, nil
+		return dst[:raw], nil // that is out, with all of the buffer's capacity
 	}
 	return dst, fmt.Errorf("codec %d: %w", codec, ErrCorrupt)
 }

@@ -27,15 +27,16 @@ var (
 //
 //	pos  size  field
 //	  0     4  magic "TGfr"
-//	  4     1  version, 1
+//	  4     1  version, 1 or 2
 //	  5     1  codec: 0 none, 1 s2 block, 2 zstd frame
 //	  6     2  flags: 1 the batch was synced before it was committed, 2 mark
 //	  8     8  term
-//	 16     8  index
-//	 24     8  LSN of the first record (of the next record, when count is 0)
+//	 16     8  version 1: index; version 2: LSN behind the range that is covered
+//	 24     8  version 1: LSN of the first record, of the next one when count is
+//	           0; version 2: first LSN that is covered
 //	 32     4  count of records
 //	 36     4  raw length: bytes of the payload when decoded
-//	 40     4  table length: the part of the raw length that is the length table
+//	 40     4  table length: the part of the raw length that is the tables
 //	 44     4  stored length: bytes that follow this header
 //	 48     8  time of the first record, unix milliseconds
 //	 56     8  time of the last record, unix milliseconds
@@ -48,6 +49,13 @@ var (
 // and its body, and then the length table: the length of each record as a
 // uvarint. The identity is the cluster's 16 bytes and the shard as u32; it is
 // not stored, so that a frame of another log fails its checksum.
+//
+// Version 1 is a dense batch. Version 2 is a sparse one, of a rewritten
+// segment: it covers at most 2^32-1 LSNs and holds the records of some of them.
+// Two tables follow the length table, each with one entry per record. The gap
+// table has, as uvarint, the LSNs that are left out before the record. The time
+// table has its time less that of the record before, the first one's less the
+// time of the first record, as zigzag varint.
 //
 // A mark is a frame without a batch: it exists to carry a watermark and is no
 // part of the log's content.
@@ -62,13 +70,15 @@ const (
 	// MaxRaw is the largest decoded payload of a frame, in bytes.
 	MaxRaw = 256 << 20
 
-	frameVersion = 1
+	denseVersion  = 1
+	sparseVersion = 2
 
 	offVersion   = 4
 	offCodec     = 5
 	offFlags     = 6
 	offTerm      = 8
 	offIndex     = 16
+	offUntil     = offIndex
 	offBase      = 24
 	offCount     = 32
 	offRaw       = 36
@@ -128,9 +138,10 @@ type Header struct {
 	Term   uint64
 	Index  uint64
 	Base   LSN
+	Until  LSN // behind the range that a sparse frame covers, see Batch; else 0
 	Count  int
 	Raw    int // bytes of the decoded payload
-	Table  int // bytes of it that are the length table
+	Table  int // bytes of it that are tables
 	Stored int // bytes of the payload as stored
 	First  int64
 	Last   int64
@@ -144,8 +155,16 @@ type Header struct {
 // Size is the length of the whole frame in bytes.
 func (h *Header) Size() int { return HeaderSize + h.Stored }
 
-// Next is the LSN behind the frame's last record.
-func (h *Header) Next() LSN { return h.Base + LSN(h.Count) }
+// Sparse tells whether the frame holds a sparse batch.
+func (h *Header) Sparse() bool { return h.Until != 0 }
+
+// Next is the LSN behind the range that the frame covers.
+func (h *Header) Next() LSN {
+	if h.Sparse() {
+		return h.Until
+	}
+	return h.Base + LSN(h.Count)
+}
 
 // put writes the header without its two checksums.
 func (h *Header) put(p []byte) {
@@ -158,11 +177,15 @@ func (h *Header) put(p []byte) {
 		flags |= flagMark
 	}
 	copy(p, FrameMagic)
-	p[offVersion] = frameVersion
+	p[offVersion] = denseVersion
 	p[offCodec] = byte(h.Codec)
 	le.PutUint16(p[offFlags:], flags)
 	le.PutUint64(p[offTerm:], h.Term)
 	le.PutUint64(p[offIndex:], h.Index)
+	if h.Sparse() {
+		p[offVersion] = sparseVersion
+		le.PutUint64(p[offUntil:], uint64(h.Until))
+	}
 	le.PutUint64(p[offBase:], uint64(h.Base))
 	le.PutUint32(p[offCount:], uint32(h.Count))
 	le.PutUint32(p[offRaw:], uint32(h.Raw))
@@ -202,8 +225,9 @@ func DecodeHeader(p []byte, id Identity) (Header, error) {
 	}
 	le := binary.LittleEndian
 	intact := le.Uint32(p[offHeaderSum:]) == id.Checksum(p[:offHeaderSum])
-	if v := p[offVersion]; v != frameVersion && intact {
-		return Header{}, fmt.Errorf("frame version %d: %w", v, ErrVersion)
+	version := p[offVersion]
+	if version != denseVersion && version != sparseVersion && intact {
+		return Header{}, fmt.Errorf("frame version %d: %w", version, ErrVersion)
 	}
 	if !intact {
 		return Header{}, fmt.Errorf("frame header checksum: %w", ErrCorrupt)
@@ -222,11 +246,27 @@ func DecodeHeader(p []byte, id Identity) (Header, error) {
 		return Header{}, fmt.Errorf("frame lengths: count %d, raw %d, table %d, stored %d: %w",
 			count, raw, table, stored, ErrCorrupt)
 	}
-	return Header{
+	h := Header{
 		Codec: codec, Sync: flags&flagSync != 0, Mark: flags&flagMark != 0,
 		Term: le.Uint64(p[offTerm:]), Index: le.Uint64(p[offIndex:]), Base: LSN(le.Uint64(p[offBase:])),
 		Count: int(count), Raw: int(raw), Table: int(table), Stored: int(stored),
 		First: int64(le.Uint64(p[offFirst:])), Last: int64(le.Uint64(p[offLast:])),
 		Watermark: le.Uint64(p[offWatermark:]), Sum: le.Uint32(p[offSum:]),
-	}, nil
+	}
+	if version == sparseVersion {
+		return h, h.cover()
+	}
+	return h, nil
+}
+
+// cover reads the range of a sparse frame from the place of the index.
+func (h *Header) cover() error {
+	h.Until, h.Index = LSN(h.Index), 0
+	span := uint64(h.Until - h.Base)
+	if h.Until <= h.Base || span > maxSpan || uint64(h.Count) > span || h.Mark || h.Count > h.Table/3 {
+		err := fmt.Errorf("sparse frame %d to %d of %d records: %w", h.Base, h.Until, h.Count, ErrCorrupt)
+		*h = Header{}
+		return err
+	}
+	return nil
 }

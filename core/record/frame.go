@@ -24,14 +24,18 @@ const maxKept = 16 << 20
 // watermark is the position in the frame's file up to which the last completed
 // sync reached. The batch stays as it is, but for the spare capacity behind
 // b.Raw, which Encode may write to. ErrTooLarge when the batch does not fit in
-// a frame, ErrCorrupt when its Ends are not those of its Raw.
+// a frame, ErrCorrupt when its Ends are not those of its Raw, or its Sparse not
+// those of its range.
 func (e *Encoder) Encode(b *Batch, id Identity, watermark uint64) ([]byte, error) {
 	if err := check(b); err != nil {
 		return nil, err
 	}
 	all := appendTable(b.Raw, b.Ends)
+	if b.Until != 0 {
+		all = appendSparse(all, b)
+	}
 	h := Header{
-		Sync: b.Sync, Term: b.Term, Index: b.Index, Base: b.Base, Count: len(b.Ends),
+		Sync: b.Sync, Term: b.Term, Index: b.Index, Base: b.Base, Until: b.Until, Count: len(b.Ends),
 		Raw: len(all), Table: len(all) - len(b.Raw),
 		First: b.First, Last: b.Last, Watermark: watermark,
 	}
@@ -85,6 +89,9 @@ func check(b *Batch) error {
 	if uint64(last) != uint64(len(b.Raw)) {
 		return fmt.Errorf("batch %d: records end at %d of %d bytes: %w", b.Base, last, len(b.Raw), ErrCorrupt)
 	}
+	if b.Until != 0 {
+		return checkSparse(b)
+	}
 	return nil
 }
 
@@ -120,16 +127,17 @@ func DecodeFrame(p []byte, id Identity, into *Batch) (int, error) {
 		into.Raw = into.Raw[:0]
 		return 0, err
 	}
+	into.Base, into.Until, into.Term, into.Index = h.Base, h.Until, h.Term, h.Index
+	into.First, into.Last, into.Sync = h.First, h.Last, h.Sync
 	if err := into.split(&h); err != nil {
 		into.Reset()
 		return 0, err
 	}
-	into.Base, into.Term, into.Index = h.Base, h.Term, h.Index
-	into.First, into.Last, into.Sync = h.First, h.Last, h.Sync
 	return h.Size(), nil
 }
 
-// split cuts the length table from Raw and builds Ends from it.
+// split cuts the tables from Raw and builds Ends from the first, and for a
+// sparse batch Sparse and Times from the others.
 func (b *Batch) split(h *Header) error {
 	records := h.Raw - h.Table
 	table := b.Raw[records:]
@@ -143,6 +151,15 @@ func (b *Batch) split(h *Header) error {
 		end += n
 		table = table[size:]
 		b.Ends = append(b.Ends, uint32(end))
+	}
+	var err error
+	if h.Sparse() {
+		table, err = b.splitSparse(table, h.Count)
+	} else {
+		b.Sparse, b.Times = nil, nil
+	}
+	if err != nil {
+		return err
 	}
 	if len(table) > 0 || end != uint64(records) {
 		return fmt.Errorf("frame length table: %w", ErrCorrupt)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
 	"slices"
@@ -32,9 +33,33 @@ func batches() map[string]*record.Batch {
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(random)
 	add(noise, record.KindMessage, random)
 	return map[string]*record.Batch{
-		"empty": {Base: 4, Term: 1, Index: 2},
+		"empty": {Base: 4, Term: 1, Index: 2}, "sparse": sparse(), "hole": {Base: 5, Until: 1 << 20, Term: 9},
 		"small": small, "incompressible": noise, "telemetry": telemetryBatch(200),
 	}
+}
+
+// sparse is a batch with gaps before, between and behind its records.
+func sparse() *record.Batch {
+	from := &record.Batch{Base: 100, First: 1000}
+	for i := range 40 {
+		add(from, record.KindMessage, fmt.Appendf(nil, "record %d of forty, of which few are left", i))
+	}
+	b := &record.Batch{}
+	b.ResetSparse(90)
+	for _, i := range []int{0, 1, 2, 9, 30, 39} {
+		from.First = 1000 + int64(i*i)
+		if i == 9 {
+			from.First = -5
+		}
+		if err := b.Take(from, i); err != nil {
+			panic(err)
+		}
+	}
+	if err := b.Cover(500); err != nil {
+		panic(err)
+	}
+	b.Term, b.Sync = 4, true
+	return b
 }
 
 func TestFrameRoundTrip(t *testing.T) {
@@ -46,7 +71,7 @@ func TestFrameRoundTrip(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: DecodeHeader: %v", name, err)
 			}
-			if h.Watermark != 77 || h.Base != b.Base || h.Count != b.Len() || h.Size() != len(frame) || h.Mark {
+			if h.Watermark != 77 || h.Base != b.Base || h.Count != b.Len() || h.Next() != b.Next() || h.Size() != len(frame) || h.Mark {
 				t.Errorf("%s: header %+v of frame of %d bytes", name, h, len(frame))
 			}
 			var got record.Batch
@@ -141,7 +166,7 @@ func TestFrameOfAnotherLog(t *testing.T) {
 func TestFrameVersion(t *testing.T) {
 	var e record.Encoder
 	frame := mustEncode(t, &e, telemetryBatch(2), 0)
-	frame[4] = 2
+	frame[4] = 3
 	if _, err := record.DecodeHeader(frame, testID); !errors.Is(err, record.ErrCorrupt) {
 		t.Errorf("damaged version byte: got %v, want ErrCorrupt", err)
 	}
@@ -159,6 +184,11 @@ func TestEncodeRefuses(t *testing.T) {
 	var e record.Encoder
 	for name, b := range map[string]*record.Batch{
 		"open record":    {Raw: []byte("abc"), Ends: []uint32{2}},
+		"fewer LSNs":     {Raw: []byte("abc"), Ends: []uint32{3}, Until: 3},
+		"LSN behind":     {Raw: []byte("abc"), Ends: []uint32{3}, Until: 3, Sparse: []uint32{3}},
+		"LSN twice":      {Raw: []byte("abc"), Ends: []uint32{1, 3}, Until: 9, Sparse: []uint32{3, 3}},
+		"fewer times":    {Raw: []byte("abc"), Ends: []uint32{1, 3}, Until: 9, Sparse: []uint32{3, 4}, Times: []int64{1}},
+		"indexed sparse": {Raw: []byte("abc"), Ends: []uint32{3}, Until: 3, Sparse: []uint32{1}, Index: 1},
 		"end behind raw": {Raw: []byte("abc"), Ends: []uint32{4}},
 		"empty record":   {Raw: []byte("abc"), Ends: []uint32{2, 2, 3}},
 	} {
@@ -184,6 +214,14 @@ func forge(header, stored []byte) []byte {
 	binary.LittleEndian.PutUint32(frame[72:], sum)
 	binary.LittleEndian.PutUint32(frame[76:], testID.Checksum(frame[:76]))
 	return frame
+}
+
+// reseal makes a forged frame one of another version.
+func reseal(frame []byte, version byte) {
+	frame[4] = version
+	sum := crc32.Update(testID.Checksum(frame[:72]), crc32.MakeTable(crc32.Castagnoli), frame[record.HeaderSize:])
+	binary.LittleEndian.PutUint32(frame[72:], sum)
+	binary.LittleEndian.PutUint32(frame[76:], testID.Checksum(frame[:76]))
 }
 
 // TestDecodeForged decodes frames whose checksums are right and whose lengths lie.
@@ -226,6 +264,45 @@ func TestDecodeForged(t *testing.T) {
 	}
 }
 
+// TestDecodeForgedSparse is TestDecodeForged for frames with gaps.
+func TestDecodeForgedSparse(t *testing.T) {
+	build := func(base, until uint64, count, table uint32, stored string) []byte {
+		p := make([]byte, record.HeaderSize)
+		binary.LittleEndian.PutUint64(p[16:], until)
+		binary.LittleEndian.PutUint64(p[24:], base)
+		for i, v := range []uint32{count, uint32(len(stored)), table, uint32(len(stored))} {
+			binary.LittleEndian.PutUint32(p[32+4*i:], v)
+		}
+		frame := forge(p, []byte(stored))
+		reseal(frame, 2)
+		return frame
+	}
+	var b record.Batch
+	sound := build(10, 14, 2, 6, "\x01a\x01b\x02\x02\x01\x01\x00\x04")
+	if _, err := record.DecodeFrame(sound, testID, &b); err != nil {
+		t.Fatal(err)
+	}
+	if b.LSN(0) != 11 || b.LSN(1) != 13 || b.Next() != 14 || b.Time(1) != 2 {
+		t.Fatalf("sound forged frame: %+v", b)
+	}
+	for name, frame := range map[string][]byte{
+		"record behind the range":  build(10, 13, 2, 6, "\x01a\x01b\x02\x02\x01\x01\x00\x04"),
+		"range without an LSN":     build(10, 10, 2, 6, "\x01a\x01b\x02\x02\x01\x01\x00\x04"),
+		"range backwards":          build(10, 9, 2, 6, "\x01a\x01b\x02\x02\x01\x01\x00\x04"),
+		"range too long":           build(10, 10+1<<32, 2, 6, "\x01a\x01b\x02\x02\x01\x01\x00\x04"),
+		"gap of a whole turn":      build(10, 14, 1, 12, "\x01a\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00"),
+		"without a time table":     build(10, 14, 2, 4, "\x01a\x01b\x02\x02\x01\x01"),
+		"with bytes behind tables": build(10, 14, 2, 7, "\x01a\x01b\x02\x02\x01\x01\x00\x04\x00"),
+	} {
+		if _, err := record.DecodeFrame(frame, testID, &b); !errors.Is(err, record.ErrCorrupt) {
+			t.Errorf("%s: got %v, want ErrCorrupt", name, err)
+		}
+		if b.Len() != 0 || len(b.Raw) != 0 || b.Until != 0 {
+			t.Errorf("%s: a refused frame left %+v", name, b)
+		}
+	}
+}
+
 func FuzzFrame(f *testing.F) {
 	var e record.Encoder
 	for _, b := range batches() {
@@ -240,6 +317,9 @@ func FuzzFrame(f *testing.F) {
 			t.Fatalf("a refused frame left records")
 		}
 		frame := forge(header, stored)
+		if len(header) > 4 && header[4] == 2 {
+			reseal(frame, 2)
+		}
 		if h, err := record.DecodeHeader(frame, testID); err == nil && h.Raw > 1<<20 {
 			t.Skip("legal, and too large to try often")
 		}
@@ -262,6 +342,7 @@ func FuzzFrame(f *testing.F) {
 			t.Fatalf("decode what was encoded: %v", err)
 		}
 		if !bytes.Equal(b.Raw, again.Raw) || !slices.Equal(b.Ends, again.Ends) || b.Base != again.Base ||
+			b.Until != again.Until || !slices.Equal(b.Sparse, again.Sparse) || !slices.Equal(b.Times, again.Times) ||
 			b.Term != again.Term || b.Index != again.Index || b.First != again.First || b.Last != again.Last || b.Sync != again.Sync {
 			t.Fatalf("decode of encode differs: got %+v, want %+v", again, b)
 		}

@@ -46,7 +46,7 @@ func (x index) floor(lsn record.LSN) int64 {
 }
 
 func (x index) encode() []byte {
-	p := make([]byte, 0, len(x)*entrySize+TrailerSize)
+	p := make([]byte, 0, len(x)*entrySize+statsSize+TrailerSize)
 	for _, e := range x {
 		p = binary.LittleEndian.AppendUint64(p, uint64(e.lsn))
 		p = binary.LittleEndian.AppendUint64(p, uint64(e.pos))
@@ -54,20 +54,24 @@ func (x index) encode() []byte {
 	return p
 }
 
-// decodeIndex reads the index of a sealed segment. p has the trailer's number
-// of entries.
-func decodeIndex(p []byte, t *trailer) (index, error) {
-	if checksum(p) != t.indexSum {
+// decodeFooter reads index and statistics of a sealed segment, t.footer bytes,
+// and sets the statistics of t.
+func decodeFooter(p []byte, t *trailer) (index, error) {
+	if checksum(p) != t.indexSum || int64(len(p)) != t.footer() {
 		return nil, fmt.Errorf("segment index checksum: %w", record.ErrCorrupt)
 	}
-	x := make(index, 0, len(p)/entrySize)
+	entries, stats := p[:t.entries*entrySize], p[t.entries*entrySize:]
+	x := make(index, 0, t.entries)
 	low := entry{t.base, HeaderSize}
-	for ; len(p) >= entrySize; p = p[entrySize:] {
-		e := entry{record.LSN(binary.LittleEndian.Uint64(p)), int64(binary.LittleEndian.Uint64(p[8:]))}
+	for ; len(entries) >= entrySize; entries = entries[entrySize:] {
+		e := entry{record.LSN(binary.LittleEndian.Uint64(entries)), int64(binary.LittleEndian.Uint64(entries[8:]))}
 		if e.lsn < low.lsn || e.lsn >= t.next || e.pos < low.pos || e.pos >= t.end {
 			return nil, fmt.Errorf("segment index entry: %w", record.ErrCorrupt)
 		}
 		x, low = append(x, e), entry{e.lsn + 1, e.pos + 1}
+	}
+	if t.counted {
+		t.stats.decode(stats)
 	}
 	return x, nil
 }

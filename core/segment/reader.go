@@ -82,13 +82,13 @@ func readFooter(f vfs.File, size int64, id record.Identity) (*trailer, index, er
 		return nil, nil, err
 	}
 	if err != nil || t.end < HeaderSize || t.end > size || t.next < t.base ||
-		size-t.end != int64(t.entries)*entrySize+TrailerSize {
+		size-t.end != t.footer()+TrailerSize {
 		return nil, nil, nil //nolint:nilerr // not sealed, or the seal was torn
 	}
-	if p, err = w.at(t.end, t.entries*entrySize); err != nil {
+	if p, err = w.at(t.end, int(t.footer())); err != nil {
 		return nil, nil, err
 	}
-	x, err := decodeIndex(p, &t)
+	x, err := decodeFooter(p, &t)
 	if err != nil {
 		return nil, nil, nil //nolint:nilerr // the seal was torn or has rotted
 	}

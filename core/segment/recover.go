@@ -28,6 +28,8 @@ type Recovery struct {
 	// Watermark is the highest durable watermark that a sound frame or footer
 	// anywhere in the file proves. Bytes below it were on stable storage.
 	Watermark int64
+	// Stats counts what the sound run holds.
+	Stats Stats
 	// Damage is what follows the sound run when that is not the end of the file.
 	Damage *Damage
 
@@ -115,6 +117,13 @@ func (rec *Recovery) run(s *Scanner, replay func(*record.Batch) error) error {
 			}
 			return nil
 		}
+		if h.Sparse() != rec.Header.Rewritten {
+			rec.Damage = &Damage{
+				From: s.Pos(), To: s.Pos() + int64(h.Size()), First: h.Base, Last: h.Next() - 1, Gap: true,
+				Err: fmt.Errorf("frame %d, sparse %v: %w", h.Base, h.Sparse(), record.ErrCorrupt),
+			}
+			return nil
+		}
 		rec.note(s)
 		if h.Mark {
 			continue
@@ -143,6 +152,7 @@ func (rec *Recovery) note(s *Scanner) {
 	}
 	if !h.Mark {
 		rec.dataEnd = rec.End
+		rec.Stats.note(h)
 	}
 }
 
@@ -195,12 +205,27 @@ func (rec *Recovery) footer(file vfs.File, id record.Identity, s *Scanner) error
 // survey looks for sound frames behind the damage: the first one ends the
 // range, and each may prove a higher watermark.
 func (rec *Recovery) survey(s *Scanner, end int64) error {
-	const magic = record.FrameMagic
 	found := rec.Damage.Gap
-	for pos := rec.Damage.From + 1; pos < end; {
+	for pos := rec.Damage.From + 1; ; pos = s.start + int64(s.header.Size()) {
+		ok, err := s.hunt(pos, end, rec.Next)
+		if err != nil || !ok {
+			return err
+		}
+		rec.Watermark = max(rec.Watermark, s.watermark())
+		if !found {
+			found, rec.Damage.To, rec.Damage.Last = true, s.start, s.header.Base-1
+		}
+	}
+}
+
+// hunt looks from pos up to end for a sound frame that does not begin below
+// the LSN, and makes it the present one.
+func (s *Scanner) hunt(pos, end int64, low record.LSN) (bool, error) {
+	const magic = record.FrameMagic
+	for pos < end {
 		p, err := s.win.rest(pos, record.HeaderSize)
 		if err != nil {
-			return err
+			return false, err
 		}
 		i := bytes.Index(p, []byte(magic))
 		if i < 0 {
@@ -213,17 +238,12 @@ func (rec *Recovery) survey(s *Scanner, end int64) error {
 			_, err = record.DecodeFrame(frame, s.id, &s.batch)
 		}
 		if err != nil && !isDamage(err) {
-			return err
+			return false, err
 		}
-		if err != nil || s.header.Base < rec.Next {
-			pos = s.start + 1
-			continue
+		if err == nil && s.header.Base >= low {
+			return true, nil
 		}
-		rec.Watermark = max(rec.Watermark, s.watermark())
-		if !found {
-			found, rec.Damage.To, rec.Damage.Last = true, s.start, s.header.Base-1
-		}
-		pos = s.start + int64(s.header.Size())
+		pos = s.start + 1
 	}
-	return nil
+	return false, nil
 }

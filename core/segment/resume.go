@@ -28,7 +28,7 @@ func Resume(fs vfs.FS, path string, rec *Recovery) (*Writer, error) {
 	return &Writer{
 		file: file, header: rec.Header,
 		synced: rec.End, carried: rec.carried, dataEnd: rec.dataEnd, lastSum: rec.lastSum,
-		index: rec.index, end: rec.End, next: rec.Next,
+		index: rec.index, stats: rec.Stats, end: rec.End, next: rec.Next,
 	}, nil
 }
 

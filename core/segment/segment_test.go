@@ -76,7 +76,8 @@ func readAll(r *segment.Reader) (got []*record.Batch, err error) {
 	s := r.Scan(segment.HeaderSize)
 	for s.Next() {
 		b := *s.Batch()
-		b.Raw, b.Ends = append([]byte(nil), b.Raw...), append([]uint32(nil), b.Ends...)
+		b.Raw, b.Ends = slices.Clone(b.Raw), slices.Clone(b.Ends)
+		b.Sparse, b.Times = slices.Clone(b.Sparse), slices.Clone(b.Times)
 		got = append(got, &b)
 	}
 	return got, s.Err()

@@ -26,7 +26,8 @@ type Writer struct {
 	dataEnd int64  // behind the last frame that is no mark
 	lastSum uint32 // checksum of the last frame
 
-	mu    sync.RWMutex // guards what Find reads
+	mu    sync.RWMutex // guards what Find and Stats read
+	stats Stats
 	index index
 	end   int64
 	next  record.LSN
@@ -75,13 +76,16 @@ func SyncDir(fs vfs.FS, dir string) error {
 }
 
 // Append writes one frame behind the others, with one write. The frame must
-// begin at Next and carry Synced as its watermark. The frame's bytes may be
+// begin at Next, carry Synced as its watermark, and be sparse if the segment is
+// a rewritten one. The frame's bytes may be
 // changed by the file system.
 func (w *Writer) Append(frame []byte) error {
 	h, err := record.DecodeHeader(frame, w.header.Identity)
 	switch {
 	case err != nil:
 		return fmt.Errorf("append frame: %w", err)
+	case h.Sparse() != w.header.Rewritten:
+		return fmt.Errorf("append frame %d, sparse %v: %w", h.Base, h.Sparse(), record.ErrCorrupt)
 	case h.Base != w.next || h.Size() != len(frame) || h.Watermark != w.Synced():
 		return fmt.Errorf("append frame %d of %d bytes, watermark %d, to segment at %d: %w",
 			h.Base, len(frame), h.Watermark, w.next, record.ErrCorrupt)
@@ -99,6 +103,7 @@ func (w *Writer) Append(frame []byte) error {
 	}
 	if !h.Mark {
 		w.dataEnd = w.end
+		w.stats.note(&h)
 	}
 	return nil
 }
@@ -120,10 +125,10 @@ func (w *Writer) Seal() (uint32, error) {
 			return 0, err
 		}
 	}
-	p := w.index.encode()
+	p := w.stats.append(w.index.encode())
 	t := trailer{
 		base: w.header.Base, next: w.next, end: w.end, lastSum: w.lastSum,
-		entries: len(w.index), indexSum: checksum(p),
+		entries: len(w.index), indexSum: checksum(p), counted: true,
 	}
 	p = append(p, t.encode(w.header.Identity)...)
 	if _, err := w.file.WriteAt(p, w.end); err != nil {
@@ -136,7 +141,15 @@ func (w *Writer) Seal() (uint32, error) {
 }
 
 // FooterSize is the length of the footer that Seal would write, in bytes.
-func (w *Writer) FooterSize() int64 { return int64(len(w.index)*entrySize + TrailerSize) }
+func (w *Writer) FooterSize() int64 { return int64(len(w.index)*entrySize + statsSize + TrailerSize) }
+
+// Stats tells what the segment holds, and the length of the file without a
+// footer. It is safe for concurrent use.
+func (w *Writer) Stats() (Stats, int64) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.stats, w.end
+}
 
 // Base is the LSN of the segment's first record.
 func (w *Writer) Base() record.LSN { return w.header.Base }

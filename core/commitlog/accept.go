@@ -1,0 +1,301 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/segment"
+)
+
+// Loss is a range of records, both ends included.
+type Loss struct{ First, Last record.LSN }
+
+// AcceptLoss makes a log that has lost durable data one that opens again, by
+// giving up what [Verify] reports of one segment, named as in the report, and
+// nothing else: every record in a sound frame stays. The faults must lie within
+// the range, which the caller so confirms to know of; where a fault has no end,
+// the range gives it one. The log must not be open.
+//
+// What is sound in a damaged file is written to a new one, and the damaged one
+// is moved to the directory quarantine. A crash leaves the log as it was or as
+// it shall be. ErrNotFound when there is no such segment or it has no fault;
+// a *CorruptError tells of a fault that is not within the range.
+//
+// The name MANIFEST accepts the loss of the manifest, whatever the range: the
+// segments that are there are then the log.
+func AcceptLoss(cfg Config, name string, lost Loss) error {
+	cfg.setDefaults()
+	if name == manifestName {
+		return rebuild(&cfg)
+	}
+	a := &acceptance{cfg: &cfg, lost: lost}
+	if err := a.run(name); err != nil {
+		return fmt.Errorf("accept loss of %d to %d in %s: %w", lost.First, lost.Last, name, err)
+	}
+	return nil
+}
+
+// acceptance is one call of AcceptLoss.
+type acceptance struct {
+	cfg  *Config
+	lost Loss
+
+	court  *court
+	target *expected
+	report *SegmentReport
+	survey *segment.Survey // nil when the file is missing
+	before []*file         // what the manifest shall list before the target
+	behind []*file
+	next   record.LSN // LSN behind what the target covers
+}
+
+func (a *acceptance) run(name string) error {
+	_, m, c, err := load(a.cfg)
+	if err != nil {
+		return err
+	}
+	a.court = c
+	if err := a.find(name); err != nil {
+		return err
+	}
+	if err := a.confirm(); err != nil {
+		return err
+	}
+	n := &manifest{generation: m.generation + 1, end: m.end, chain: m.chain, files: a.before, removed: m.removed}
+	keep := a.sound()
+	if a.target.listed == nil {
+		n.end, n.chain, err = a.border(keep)
+	}
+	if err == nil && keep {
+		// The segment stays as it is; what was missing is before it.
+		n.files = append(n.files, a.listedTarget()...)
+	} else if err == nil && a.survey != nil {
+		var f *file
+		if f, err = a.salvage(n.generation); f != nil {
+			n.files = append(n.files, f)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	n.files = append(n.files, a.behind...)
+	if err := errors.Join(n.check(), writeManifest(a.cfg, n)); err != nil {
+		return err
+	}
+	if keep || a.survey == nil {
+		return nil
+	}
+	if err := quarantine(a.cfg, name); err != nil {
+		return err
+	}
+	return segment.SyncDir(a.cfg.FS, a.cfg.Dir)
+}
+
+// find looks at the segment of that name, and takes note of all others.
+func (a *acceptance) find(name string) error {
+	for _, e := range a.court.expected {
+		switch {
+		case a.target != nil && e.listed != nil:
+			a.behind = append(a.behind, e.listed)
+		case a.target != nil:
+		case e.file.name() == name:
+			var err error
+			if a.report, a.survey, err = verifySegment(a.court, e, nil, func(int64) {}); err != nil {
+				return err
+			}
+			a.target, a.next = e, e.following
+		default:
+			if err := a.pass(e); err != nil {
+				return err
+			}
+		}
+	}
+	if a.target == nil || len(a.report.Faults) == 0 {
+		return fmt.Errorf("no fault there: %w", ErrNotFound)
+	}
+	return nil
+}
+
+// pass goes over a segment before the target. One with a fault of its own is
+// listed with a CRC that it does not have, and stays refused.
+func (a *acceptance) pass(e *expected) error {
+	c := a.court
+	c.enter(e)
+	f := &file{base: e.file.base, generation: e.file.generation, next: e.following, size: segment.HeaderSize + segment.TrailerSize}
+	if c.present.has(e.file) {
+		rec, err := segment.Inspect(a.cfg.FS, a.cfg.path(f.name()), a.cfg.Identity)
+		if err == nil && rec == nil {
+			rec, err = segment.Recover(a.cfg.FS, a.cfg.path(f.name()), a.cfg.Identity, func(*record.Batch) error { return nil })
+		}
+		if err != nil {
+			return err
+		}
+		f.size, f.sum = max(rec.Size, f.size), rec.Sum
+		if rec.Sealed {
+			f.next = rec.Next
+		}
+		c.chain, c.free = rec.Sum, f.generation > 0 || !rec.Sealed
+	} else {
+		c.free = true
+	}
+	if c.next = f.next; e.listed != nil {
+		f = e.listed
+	}
+	a.before = append(a.before, f)
+	return nil
+}
+
+// confirm checks that all that is lost is within the range.
+func (a *acceptance) confirm() error {
+	for _, f := range a.report.Faults {
+		first, last := f.First, f.Last
+		if last == 0 {
+			last = max(first, a.lost.Last)
+		}
+		if isVersion(f.Err) {
+			return fmt.Errorf("bytes %d to %d: %w", f.From, f.To, f.Err)
+		}
+		if last >= first && (first < a.lost.First || last > a.lost.Last) {
+			return &CorruptError{
+				Segment: a.cfg.path(a.report.Name), From: f.From, To: f.To, First: f.First, Last: f.Last, Err: f.Err,
+			}
+		}
+		if f.Last == 0 {
+			a.next = max(a.next, last+1)
+		}
+	}
+	if a.target.following == 0 && a.survey != nil {
+		// The next record must not get an LSN that anyone has seen.
+		a.next = max(a.next, a.survey.Next, a.cfg.From+1, a.target.file.base+1)
+	}
+	return nil
+}
+
+// sound tells whether all faults are of what should stand before the segment.
+func (a *acceptance) sound() bool {
+	for _, f := range a.report.Faults {
+		if !f.Foreign || f.Last >= a.target.file.base {
+			return false
+		}
+	}
+	return a.survey != nil
+}
+
+func (a *acceptance) listedTarget() []*file {
+	if a.target.listed == nil {
+		return nil
+	}
+	return []*file{a.target.listed}
+}
+
+// border returns where the manifest shall end, and what the original segment
+// that begins there repeats.
+func (a *acceptance) border(keep bool) (record.LSN, uint32, error) {
+	if keep {
+		return a.target.file.base, a.survey.Header.Previous, nil
+	}
+	if a.target.following == 0 {
+		return a.next, 0, nil
+	}
+	path := a.cfg.path(leftover{base: a.target.following}.name())
+	r, err := segment.Open(a.cfg.FS, path, a.cfg.Identity)
+	if err != nil {
+		return 0, 0, fmt.Errorf("segment behind it, whose loss has to be accepted first: %w", err)
+	}
+	return a.next, r.Header().Previous, r.Close()
+}
+
+// salvage writes the sound frames of the target to a rewritten segment, with
+// records of all kinds. It returns nil when there are none.
+func (a *acceptance) salvage(generation uint64) (*file, error) {
+	for _, f := range a.report.Faults {
+		if f.Foreign && f.Last >= a.target.file.base {
+			return nil, nil //nolint:nilnil // no record is one of this log
+		}
+	}
+	f := &file{base: a.target.file.base, next: a.next, generation: generation}
+	path := a.cfg.path(f.name())
+	temp := path + segment.TempSuffix
+	if err := removeIfThere(a.cfg.FS, temp); err != nil {
+		return nil, err
+	}
+	w, err := segment.Create(a.cfg.FS, temp, segment.Header{
+		Identity: a.cfg.Identity, Base: f.base, Created: a.report.First, Rewritten: true, Generation: generation,
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = a.fill(w, f)
+	err = errors.Join(err, w.Close())
+	if err == nil {
+		err = a.cfg.FS.Rename(temp, path)
+	}
+	if err == nil {
+		err = segment.SyncDir(a.cfg.FS, a.cfg.Dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("salvage: %w", err)
+	}
+	return f, nil
+}
+
+// fill copies frame by frame, so that replay sees the batches that it saw.
+func (a *acceptance) fill(w *segment.Writer, f *file) error {
+	enc := record.Encoder{Zstd: true}
+	put := func(b *record.Batch) error {
+		frame, err := enc.Encode(b, a.cfg.Identity, w.Synced())
+		if err != nil {
+			return err
+		}
+		return w.Append(frame)
+	}
+	end := a.survey.Size
+	if a.report.Torn != nil {
+		end = a.report.Torn.From
+	}
+	_, err := segment.Walk(a.cfg.FS, a.cfg.path(a.report.Name), a.cfg.Identity, f.base,
+		func(pos int64, _ *record.Header, b *record.Batch) error {
+			if pos >= end || b.Next() == b.Base {
+				return nil // torn, or a batch without a record
+			}
+			if err := cover(w, b.Base, put); err != nil {
+				return err
+			}
+			return put(sparse(b))
+		})
+	if err == nil {
+		err = cover(w, f.next, put)
+	}
+	if err != nil {
+		return err
+	}
+	f.stats, _ = w.Stats()
+	f.size = w.End() + w.FooterSize()
+	f.sum, err = w.Seal()
+	return err
+}
+
+// cover puts batches without a record up to the LSN.
+func cover(w *segment.Writer, next record.LSN, put func(*record.Batch) error) error {
+	for w.Next() < next {
+		b := &record.Batch{Base: w.Next(), Until: min(next, w.Next()+1<<31)}
+		if err := put(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sparse makes a batch a sparse one with the same records.
+func sparse(b *record.Batch) *record.Batch {
+	if b.Until != 0 {
+		return b
+	}
+	c := *b
+	c.Index, c.Until, c.Sparse = 0, b.Next(), make([]uint32, b.Len())
+	for i := range c.Sparse {
+		c.Sparse[i] = uint32(i)
+	}
+	return &c
+}

@@ -1,0 +1,128 @@
+package commitlog
+
+import (
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/tidegate/tidegate/core/segment"
+)
+
+// maxReaders is the number of segments that are kept open for reading while
+// nobody reads them.
+const maxReaders = 16
+
+// readers keeps segments open for reading. The zero value is ready.
+type readers struct {
+	mu     sync.Mutex
+	open   []*handle // the most recently used last
+	closed bool
+	users  sync.WaitGroup // one for each handle taken; added to with mu held
+}
+
+type handle struct {
+	name  string
+	r     *segment.Reader
+	users int
+	stale bool // not in open any more: the last user closes it
+}
+
+// take returns the open segment, and opens it when it is not. Opening and
+// keeping are one step, so that after drop no reader from before it is kept.
+// f is nil for the active segment.
+func (c *readers) take(name string, f *file, open func() (*segment.Reader, error)) (*handle, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	gone := f != nil && f.gone
+	i := slices.IndexFunc(c.open, func(h *handle) bool { return h.name == name })
+	var h *handle
+	if i >= 0 {
+		h = c.open[i]
+		c.open = slices.Delete(c.open, i, i+1)
+	} else {
+		r, err := open()
+		if err != nil {
+			return nil, err
+		}
+		h = &handle{name: name, r: r, stale: gone}
+	}
+	if !h.stale {
+		c.open = append(c.open, h)
+	}
+	h.users++
+	c.users.Add(1)
+	return h, nil
+}
+
+// isGone tells whether a sealed segment was dropped or rewritten.
+func (c *readers) isGone(f *file) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return f != nil && f.gone
+}
+
+// give hands a segment back, and closes those that are too many.
+func (c *readers) give(h *handle) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.users.Done()
+	h.users--
+	if h.stale {
+		return c.retire(h)
+	}
+	var err error
+	for i := 0; i < len(c.open) && len(c.open) > maxReaders; {
+		if old := c.open[i]; old.users == 0 {
+			c.open = slices.Delete(c.open, i, i+1)
+			err = errors.Join(err, c.retire(old))
+			continue
+		}
+		i++
+	}
+	return err
+}
+
+// retire closes a handle that is not in open, now or after its last user.
+func (c *readers) retire(h *handle) error {
+	h.stale = true
+	if h.users > 0 {
+		return nil
+	}
+	return h.r.Close()
+}
+
+// drop forgets a segment: its file has got another shape, or, when f is not
+// nil, is going away. Who reads it finishes.
+func (c *readers) drop(name string, f *file) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f != nil {
+		f.gone = true
+	}
+	i := slices.IndexFunc(c.open, func(h *handle) bool { return h.name == name })
+	if i < 0 {
+		return nil
+	}
+	h := c.open[i]
+	c.open = slices.Delete(c.open, i, i+1)
+	return c.retire(h)
+}
+
+// close waits for the users and closes all.
+func (c *readers) close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.users.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var err error
+	for _, h := range c.open {
+		err = errors.Join(err, c.retire(h))
+	}
+	c.open = nil
+	return err
+}

@@ -1,0 +1,102 @@
+package commitlog
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/segment"
+)
+
+// rebuild makes a manifest of the segments that are there, in the place of one
+// that is lost or no use. Where several cover an LSN the latest rewrite has it;
+// the others end in quarantine. What was dropped and is still there comes back.
+// The damaged manifest is moved to quarantine first, and until the new one is
+// written the log is refused.
+func rebuild(cfg *Config) error {
+	dir, err := list(cfg)
+	if err != nil {
+		return fmt.Errorf("rebuild manifest: %w", err)
+	}
+	if dir.manifest {
+		if _, err = readManifest(cfg); err == nil {
+			return fmt.Errorf("rebuild manifest: it has no fault: %w", ErrNotFound)
+		}
+		if !errors.Is(err, ErrCorrupt) {
+			return fmt.Errorf("rebuild manifest: %w", err)
+		}
+	}
+	if len(dir.originals) == 0 {
+		return fmt.Errorf("rebuild manifest: no original segment: %w", ErrNotFound)
+	}
+	m, err := gather(cfg, dir)
+	if err == nil {
+		err = m.check()
+	}
+	if err == nil && dir.manifest {
+		if err = quarantine(cfg, manifestName); err == nil {
+			err = segment.SyncDir(cfg.FS, cfg.Dir)
+		}
+	}
+	if err == nil {
+		err = writeManifest(cfg, m)
+	}
+	if err != nil {
+		return fmt.Errorf("rebuild manifest: %w", err)
+	}
+	return nil
+}
+
+// gather lists all segments before the last original one, at which the
+// manifest ends.
+func gather(cfg *Config, dir *listing) (*manifest, error) {
+	last := dir.originals[len(dir.originals)-1]
+	r, err := segment.Open(cfg.FS, cfg.path(leftover{base: last}.name()), cfg.Identity)
+	if err != nil {
+		return nil, err
+	}
+	m := &manifest{end: last, chain: r.Header().Previous}
+	if err := r.Close(); err != nil {
+		return nil, err
+	}
+	found := slices.Clone(dir.rewritten)
+	for _, base := range dir.originals[:len(dir.originals)-1] {
+		found = append(found, leftover{base: base})
+	}
+	slices.SortFunc(found, func(a, b leftover) int {
+		return cmp.Or(cmp.Compare(b.generation, a.generation), cmp.Compare(a.base, b.base))
+	})
+	for _, r := range found {
+		m.generation = max(m.generation, r.generation+1)
+		f, err := sealedFile(cfg, r)
+		if err != nil {
+			return nil, err
+		}
+		taken := slices.ContainsFunc(m.files, func(o *file) bool { return f.base < o.next && o.base < f.next })
+		if !taken && f.next <= last {
+			m.files = append(m.files, f)
+		}
+	}
+	m.generation = max(m.generation, 1)
+	slices.SortFunc(m.files, func(a, b *file) int { return cmp.Compare(a.base, b.base) })
+	return m, nil
+}
+
+// sealedFile tells what a manifest says of a segment.
+func sealedFile(cfg *Config, r leftover) (*file, error) {
+	path := cfg.path(r.name())
+	rec, err := segment.Inspect(cfg.FS, path, cfg.Identity)
+	if err == nil && rec == nil {
+		rec, err = segment.Recover(cfg.FS, path, cfg.Identity, func(*record.Batch) error { return nil })
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !rec.Sealed {
+		return nil, &CorruptError{Segment: path, From: rec.End, To: rec.Size, First: rec.Next, Err: fmt.Errorf(
+			"segment without a footer and without a manifest: %w", ErrCorrupt)}
+	}
+	return &file{base: r.base, generation: r.generation, next: rec.Next, size: rec.Size, sum: rec.Sum}, nil
+}
