@@ -21,8 +21,8 @@ func (s *Shard) apply(b *record.Batch) error {
 	defer s.mu.Unlock()
 	for i := range b.Len() {
 		kind, body := b.Record(i)
-		if err := s.applyRecord(kind, body, b.Base+record.LSN(i)); err != nil {
-			return fmt.Errorf("apply record %d: %w", b.Base+record.LSN(i), err)
+		if err := s.applyRecord(kind, body, b.LSN(i)); err != nil {
+			return fmt.Errorf("apply record %d: %w", b.LSN(i), err)
 		}
 	}
 	s.committed.Store(uint64(b.Next() - 1))

@@ -61,6 +61,10 @@ func holds(b *record.Batch, lsn record.LSN) *record.Batch {
 	return b
 }
 
+// readAhead is how much of a segment is read at once for a consumer that has
+// fallen behind, in bytes.
+const readAhead = 256 << 10
+
 // cacheBatches bounds the cache, which is searched one by one.
 const cacheBatches = 128
 
@@ -113,11 +117,15 @@ func (s *Shard) Record(lsn record.LSN, h *Hint, m *record.Message) (int64, error
 		}
 		h.b = b
 	}
-	kind, body := h.b.Record(int(lsn - h.b.Base))
+	i, ok := h.b.Find(lsn)
+	if !ok {
+		return 0, fmt.Errorf("record %d: %w", lsn, ErrNotFound)
+	}
+	kind, body := h.b.Record(i)
 	if kind != record.KindMessage {
 		return 0, fmt.Errorf("record %d is of kind %d: %w", lsn, kind, ErrNotFound)
 	}
-	return h.b.First, record.DecodeMessage(body, m)
+	return h.b.Time(i), record.DecodeMessage(body, m)
 }
 
 func (s *Shard) batch(lsn record.LSN) (*record.Batch, error) {
@@ -129,7 +137,7 @@ func (s *Shard) batch(lsn record.LSN) (*record.Batch, error) {
 	if b := s.cache.find(lsn); b != nil {
 		return b, nil
 	}
-	b, err := s.log.Read(lsn)
+	b, err := s.log.ReadAhead(lsn, readAhead)
 	if err != nil {
 		return nil, fmt.Errorf("read record %d: %w", lsn, err)
 	}
