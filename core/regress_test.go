@@ -535,3 +535,38 @@ func TestSetExpiryRace(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// The value of a delivery in another shard may go only when the delivery is
+// settled for good: else a crash brings it back after it was completed.
+func TestCompletedDeliveryStaysSettled(t *testing.T) {
+	for topic := range 8 {
+		w := newWorld(t, 3)
+		s, wake, _ := w.session("dev", time.Hour, false)
+		w.subscribe(s, "t/#")
+		p := w.publisher(nil)
+		p.send(mqtt("t/"+strconv.Itoa(topic), "x", 2))
+		p.confirmed()
+		pos := w.take(s, wake, 1)[0].Position
+		stored := func(n uint64, err error) {
+			t.Helper()
+			w.must(err)
+			for {
+				got, err := s.Stored()
+				w.must(err)
+				if got >= n {
+					return
+				}
+				<-wake
+			}
+		}
+		stored(s.Put(1, []byte("published")))
+		stored(s.Put(1, []byte("received"), pos))
+		stored(s.Put(1, nil))
+		w.crash()
+		s, wake, _ = w.session("dev", time.Hour, false)
+		p = w.publisher(nil)
+		p.send(mqtt("t/"+strconv.Itoa(topic), "next", 2))
+		p.confirmed()
+		want(t, w.take(s, wake, 1), "next!") // the mark of the log covers it
+	}
+}

@@ -77,6 +77,7 @@ type Session struct {
 	tracker *tracker
 	turn    int          // the shard that Next asks first
 	held    []heldSettle // guarded by mu
+	acked   []record.LSN // by shard: where the settlings that were held are, guarded by mu
 	refs    []shard.Ref
 	hints   []shard.Hint
 	record  record.Message
@@ -202,6 +203,11 @@ func (h *Session) Put(key uint32, value []byte, settle ...Position) (uint64, err
 	if h.fenced.Load() {
 		return 0, ErrFenced
 	}
+	if value == nil {
+		if err := h.awaitAcked(); err != nil {
+			return 0, err
+		}
+	}
 	h.mu.Lock()
 	if value == nil {
 		delete(h.values, key)
@@ -250,9 +256,35 @@ func (h *Session) settleHeld() {
 	ready := h.held[:n:n]
 	h.held = h.held[n:]
 	h.mu.Unlock()
+	if len(ready) == 0 {
+		return
+	}
 	for _, x := range ready {
 		h.Settle(x.position)
 	}
+	// The settlings go to the log at once: the value may be deleted soon, and a
+	// crash must not lose them after that.
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, s := range h.b.shards {
+		if uint32(i) != h.home {
+			h.acked[i] = max(h.acked[i], s.FlushAcks())
+		}
+	}
+}
+
+// awaitAcked waits until the settlings in other shards that values stood for are
+// in the log.
+func (h *Session) awaitAcked() error {
+	h.mu.Lock()
+	acked := slices.Clone(h.acked)
+	h.mu.Unlock()
+	for i, lsn := range acked {
+		if err := h.b.shards[i].Await(lsn); err != nil {
+			return h.b.storageError(err)
+		}
+	}
+	return nil
 }
 
 // Values calls fn for each value kept with Put, by ascending key.
@@ -267,10 +299,12 @@ func (h *Session) Values(fn func(key uint32, value []byte)) {
 
 // Release forgets an exactly-once number (see [Message.Once]); a later publish
 // with the same number is a new message. The result is a number for Stored.
+// ErrNotFound: nothing stored has the number.
 func (h *Session) Release(id uint16) (uint64, error) {
 	if h.fenced.Load() {
 		return 0, ErrFenced
 	}
+	known := false
 	for i, s := range h.b.shards {
 		lsn, err := s.Release(Once{Session: h.id, ID: id}, h.tracker.waiter(uint32(i)))
 		if err != nil {
@@ -278,7 +312,11 @@ func (h *Session) Release(id uint16) (uint64, error) {
 		}
 		if lsn != 0 {
 			h.tracker.add(uint32(i), lsn)
+			known = true
 		}
+	}
+	if !known {
+		return 0, ErrNotFound
 	}
 	return h.tracker.next(), nil
 }

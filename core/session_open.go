@@ -90,7 +90,7 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 	s.mu.Lock()
 	s.expiry, s.deadline = spec.Expiry, time.Time{}
 	s.mu.Unlock()
-	h := &Session{session: s, spec: spec, hints: make([]shard.Hint, len(b.shards))}
+	h := &Session{session: s, spec: spec, hints: make([]shard.Hint, len(b.shards)), acked: make([]record.LSN, len(b.shards))}
 	h.tracker = newTracker(b.shards, spec.Notify)
 	if fresh { // numbers of a transient session that a crash has ended
 		if err := b.releaseOnce(s.id); err != nil {

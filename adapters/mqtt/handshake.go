@@ -117,7 +117,7 @@ func (c *conn) authenticate(ctx context.Context, p *wire.Connect) error {
 	principal, err := c.srv.auth.Login(ctx, gateway.Login{
 		User:      user,
 		Password:  string(p.Password),
-		Anonymous: !p.HasUser,
+		Anonymous: !p.HasUser && len(p.Password) == 0,
 		Loopback:  c.nc.Loopback,
 		Remote:    c.nc.RemoteAddr().String(),
 	})

@@ -34,11 +34,24 @@ func (c *conn) write() {
 			}
 			continue
 		}
+		c.limitWrite()
 		_, err := c.nc.Write(*buf)
 		c.out.release(buf)
 		if err != nil {
 			c.writeFailed(err)
 		}
+	}
+}
+
+// stalled is how long a client that is bound to a keep alive may take nothing
+// of what is written to it, at least.
+const stalled = time.Minute
+
+// limitWrite bounds the next write: a client that does not read can't be seen
+// to be alive, since it is not read either. Its session goes on without it.
+func (c *conn) limitWrite() {
+	if c.keepAlive > 0 {
+		c.tolerate(c.nc.SetWriteDeadline(time.Now().Add(max(2*c.keepAlive, stalled))))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 
 	"github.com/tidegate/tidegate/adapters/amqp"
 	"github.com/tidegate/tidegate/adapters/mqtt"
@@ -89,8 +90,12 @@ func (c Config) validate() error {
 	}
 	for _, e := range c.Listen.endpoints() {
 		for _, addr := range e.addresses {
-			if _, _, err := net.SplitHostPort(addr); err != nil {
+			_, port, err := net.SplitHostPort(addr)
+			if err != nil {
 				return fmt.Errorf("listen.%s: %w", e.name, err)
+			}
+			if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+				return fmt.Errorf("listen.%s: %s has no port from 0 to 65535", e.name, addr)
 			}
 		}
 	}

@@ -32,6 +32,10 @@ type Metadata struct {
 	// Cert and Key are the PEM files of the client certificate for etcd.
 	Cert string `yaml:"etcd_cert"`
 	Key  string `yaml:"etcd_key"`
+	// Recreate lets a start make the first namespace and user again when etcd is
+	// empty though the data directory holds messages. Without it such a start is
+	// refused, since it means that the metadata was lost.
+	Recreate bool `yaml:"recreate"`
 }
 
 func (m Metadata) validate() error {
@@ -116,12 +120,19 @@ const rootNamespace = "/"
 // authenticator lets it in from the same machine only.
 const guestUser = "guest"
 
+// errMetadataLost refuses to begin anew over messages of an earlier time.
+var errMetadataLost = errors.New("etcd holds no namespace, but the data directory holds messages: " +
+	"restore etcd, or set metadata.recreate to begin with new metadata (the messages are kept, and not served)")
+
 // bootstrap makes the first namespace and the first user, an administrator, if
 // there is no namespace yet. The namespace comes last, so that a start that
 // was cut short is repeated.
 func bootstrap(ctx context.Context, cfg Config, catalog *metadata.Catalog, log *slog.Logger) error {
 	if len(catalog.Namespaces()) > 0 {
 		return nil
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Data, "log", "IDENTITY")); err == nil && !cfg.Metadata.Recreate {
+		return errMetadataLost
 	}
 	name, password := cfg.DefaultUser, string(cfg.DefaultPass)
 	if name == "" {

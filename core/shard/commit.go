@@ -2,6 +2,7 @@ package shard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -137,6 +138,20 @@ func (s *Shard) gatherAcks() {
 
 // Wait returns when everything up to lsn is committed and applied.
 func (s *Shard) Wait(ctx context.Context, lsn record.LSN) error {
+	err := s.wait(ctx.Done(), lsn)
+	if errors.Is(err, errGivenUp) {
+		return fmt.Errorf("wait for record %d: %w", lsn, ctx.Err())
+	}
+	return err
+}
+
+// Await is Wait for who can't give up: it ends at the latest with the shard.
+func (s *Shard) Await(lsn record.LSN) error { return s.wait(nil, lsn) }
+
+// errGivenUp says that the caller of wait does not want to wait any longer.
+var errGivenUp = errors.New("given up")
+
+func (s *Shard) wait(giveUp <-chan struct{}, lsn record.LSN) error {
 	if s.Committed() >= lsn {
 		return nil
 	}
@@ -165,8 +180,8 @@ func (s *Shard) Wait(ctx context.Context, lsn record.LSN) error {
 		}
 		select {
 		case <-ready:
-		case <-ctx.Done():
-			return fmt.Errorf("wait for record %d: %w", lsn, ctx.Err())
+		case <-giveUp:
+			return errGivenUp
 		}
 	}
 }

@@ -14,18 +14,33 @@ type CursorState struct {
 	Ranges []record.Range
 }
 
+// FlushAcks puts what was settled into the open batch now, and returns the LSN
+// up to which that is.
+func (s *Shard) FlushAcks() record.LSN {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.amu.Lock()
+	defer s.amu.Unlock()
+	return s.flushAcks()
+}
+
+// flushAcks is FlushAcks with mu and amu held.
+func (s *Shard) flushAcks() record.LSN {
+	before := s.open.Len()
+	s.gatherAcks()
+	if s.failed == nil && s.open.Len() > before {
+		s.wake()
+	}
+	return s.open.Base + record.LSN(s.open.Len()) - 1
+}
+
 // Moved appends up to n cursors to dst that have moved since they were last
 // taken. They are durable once the record lsn is committed.
 func (s *Shard) Moved(dst []CursorState, n int) (_ []CursorState, lsn record.LSN) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.amu.Lock()
-	before := s.open.Len()
-	s.gatherAcks()
-	if s.failed == nil && s.open.Len() > before {
-		s.wake()
-	}
-	lsn = s.open.Base + record.LSN(s.open.Len()) - 1
+	lsn = s.flushAcks()
 	s.amu.Unlock()
 	n = min(n, len(s.unpublished))
 	for _, p := range s.unpublished[:n] {
