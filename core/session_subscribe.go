@@ -41,10 +41,10 @@ func (h *Session) Subscribe(ctx context.Context, specs []SubscriptionSpec) (exis
 	if err := h.b.wait(ctx, lsns); err != nil {
 		return nil, err
 	}
+	if err := h.attachReader(added...); err != nil {
+		return nil, err
+	}
 	for i, sub := range added {
-		if err := h.attachReader(sub); err != nil {
-			return nil, err
-		}
 		if specs[i].Retained {
 			h.askRetained(sub)
 		}
@@ -148,13 +148,16 @@ func (s *session) abandonLocked(sub *subscription) {
 	}
 }
 
-func (s *session) attachReader(sub *subscription) error {
-	if sub.kind == streamNone {
-		return nil
+// attachReader has the connection read the streams of subscriptions, all at once.
+func (s *session) attachReader(subs ...*subscription) error {
+	var streams []record.StreamID
+	for _, sub := range subs {
+		if sub.kind != streamNone {
+			streams = append(streams, filterStream(s.ns.name, sub.spec.Filter, sub.kind))
+		}
 	}
-	stream := filterStream(s.ns.name, sub.spec.Filter, sub.kind)
 	for _, r := range s.readers {
-		if err := r.Attach(stream); err != nil {
+		if err := r.Attach(streams...); err != nil {
 			return err
 		}
 	}

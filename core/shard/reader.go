@@ -80,10 +80,21 @@ func (s *Shard) DropCursor(stream record.StreamID, session uint64) (left int, ls
 	return len(st.places), lsn, err
 }
 
-// Attach makes the reader read the session's cursor on the stream.
-func (r *Reader) Attach(stream record.StreamID) error {
+// Attach makes the reader read the session's cursors on the streams. They are
+// read as one from the first message on, so that one that several of them refer
+// to is delivered once.
+func (r *Reader) Attach(streams ...record.StreamID) error {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
+	for _, stream := range streams {
+		if err := r.attach(stream); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reader) attach(stream record.StreamID) error {
 	st := r.s.streams[stream]
 	if st == nil || st.places[r.id] == nil {
 		return fmt.Errorf("cursor on stream %x: %w", uint64(stream), ErrNotFound)
