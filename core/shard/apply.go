@@ -46,12 +46,14 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 	case record.KindAck:
 		return s.applyAck(body)
 	case record.KindDelivered:
-		return s.applyDelivered(body)
+		return s.applyDelivered(body, lsn)
 	case record.KindCursorCreate:
-		return s.applyCursorCreate(body)
+		return s.applyCursorCreate(body, lsn)
 	case record.KindCursorDrop:
 		c, err := record.DecodeCursorRef(body)
-		if st := s.streams[c.Stream]; err == nil && st != nil && s.recovering {
+		// Live too: a create record applied after the drop was asked for may have
+		// made the cursor again.
+		if st := s.streams[c.Stream]; err == nil && st != nil && st.queue == nil && lsn >= st.since {
 			st.dropPlace(c.Cursor)
 		}
 		return err
@@ -145,13 +147,13 @@ func (s *Shard) applyAck(body []byte) error {
 	return nil
 }
 
-func (s *Shard) applyDelivered(body []byte) error {
+func (s *Shard) applyDelivered(body []byte, lsn record.LSN) error {
 	c, err := record.DecodeCursorRef(body)
 	if err != nil {
 		return err
 	}
 	st := s.streams[c.Stream]
-	if st == nil {
+	if st == nil || lsn < st.since { // of an earlier stream of this id
 		return nil
 	}
 	if p := st.place(c.Cursor); p != nil {
@@ -165,12 +167,12 @@ func (s *Shard) applyDelivered(body []byte) error {
 	return nil
 }
 
-func (s *Shard) applyCursorCreate(body []byte) error {
+func (s *Shard) applyCursorCreate(body []byte, lsn record.LSN) error {
 	c, err := record.DecodeCursorRef(body)
 	if err != nil {
 		return err
 	}
-	if st := s.streams[c.Stream]; st != nil && st.queue == nil {
+	if st := s.streams[c.Stream]; st != nil && st.queue == nil && lsn >= st.since {
 		st.addPlace(c.Cursor, true)
 	}
 	return nil
