@@ -79,11 +79,16 @@ func (b *Broker) openShards(id identity) error {
 		s, err := shard.Open(shard.Config{
 			Identity:     record.Identity{Cluster: id.cluster(), Shard: uint32(i)},
 			Dir:          b.deps.FS.PathJoin(b.deps.Dir, "shard-"+strconv.Itoa(i)),
+			IndexDir:     b.deps.FS.PathJoin(b.deps.Dir, "index-"+strconv.Itoa(i)),
 			SegmentBytes: b.cfg.SegmentBytes,
 			TailBytes:    b.cfg.TailBytes,
 			CacheBytes:   b.cfg.CacheBytes,
 			BatchBytes:   b.cfg.BatchBytes,
 			AckDelay:     b.cfg.AckDelay,
+			SpillRefs:    b.cfg.SpillRefs,
+
+			CheckpointBytes:    b.cfg.CheckpointBytes,
+			CheckpointInterval: b.cfg.CheckpointInterval,
 		}, shard.Deps{FS: b.deps.FS, Clock: b.deps.Clock, Log: b.deps.Log})
 		if err != nil {
 			return err

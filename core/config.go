@@ -31,6 +31,15 @@ type Config struct {
 	// AckDelay is how long a consumer's ack may wait for company before it is
 	// written to the log.
 	AckDelay time.Duration `yaml:"ack_delay"`
+	// SpillRefs is how many references to messages, and how many changes of streams
+	// and cursors, a shard gathers in memory before it writes them to its index.
+	SpillRefs int `yaml:"spill_refs"`
+	// CheckpointBytes is how much a shard writes to its log between two
+	// checkpoints of its index, and so about what a start reads again.
+	CheckpointBytes int64 `yaml:"checkpoint_bytes"`
+	// CheckpointInterval is how long after a checkpoint the next one follows,
+	// however little was written.
+	CheckpointInterval time.Duration `yaml:"checkpoint_interval"`
 	// OffsetInterval is how often cursors that moved are published to etcd.
 	OffsetInterval time.Duration `yaml:"offset_interval"`
 	// Durability is when publishes are confirmed in namespaces that say nothing
@@ -43,15 +52,18 @@ type Config struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		MaxMessageSize: 16 << 20,
-		SegmentBytes:   64 << 20,
-		TailBytes:      64 << 20,
-		CacheBytes:     32 << 20,
-		BatchBytes:     4 << 20,
-		AckDelay:       10 * time.Millisecond,
-		OffsetInterval: time.Second,
-		Durability:     "fsync",
-		Pressure:       DefaultPressureConfig(),
+		MaxMessageSize:     16 << 20,
+		SegmentBytes:       64 << 20,
+		TailBytes:          64 << 20,
+		CacheBytes:         32 << 20,
+		BatchBytes:         4 << 20,
+		AckDelay:           10 * time.Millisecond,
+		SpillRefs:          1 << 17,
+		CheckpointBytes:    256 << 20,
+		CheckpointInterval: 30 * time.Second,
+		OffsetInterval:     time.Second,
+		Durability:         "fsync",
+		Pressure:           DefaultPressureConfig(),
 	}
 }
 
@@ -70,6 +82,12 @@ func (c Config) Validate() error {
 		return errors.New("batch_bytes must be 4 KiB to 64 MiB")
 	case c.AckDelay <= 0 || c.AckDelay > time.Second:
 		return errors.New("ack_delay must be above 0 and at most 1s")
+	case c.SpillRefs < 1 || c.SpillRefs > 1<<24:
+		return errors.New("spill_refs must be 1 to 16777216")
+	case c.CheckpointBytes < 1:
+		return errors.New("checkpoint_bytes must be above 0")
+	case c.CheckpointInterval <= 0:
+		return errors.New("checkpoint_interval must be above 0")
 	case c.OffsetInterval <= 0:
 		return errors.New("offset_interval must be above 0")
 	}

@@ -72,7 +72,10 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 	now := c.b.deps.Clock.Now().UnixMilli()
 	first := len(dst)
 	for len(dst)-first < limit {
-		c.refs = c.c.Fetch(c.refs[:0], limit-(len(dst)-first))
+		var err error
+		if c.refs, err = c.c.Fetch(c.refs[:0], limit-(len(dst)-first)); err != nil {
+			return dst, c.b.storageError(err)
+		}
 		if len(c.refs) == 0 {
 			if len(dst) == first {
 				c.hint.Reset()

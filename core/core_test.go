@@ -417,7 +417,7 @@ func TestReservedOverlapIsDeliveredOnce(t *testing.T) {
 	held := w.take(s, wake, 2)
 	w.crash()
 	s, wake, _ = w.session("dev", time.Hour, false)
-	s.Reserve(held[0].Position)
+	w.must(s.Reserve(held[0].Position))
 	want(t, w.take(s, wake, 1), "1!")
 	s.Settle(held[0].Position)
 	w.restart()

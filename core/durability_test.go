@@ -86,7 +86,7 @@ func TestWhatAConfirmWaitsFor(t *testing.T) {
 		{errorfs.OpFileWriteAt, []string{"memory", "os"}, false},
 	} {
 		bubble(t, fmt.Sprint(tt.stopped, tt.queues), func(t *testing.T) {
-			w := newWorld(t, 1)
+			w := newWorldWith(t, 1, calm)
 			for _, q := range tt.queues {
 				w.durableQueue(q, q)
 				w.must(w.Bind(t.Context(), "/", core.BindingSpec{Source: "amq.fanout", Dest: q}))
@@ -124,7 +124,7 @@ func TestMemoryConfirmsBesideABlockedSync(t *testing.T) {
 }
 
 func memoryConfirmsBesideABlockedSync(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newWorldWith(t, 1, calm)
 	w.durableQueue("quick", "memory")
 	w.queue("safe")
 	g := w.stop(errorfs.OpFileSyncData)
@@ -153,7 +153,7 @@ func bubble(t *testing.T, name string, fn func(t *testing.T)) {
 // when the machine or the process went away, and which were there after.
 func lossTrial(t *testing.T, durability string, keep int) (confirmed int, found []string) {
 	t.Helper()
-	w := newWorld(t, 1)
+	w := newWorldWith(t, 1, calm)
 	w.durableQueue("q", durability)
 	p := w.publisher(nil)
 	const early, late = 50, 50
@@ -223,7 +223,7 @@ func TestMemoryLosesWhatWasNotWritten(t *testing.T) {
 }
 
 func memoryLosesWhatWasNotWritten(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newWorldWith(t, 1, calm)
 	w.durableQueue("q", "memory")
 	c, wake := w.consume("q")
 	p := w.publisher(nil)
@@ -250,7 +250,7 @@ func memoryLosesWhatWasNotWritten(t *testing.T) {
 // sync, so that it is never idle.
 func TestBusyLogSyncsOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 1)
+		w := newWorldWith(t, 1, calm)
 		w.durableQueue("q", "os")
 		rest()
 		p := w.publisher(nil)
@@ -271,7 +271,7 @@ func TestDurabilityOfNamespaceAndQueue(t *testing.T) {
 }
 
 func durabilityOfNamespaceAndQueue(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newWorldWith(t, 1, calm)
 	w.queue("follows")
 	w.durableQueue("own", "fsync")
 	w.must(w.cat.PutNamespace(t.Context(), metadata.Namespace{Name: "/", Durability: "memory"}))
@@ -307,7 +307,7 @@ func durabilityOfNamespaceAndQueue(t *testing.T) {
 }
 
 func TestQueueDurabilityArgument(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newWorldWith(t, 1, calm)
 	declare := func(args map[string]any) error {
 		_, err := w.DeclareQueue(t.Context(), "/", core.QueueSpec{Name: "q", Durable: true, Args: args})
 		return err

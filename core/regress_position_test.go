@@ -51,6 +51,6 @@ func TestStaleReserveHidesNewMessage(t *testing.T) {
 	p.confirmed()
 	w.restart()
 	s, wake, _ = w.session("dev", time.Hour, false)
-	s.Reserve(old)
+	w.must(s.Reserve(old))
 	want(t, w.take(s, wake, 1), "new")
 }

@@ -91,14 +91,15 @@ func TestLiveEqualsReplay(t *testing.T) {
 					live[i] = drain(i)
 					held[i] = nil
 				}
-				if rng.IntN(2) == 0 {
-					w.restart()
-				} else {
-					after := w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
-					w.close()
+				clean, after := rng.IntN(2) == 0, w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
+				w.close()
+				if !clean {
 					w.fs = after
-					w.open()
 				}
+				if rng.IntN(3) == 0 {
+					w.loseIndex()
+				}
+				w.open()
 				open()
 				p = w.publisher(nil)
 				for i := range ss {

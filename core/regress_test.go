@@ -282,7 +282,7 @@ func TestReserveOutOfOrder(t *testing.T) {
 	w.must(s.Close(t.Context()))
 	w.restart()
 	s, wake, _ = w.session("dev", time.Hour, false)
-	s.Reserve(got[2].Position, got[0].Position, got[1].Position) // as after packet ids wrapped
+	w.must(s.Reserve(got[2].Position, got[0].Position, got[1].Position)) // as after packet ids wrapped
 	want(t, w.take(s, wake, 1), "3")
 }
 
@@ -299,7 +299,7 @@ func TestReserveTwin(t *testing.T) {
 	w.must(s.Close(t.Context()))
 	w.restart()
 	s, wake, _ = w.session("dev", time.Hour, false)
-	s.Reserve(got[0].Position)
+	w.must(s.Reserve(got[0].Position))
 	want(t, w.take(s, wake, 1), "1")
 }
 

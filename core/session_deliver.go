@@ -40,7 +40,12 @@ func (h *Session) nextOf(i int, dst []Delivery, room int) ([]Delivery, error) {
 	r, s := h.readers[i], h.b.shards[i]
 	got := 0
 	for got < room {
-		h.refs = r.Next(h.refs[:0], room-got)
+		var err error
+		h.refs, err = r.Next(h.refs[:0], room-got)
+		if err != nil {
+			r.GiveBack(h.refs)
+			return dst, h.b.storageError(err)
+		}
 		if len(h.refs) == 0 {
 			h.hints[i].Reset()
 			break
@@ -182,16 +187,21 @@ func (h *Session) Reread(pos Position) (Delivery, error) {
 }
 
 // Reserve marks positions as in flight, so that Next does not return them:
-// for deliveries whose state an adapter kept with Put over a restart.
-func (h *Session) Reserve(positions ...Position) {
+// for deliveries whose state an adapter kept with Put over a restart. An error
+// means that the index could not be read; the positions before it are reserved.
+func (h *Session) Reserve(positions ...Position) error {
 	if h.fenced.Load() {
-		return
+		return nil
 	}
 	for _, p := range positions {
-		if p.Stream != 0 && int(p.Shard) < len(h.readers) {
-			h.readers[p.Shard].Reserve(p.Stream, p.Offset, p.LSN)
+		if p.Stream == 0 || int(p.Shard) >= len(h.readers) {
+			continue
+		}
+		if err := h.readers[p.Shard].Reserve(p.Stream, p.Offset, p.LSN); err != nil {
+			return h.b.storageError(err)
 		}
 	}
+	return nil
 }
 
 // Recover puts all deliveries that are in flight back, to be delivered again:

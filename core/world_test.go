@@ -2,9 +2,12 @@ package core_test
 
 import (
 	"context"
-	"crypto/rand"
+	crand "crypto/rand"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
+	"math/rand/v2"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,7 +30,8 @@ type world struct {
 	store  *memory.Store
 	cat    *metadata.Catalog
 	fail   atomic.Pointer[errorfs.InjectorFunc] // of file operations
-	change func(*core.Config, *core.Deps)       // of what the broker is opened with
+	rng    *rand.Rand
+	change func(*core.Config, *core.Deps) // of what the broker is opened with
 	*core.Broker
 }
 
@@ -39,6 +43,9 @@ func newWorld(t *testing.T, shards int) *world {
 func newWorldWith(t *testing.T, shards int, change func(*core.Config, *core.Deps)) *world {
 	t.Helper()
 	w := &world{t: t, shards: shards, fs: vfs.NewCrashableMem(), store: memory.New(), change: change}
+	name := fnv.New64()
+	_, _ = name.Write([]byte(t.Name()))
+	w.rng = rand.New(rand.NewPCG(name.Sum64(), 0))
 	w.open()
 	t.Cleanup(w.close)
 	return w
@@ -54,10 +61,40 @@ func (w *world) open() {
 	w.must(err)
 	cfg := core.DefaultConfig()
 	cfg.Shards, cfg.OffsetInterval = w.shards, 20*time.Millisecond
-	deps := core.Deps{Dir: "data", FS: w.injected(), Clock: clock.System, Rand: rand.Reader, Catalog: w.cat, Log: log}
+	w.checkpoints(&cfg)
+	deps := core.Deps{Dir: "data", FS: w.injected(), Clock: clock.System, Rand: crand.Reader, Catalog: w.cat, Log: log}
 	w.change(&cfg, &deps)
 	w.Broker, err = core.Open(w.t.Context(), cfg, deps)
 	w.must(err)
+}
+
+// checkpoints has the state written and made durable at other times in each
+// life of the world: mostly all the time, so that crashes meet every step of it.
+func (w *world) checkpoints(cfg *core.Config) {
+	if w.rng.IntN(4) > 0 {
+		cfg.SpillRefs = 1 + w.rng.IntN(64)
+	}
+	if w.rng.IntN(2) == 0 {
+		cfg.CheckpointBytes = 1 + w.rng.Int64N(8<<10)
+	}
+	if w.rng.IntN(2) == 0 {
+		cfg.CheckpointInterval = time.Duration(1+w.rng.IntN(50)) * time.Millisecond
+	}
+}
+
+// calm leaves checkpoints as rare as they are by default, for tests that count
+// syncs or stop them: a checkpoint asks for one.
+func calm(cfg *core.Config, _ *core.Deps) {
+	usual := core.DefaultConfig()
+	cfg.SpillRefs, cfg.CheckpointBytes = usual.SpillRefs, usual.CheckpointBytes
+	cfg.CheckpointInterval = usual.CheckpointInterval
+}
+
+// loseIndex removes the index of every shard.
+func (w *world) loseIndex() {
+	for i := range w.shards {
+		w.must(w.fs.RemoveAll("data/index-" + strconv.Itoa(i)))
+	}
 }
 
 // injected is the file system with the world's faults.

@@ -117,7 +117,9 @@ func (c *conn) restore() (*shared, error) {
 	sh.inflight.Restore(saved)
 	for _, s := range saved {
 		if s.Phase == session.Waiting {
-			c.session.Reserve(s.Position)
+			if err := c.session.Reserve(s.Position); err != nil {
+				return nil, fmt.Errorf("reserve message in flight: %w", err)
+			}
 		} else { // a crash may have kept the PUBREC and lost that it settles
 			c.session.Settle(s.Position)
 		}

@@ -1,10 +1,13 @@
-// Package index maps the references of a stream to records: offset → LSN.
+// Package index is what a shard keeps of its log's content: which records the
+// streams refer to, and the state as of one record from which recovery begins.
 //
-// A List holds one stream's references in memory, from the lowest unsettled
-// offset on. It is a view of the log and is rebuilt by replaying it.
+// A List is the references of one stream: offset → LSN. Its newest part is in
+// memory; at a checkpoint full chunks move to a Store, and what was settled by
+// then never gets there. The Store is a view of the log: it can be lost.
 package index
 
 import (
+	"fmt"
 	"sort"
 
 	"github.com/tidegate/tidegate/core/record"
@@ -12,75 +15,214 @@ import (
 
 const (
 	chunkBits = 8
-	chunkLen  = 1 << chunkBits
+	// ChunkLen is the number of references in a chunk, the unit of storing.
+	ChunkLen = 1 << chunkBits
+	// cachedChunks is how many chunks a list keeps that were read back.
+	cachedChunks = 4
 )
+
+// Loader reads back a chunk that Spill gave away, appending it to dst.
+type Loader interface {
+	LoadChunk(no uint64, dst []record.LSN) ([]record.LSN, error)
+}
 
 // List is the references of one stream in order. The zero List is empty and
 // begins at offset 0. It is not safe for concurrent use.
 type List struct {
-	// base is the offset of chunks[0][0]. All chunks but the last are full.
-	base   record.Offset
-	end    record.Offset
-	chunks [][]record.LSN
+	end record.Offset
+	low record.Offset // trimmed below
+	// mem holds chunks from memFrom on, a multiple of ChunkLen; all but the last
+	// are full. Of the first chunk, what lies below known is only in the store.
+	mem     [][]record.LSN
+	memFrom record.Offset
+	known   record.Offset
+	dirty   record.Offset // what is at or above is not in the store
+	stored  uint64        // chunks below this number are not in the store any more
+	cache   *chunkCache   // of what was read back; nil when empty
+}
+
+type chunkCache struct {
+	chunks [cachedChunks]struct {
+		no   uint64
+		lsns []record.LSN
+	}
+	turn int
+}
+
+// Restore makes a list as a checkpoint has it: with offsets from low to end, all
+// of them in the store.
+func Restore(low, end record.Offset) List {
+	return List{
+		end: end, low: low, known: end, dirty: end,
+		memFrom: end &^ (ChunkLen - 1), stored: uint64(low) >> chunkBits,
+	}
 }
 
 // Append adds a reference at the end and returns its offset.
 func (l *List) Append(lsn record.LSN) record.Offset {
-	i := int((l.end - l.base) >> chunkBits)
-	if i == len(l.chunks) {
-		l.chunks = append(l.chunks, nil)
+	o := l.end
+	i := int((o - l.memFrom) >> chunkBits)
+	if i >= len(l.mem) {
+		if len(l.mem) == 0 {
+			l.memFrom, l.known, i = o&^(ChunkLen-1), o, 0
+		}
+		l.mem = append(l.mem, nil)
 	}
-	l.chunks[i] = append(l.chunks[i], lsn)
+	if at := int(o & (ChunkLen - 1)); len(l.mem[i]) < at { // the chunk begins in the store
+		l.mem[i] = append(l.mem[i], make([]record.LSN, at-len(l.mem[i]))...)
+	}
+	l.mem[i] = append(l.mem[i], lsn)
 	l.end++
-	return l.end - 1
+	return o
 }
 
 // Get returns the record of an offset; false if it was trimmed or is not there yet.
-func (l *List) Get(o record.Offset) (record.LSN, bool) {
-	if o < l.base || o >= l.end {
-		return 0, false
+func (l *List) Get(o record.Offset, from Loader) (record.LSN, bool, error) {
+	if o < l.low || o >= l.end {
+		return 0, false, nil
 	}
-	o -= l.base
-	return l.chunks[o>>chunkBits][o&(chunkLen-1)], true
+	if o >= l.known && len(l.mem) > 0 && o >= l.memFrom {
+		return l.mem[(o-l.memFrom)>>chunkBits][o&(ChunkLen-1)], true, nil
+	}
+	lsns, err := l.load(uint64(o)>>chunkBits, from)
+	if err != nil {
+		return 0, false, err
+	}
+	i := int(o & (ChunkLen - 1))
+	if i >= len(lsns) || lsns[i] == 0 {
+		return 0, false, fmt.Errorf("reference %d is not in the index", o)
+	}
+	return lsns[i], true, nil
+}
+
+// load returns a stored chunk.
+func (l *List) load(no uint64, from Loader) ([]record.LSN, error) {
+	if l.cache == nil {
+		l.cache = new(chunkCache)
+	}
+	c := l.cache
+	for i := range c.chunks {
+		if c.chunks[i].no == no && c.chunks[i].lsns != nil {
+			return c.chunks[i].lsns, nil
+		}
+	}
+	slot := &c.chunks[c.turn]
+	c.turn = (c.turn + 1) % cachedChunks
+	lsns, err := from.LoadChunk(no, slot.lsns[:0])
+	slot.no, slot.lsns = no, lsns
+	if err != nil {
+		slot.lsns = nil
+		return nil, fmt.Errorf("load references from %d: %w", no<<chunkBits, err)
+	}
+	return lsns, nil
 }
 
 // Find returns the offset of the reference to a record, if the list still has
 // one. References ascend with their records.
-func (l *List) Find(lsn record.LSN) (record.Offset, bool) {
-	n := sort.Search(int(l.end-l.base), func(i int) bool {
-		return l.chunks[i>>chunkBits][i&(chunkLen-1)] >= lsn
+func (l *List) Find(lsn record.LSN, from Loader) (record.Offset, bool, error) {
+	var failed error
+	n := sort.Search(int(l.end-l.low), func(i int) bool {
+		got, _, err := l.Get(l.low+record.Offset(i), from)
+		if err != nil {
+			failed = err
+		}
+		return err != nil || got >= lsn
 	})
-	o := l.base + record.Offset(n)
-	got, ok := l.Get(o)
-	return o, ok && got == lsn
+	if failed != nil {
+		return 0, false, failed
+	}
+	o := l.low + record.Offset(n)
+	got, ok, err := l.Get(o, from)
+	return o, ok && got == lsn, err
 }
 
 // End returns the offset that the next reference will get.
 func (l *List) End() record.Offset { return l.end }
 
-// First returns the lowest offset that Get still knows; End when there is none.
-func (l *List) First() record.Offset { return l.base }
+// Low returns the offset below which references were trimmed.
+func (l *List) Low() record.Offset { return l.low }
 
-// Trim forgets references below the offset. It frees whole chunks, and reuses
-// the last one when nothing is left, so a queue that runs empty costs nothing.
+// Trim forgets references below the offset. Memory is freed in whole chunks;
+// the last one is reused, so a queue that runs empty costs nothing.
 func (l *List) Trim(below record.Offset) {
-	if below >= l.end {
-		if n := len(l.chunks); n > 0 {
-			last := l.chunks[n-1][:0]
-			clear(l.chunks)
-			l.chunks = append(l.chunks[:0], last)
+	below = min(below, l.end)
+	if below <= l.low {
+		return
+	}
+	l.low = below
+	if len(l.mem) == 0 {
+		return
+	}
+	if below == l.end {
+		last := l.mem[len(l.mem)-1]
+		if below&(ChunkLen-1) == 0 {
+			last = last[:0] // full: its memory serves the next chunk
 		}
-		l.base = l.end
+		clear(l.mem)
+		l.mem = append(l.mem[:0], last)
+		l.memFrom = below &^ (ChunkLen - 1)
+		l.known = max(l.known, l.memFrom)
 		return
 	}
-	if below <= l.base {
+	n := min(int((below-min(below, l.memFrom))>>chunkBits), len(l.mem))
+	clear(l.mem[:n])
+	l.mem = l.mem[n:]
+	l.memFrom += record.Offset(n) << chunkBits
+	l.known = max(l.known, l.memFrom)
+}
+
+// Dirty tells whether Spill would do something.
+func (l *List) Dirty() bool { return l.dirty < l.end || l.stored < uint64(l.low)>>chunkBits }
+
+// Spill gives the references that are not in the store yet to put, a chunk at a
+// time and only chunks that are not settled whole, and tells by drop which
+// chunks are of no use any more, as a range of numbers. When all that is
+// committed, call Spilled.
+func (l *List) Spill(from Loader, put func(no uint64, lsns []record.LSN), drop func(first, end uint64)) error {
+	if first := uint64(l.low) >> chunkBits; l.stored < first {
+		drop(l.stored, first)
+		l.stored = first
+	}
+	if l.low == l.end || l.dirty == l.end {
+		return nil
+	}
+	for no := uint64(max(l.dirty, l.low)) >> chunkBits; record.Offset(no)<<chunkBits < l.end; no++ {
+		lsns := l.mem[no-uint64(l.memFrom)>>chunkBits]
+		start := record.Offset(no) << chunkBits
+		if start < l.known && l.low < l.known { // its beginning is in the store only
+			begin, err := l.load(no, from)
+			if err != nil {
+				return err
+			}
+			copy(lsns, begin[:min(len(begin), int(l.known-start))])
+			l.known = start
+		}
+		put(no, lsns)
+	}
+	return nil
+}
+
+// Spilled notes that what Spill gave away is in the store, and frees the memory
+// of all but the last chunk. Nothing may be appended in between.
+func (l *List) Spilled() {
+	l.dirty = l.end
+	if l.low == l.end || l.end&(ChunkLen-1) == 0 {
+		l.Rest()
 		return
 	}
-	n := int((below - l.base) >> chunkBits)
-	if n == 0 {
-		return
+	l.cache = nil
+	if n := len(l.mem) - 1; n > 0 {
+		last := l.mem[n]
+		l.mem = [][]record.LSN{last}
+		l.memFrom = l.end &^ (ChunkLen - 1)
+		l.known = max(l.known, l.memFrom)
 	}
-	clear(l.chunks[:n])
-	l.chunks = l.chunks[n:]
-	l.base += record.Offset(n) << chunkBits
+}
+
+// Rest frees all memory of a list whose references are all in the store.
+func (l *List) Rest() {
+	l.cache = nil
+	if l.dirty == l.end {
+		l.mem, l.memFrom, l.known = nil, l.end&^(ChunkLen-1), l.end
+	}
 }

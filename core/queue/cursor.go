@@ -10,19 +10,61 @@ import "github.com/tidegate/tidegate/core/record"
 // stream's end is in one of four states: settled, in flight, returned (waits
 // for its redelivery) or fresh. The zero Cursor begins at offset 0.
 type Cursor struct {
-	floor   record.Offset // everything below is settled
-	next    record.Offset // the first offset never handed out since the start
-	settled bitset        // settled offsets at or above floor
-	out     bitset        // in flight
-	back    heap          // returned; may hold offsets settled meanwhile
+	floor record.Offset // everything below is settled
+	next  record.Offset // the first offset never handed out since the start
 	// marked bounds what may have been delivered before a crash: the log says
 	// that offsets below it may have been handed out.
 	marked record.Offset
 	// suspect is marked as it was at recovery: unsettled offsets below it are
 	// handed out as redelivered.
 	suspect record.Offset
+	w       *window // nil while the cursor rests
+}
+
+// window is what a cursor knows of single offsets at or above its floor.
+type window struct {
+	settled bitset
+	out     bitset // in flight
+	back    heap   // returned; may hold offsets settled meanwhile
 	// acks are ranges settled since the last TakeAcks, not yet in the log.
 	acks []record.Range
+}
+
+// rest stands for the window of a cursor that has none; it is never changed.
+var rest = new(window)
+
+// read returns the window to look at.
+func (c *Cursor) read() *window {
+	if c.w == nil {
+		return rest
+	}
+	return c.w
+}
+
+// write returns the window to change.
+func (c *Cursor) write() *window {
+	if c.w == nil {
+		c.w = new(window)
+	}
+	return c.w
+}
+
+// Rest frees what a cursor without anything in flight does not need.
+func (c *Cursor) Rest() {
+	if w := c.w; w != nil && w.settled.count+w.out.count+len(w.back)+len(w.acks) == 0 {
+		c.w = nil
+	}
+}
+
+// RestoreCursor makes a cursor as a checkpoint has it.
+func RestoreCursor(floor, marked record.Offset, settled []record.Range) Cursor {
+	c := Cursor{floor: floor, next: floor, marked: marked, suspect: marked}
+	for _, r := range settled {
+		for o := r.First; o < r.End; o++ {
+			c.write().settled.set(o)
+		}
+	}
+	return c
 }
 
 // NewCursor makes a cursor that begins at an offset.
@@ -31,33 +73,35 @@ func NewCursor(at record.Offset) *Cursor { return &Cursor{floor: at, next: at} }
 // Take hands out the next message below end: the lowest returned one, else the
 // next fresh one. redelivered tells that it may have been delivered before.
 func (c *Cursor) Take(end record.Offset) (o record.Offset, redelivered, ok bool) {
-	for len(c.back) > 0 {
-		r := c.back.pop()
-		if r.offset < c.floor || c.settled.has(r.offset) {
+	w := c.write()
+	for len(w.back) > 0 {
+		r := w.back.pop()
+		if r.offset < c.floor || w.settled.has(r.offset) {
 			continue
 		}
-		c.out.set(r.offset)
+		w.out.set(r.offset)
 		return r.offset, r.redelivered, true
 	}
-	c.next = c.settled.next(max(c.next, c.floor))
+	c.next = w.settled.next(max(c.next, c.floor))
 	if c.next >= end {
 		return 0, false, false
 	}
 	o = c.next
-	c.out.set(o)
+	w.out.set(o)
 	c.next++
 	return o, o < c.suspect, true
 }
 
 // Peek returns the offset that Take would hand out.
 func (c *Cursor) Peek(end record.Offset) (record.Offset, bool) {
-	for len(c.back) > 0 {
-		if o := c.back[0].offset; o >= c.floor && !c.settled.has(o) {
+	w := c.read()
+	for len(w.back) > 0 {
+		if o := w.back[0].offset; o >= c.floor && !w.settled.has(o) {
 			return o, true
 		}
-		c.back.pop()
+		w.back.pop()
 	}
-	c.next = c.settled.next(max(c.next, c.floor))
+	c.next = w.settled.next(max(c.next, c.floor))
 	return c.next, c.next < end
 }
 
@@ -66,10 +110,11 @@ func (c *Cursor) Settle(o record.Offset) bool {
 	if !c.settle(o) {
 		return false
 	}
-	if n := len(c.acks); n > 0 && c.acks[n-1].End == o {
-		c.acks[n-1].End++
+	w := c.write()
+	if n := len(w.acks); n > 0 && w.acks[n-1].End == o {
+		w.acks[n-1].End++
 	} else {
-		c.acks = append(c.acks, record.Range{First: o, End: o + 1})
+		w.acks = append(w.acks, record.Range{First: o, End: o + 1})
 	}
 	return true
 }
@@ -78,7 +123,7 @@ func (c *Cursor) Settle(o record.Offset) bool {
 // lies beyond end.
 func (c *Cursor) Apply(ranges []record.Range, end record.Offset) {
 	for _, r := range ranges {
-		if r.First <= c.floor && r.End > c.floor && c.out.count == 0 && c.settled.count == 0 {
+		if r.First <= c.floor && r.End > c.floor && c.read().out.count == 0 && c.read().settled.count == 0 {
 			c.floor = min(r.End, end)
 			c.next = max(c.next, c.floor)
 			continue
@@ -90,17 +135,18 @@ func (c *Cursor) Apply(ranges []record.Range, end record.Offset) {
 }
 
 func (c *Cursor) settle(o record.Offset) bool {
-	if o < c.floor || c.settled.has(o) {
+	if c.Settled(o) {
 		return false
 	}
-	c.out.remove(o)
+	w := c.write()
+	w.out.remove(o)
 	if o != c.floor {
-		return c.settled.set(o)
+		return w.settled.set(o)
 	}
 	c.floor++
-	if c.settled.count > 0 {
-		c.floor = c.settled.next(c.floor)
-		c.settled.trim(c.floor)
+	if w.settled.count > 0 {
+		c.floor = w.settled.next(c.floor)
+		w.settled.trim(c.floor)
 	}
 	if c.next < c.floor {
 		c.next = c.floor
@@ -110,25 +156,27 @@ func (c *Cursor) settle(o record.Offset) bool {
 
 // Return puts a message in flight back to its original place.
 func (c *Cursor) Return(o record.Offset, redelivered bool) bool {
-	if !c.out.remove(o) {
+	w := c.write()
+	if !w.out.remove(o) {
 		return false
 	}
-	c.back.push(returned{o, redelivered})
+	w.back.push(returned{o, redelivered})
 	return true
 }
 
 // Reserve marks a fresh message as in flight without handing it out.
 func (c *Cursor) Reserve(o, end record.Offset) bool {
-	if o < c.floor || o >= end || c.settled.has(o) || !c.out.set(o) {
+	w := c.write()
+	if o < c.floor || o >= end || w.settled.has(o) || !w.out.set(o) {
 		return false
 	}
 	if o < c.next {
-		c.back.remove(o)
+		w.back.remove(o)
 		return true
 	}
 	for p := max(c.next, c.floor); p < o; p++ {
-		if !c.settled.has(p) && !c.out.has(p) {
-			c.back.push(returned{p, p < c.suspect})
+		if !w.settled.has(p) && !w.out.has(p) {
+			w.back.push(returned{p, p < c.suspect})
 		}
 	}
 	c.next = max(c.next, o+1)
@@ -136,17 +184,18 @@ func (c *Cursor) Reserve(o, end record.Offset) bool {
 }
 
 // InFlight tells whether a message is handed out and not settled.
-func (c *Cursor) InFlight(o record.Offset) bool { return c.out.has(o) }
+func (c *Cursor) InFlight(o record.Offset) bool { return c.read().out.has(o) }
 
 // Settled tells whether a message is done.
-func (c *Cursor) Settled(o record.Offset) bool { return o < c.floor || c.settled.has(o) }
+func (c *Cursor) Settled(o record.Offset) bool { return o < c.floor || c.read().settled.has(o) }
 
 // Purge settles every message below end that is not in flight, and returns
 // how many those were.
 func (c *Cursor) Purge(end record.Offset) uint64 {
 	var n uint64
-	for o := c.settled.next(c.floor); o < end; o = c.settled.next(o + 1) {
-		if !c.out.has(o) && c.Settle(o) {
+	w := c.write()
+	for o := w.settled.next(c.floor); o < end; o = w.settled.next(o + 1) {
+		if !w.out.has(o) && c.Settle(o) {
 			n++
 		}
 	}
@@ -158,11 +207,12 @@ func (c *Cursor) Floor() record.Offset { return c.floor }
 
 // Ready counts the messages below end that wait to be handed out.
 func (c *Cursor) Ready(end record.Offset) uint64 {
-	return uint64(end-c.floor) - uint64(c.settled.count) - uint64(c.out.count)
+	w := c.read()
+	return uint64(end-c.floor) - uint64(w.settled.count) - uint64(w.out.count)
 }
 
 // Unsettled counts the messages in flight.
-func (c *Cursor) Unsettled() uint64 { return uint64(c.out.count) }
+func (c *Cursor) Unsettled() uint64 { return uint64(c.read().out.count) }
 
 // Marked returns the bound below which offsets may be handed out, see Mark.
 func (c *Cursor) Marked() record.Offset { return c.marked }
@@ -183,21 +233,25 @@ func (c *Cursor) Next() record.Offset { return c.next }
 // TakeAcks returns the ranges settled since it was last called. They are
 // ascending and disjoint, and valid until the next Settle.
 func (c *Cursor) TakeAcks() []record.Range {
-	a := c.acks
-	c.acks = c.acks[:0]
+	if c.w == nil {
+		return nil
+	}
+	a := c.w.acks
+	c.w.acks = a[:0]
 	return normalize(a)
 }
 
 // HasAcks tells whether TakeAcks would return something.
-func (c *Cursor) HasAcks() bool { return len(c.acks) > 0 }
+func (c *Cursor) HasAcks() bool { return len(c.read().acks) > 0 }
 
 // Ranges returns up to limit settled ranges above the floor.
 func (c *Cursor) Ranges(limit int) []record.Range {
 	var out []record.Range
-	if c.settled.count == 0 {
+	settled := &c.read().settled
+	if settled.count == 0 {
 		return nil
 	}
-	c.settled.each(func(o record.Offset) {
+	settled.each(func(o record.Offset) {
 		if n := len(out); n > 0 && out[n-1].End == o {
 			out[n-1].End++
 		} else if n < limit {
@@ -214,7 +268,7 @@ func (c *Cursor) Suspect() record.Offset { return c.suspect }
 // ReturnAll puts every message in flight back, to be redelivered.
 func (c *Cursor) ReturnAll() {
 	var all []record.Offset
-	c.out.each(func(o record.Offset) { all = append(all, o) })
+	c.read().out.each(func(o record.Offset) { all = append(all, o) })
 	for _, o := range all {
 		c.Return(o, true)
 	}

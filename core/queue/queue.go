@@ -6,9 +6,9 @@ import (
 	"github.com/tidegate/tidegate/core/record"
 )
 
-// window is how many messages may be assigned to a consumer that has not yet
+// maxAssigned is how many messages may be assigned to a consumer that has not yet
 // fetched them: enough to keep its writer busy, little enough to share fairly.
-const window = 512
+const maxAssigned = 512
 
 // Item is a message assigned to a consumer.
 type Item struct {
@@ -111,7 +111,7 @@ func (q *Queue) pick() *Consumer {
 		}
 		c := q.consumers[q.turn]
 		q.turn++
-		if len(c.assigned) < window && acquireAll(c.limits) {
+		if len(c.assigned) < maxAssigned && acquireAll(c.limits) {
 			return c
 		}
 	}

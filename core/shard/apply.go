@@ -3,6 +3,7 @@ package shard
 import (
 	"fmt"
 
+	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/route"
@@ -32,11 +33,16 @@ func (s *Shard) apply(b *record.Batch) error {
 	return nil
 }
 
-// applyCommitted is apply for the committer, which asks for the error.
+// applyCommitted is apply for the committer, which asks for the error. The spill
+// that waited for the batch goes to the store before the batch changes the state.
 func (s *Shard) applyCommitted(b *record.Batch) {
-	if err := s.apply(b); err != nil {
-		s.applyErr = err
+	if sp := s.checkpoint.ready; sp != nil {
+		s.checkpoint.ready = nil
+		if s.applyErr = s.write(sp); s.applyErr != nil {
+			return
+		}
 	}
+	s.applyErr = s.apply(b)
 }
 
 func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error {
@@ -51,6 +57,9 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		return s.applyCursorCreate(body, lsn)
 	case record.KindCursorDrop:
 		c, err := record.DecodeCursorRef(body)
+		if err == nil {
+			s.pending.Delete(index.CursorKey(c.Stream, c.Cursor))
+		}
 		// Live too: a create record applied after the drop was asked for may have
 		// made the cursor again.
 		if st := s.streams[c.Stream]; err == nil && st != nil && st.queue == nil && lsn >= st.since {
@@ -66,18 +75,18 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		return err
 	case record.KindStreamDrop:
 		c, err := record.DecodeCursorRef(body)
-		if err == nil && s.recovering {
-			delete(s.streams, c.Stream)
+		if err == nil {
+			s.applyStreamDrop(c.Stream)
 		}
 		return err
 	case record.KindSession, record.KindSessionDrop, record.KindSubscription,
 		record.KindSubscriptionDrop, record.KindValue:
-		if s.recovering {
-			return s.applySession(kind, body)
-		}
-		return nil
+		return s.applySession(kind, body)
 	case record.KindRelease:
 		o, err := record.DecodeOnce(body)
+		if err == nil {
+			s.pending.Delete(index.OnceKey(o))
+		}
 		if err == nil && s.recovering {
 			s.forget(o)
 		}
@@ -87,13 +96,32 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 	}
 }
 
+func (s *Shard) applyStreamDrop(id record.StreamID) {
+	s.pending.Delete(index.StreamKey(id))
+	s.pending.DeletePrefix(index.CursorsKey(id))
+	s.pending.DeletePrefix(index.ChunksKey(id))
+	if st := s.streams[id]; st != nil && s.recovering {
+		st.gone = true
+		for p := range st.places.each() {
+			p.gone = true
+		}
+		if st.self != nil {
+			st.self.gone = true
+		}
+		delete(s.streams, id)
+	}
+}
+
 func (s *Shard) applyMessage(body []byte, lsn record.LSN) error {
 	m := &s.msg
 	if err := record.DecodeMessage(body, m); err != nil {
 		return err
 	}
-	if s.recovering && m.Once.Session != 0 {
-		s.remember(m.Once, lsn)
+	if m.Once.Session != 0 {
+		s.pending.Set(index.OnceKey(m.Once), index.AppendLSN(nil, lsn))
+		if s.recovering {
+			s.remember(m.Once, lsn)
+		}
 	}
 	for i := range m.NumStreams() {
 		st := s.streams[m.StreamAt(i)]
@@ -101,6 +129,8 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN) error {
 			continue // dropped since it was routed
 		}
 		st.refs.Append(lsn)
+		s.checkpoint.refs++
+		s.changedStream(st)
 		if !st.touched && !s.recovering {
 			st.touched = true
 			s.touched = append(s.touched, st)
@@ -117,6 +147,7 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN) error {
 func (s *Shard) retain(m *record.Message, lsn record.LSN) {
 	topics := s.retained[string(m.Namespace)]
 	if len(m.Payload) == 0 {
+		s.pending.Delete(index.RetainedKey(m.Namespace, m.Key))
 		if topics != nil {
 			topics.Delete(string(m.Key))
 		}
@@ -127,6 +158,7 @@ func (s *Shard) retain(m *record.Message, lsn record.LSN) {
 		s.retained[string(m.Namespace)] = topics
 	}
 	topics.Put(string(m.Key), lsn)
+	s.pending.Set(index.RetainedKey(m.Namespace, m.Key), index.AppendLSN(nil, lsn))
 }
 
 // applyAck settles ranges while recovering. On a live shard the cursor was
@@ -141,6 +173,7 @@ func (s *Shard) applyAck(body []byte) error {
 	if st := s.streams[s.ack.Stream]; st != nil {
 		if p := st.place(s.ack.Cursor); p != nil {
 			p.cur.Apply(s.ack.Ranges, st.refs.End())
+			s.changedPlace(p)
 			st.trim(p)
 		}
 	}
@@ -158,6 +191,7 @@ func (s *Shard) applyDelivered(body []byte, lsn record.LSN) error {
 	}
 	if p := st.place(c.Cursor); p != nil {
 		p.cur.Mark(c.Offset, s.recovering)
+		s.changedPlace(p)
 		p.marking = false
 		if !st.touched && !s.recovering {
 			st.touched = true
@@ -198,7 +232,7 @@ func (s *Shard) deliver() {
 // of a filter's stream for deliver to wake.
 func (s *Shard) dispatch(st *stream) {
 	if st.queue == nil {
-		for _, p := range st.places {
+		for p := range st.places.each() {
 			if p.reader != nil && !p.reader.woken {
 				p.reader.woken = true
 				s.wokenReader = append(s.wokenReader, p.reader)
@@ -207,16 +241,16 @@ func (s *Shard) dispatch(st *stream) {
 		return
 	}
 	end := st.refs.End()
-	s.wokenBy(st.queue.Dispatch(end, st.self.limit(), st.woken[:0]), st)
+	s.wokenBy(st.queue.Dispatch(end, st.self.limit(), s.woke[:0]))
 	if st.queue.Consumers() > 0 {
 		s.mark(st.self)
 	}
 }
 
-func (s *Shard) wokenBy(woken []*queue.Consumer, st *stream) {
+func (s *Shard) wokenBy(woken []*queue.Consumer) {
 	for _, c := range woken {
 		c.Owner.(*Consumer).notify() //nolint:errcheck,forcetypeassert // the owner is always set by Consume
 	}
 	clear(woken)
-	st.woken = woken[:0]
+	s.woke = woken[:0]
 }

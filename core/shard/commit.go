@@ -37,62 +37,65 @@ func (s *Shard) run() {
 		case <-acks.C:
 		case <-idle.C:
 			if err := s.log.WriteWatermark(); err != nil {
-				s.fail(err)
+				s.stopped(err)
 				return
 			}
-			continue
+			// A checkpoint may be due although nothing is published.
+			idle.Reset(s.cfg.CheckpointInterval)
 		case <-s.stop:
 			s.fail(s.finish())
 			return
 		}
-		if err := s.commit(); err != nil {
-			s.logger.Error("shard stopped", slog.Any("shard", s.cfg.Identity.Shard), slog.Any("error", err))
-			s.fail(err)
+		wrote, err := s.commit(false)
+		if err != nil {
+			s.stopped(err)
 			return
 		}
-		idle.Reset(idleWatermark)
+		if wrote {
+			idle.Reset(idleWatermark)
+		}
 	}
 }
 
-// finish commits what is left and says exactly what was delivered.
+func (s *Shard) stopped(err error) {
+	s.logger.Error("shard stopped", slog.Any("shard", s.cfg.Identity.Shard), slog.Any("error", err))
+	s.fail(err)
+}
+
+// finish commits what is left, says exactly what was delivered, and leaves
+// next to nothing to replay.
 func (s *Shard) finish() error {
 	s.mu.Lock()
 	s.markExactly()
 	s.mu.Unlock()
-	if err := s.commit(); err != nil {
+	if _, err := s.commit(true); err != nil {
+		return err
+	}
+	s.checkpoint.flushes.Wait()
+	if err := s.store.Flush(); err != nil {
 		return err
 	}
 	return ErrClosed
 }
 
-// commit makes the open batch durable and applies it.
-func (s *Shard) commit() error {
-	s.mu.Lock()
-	s.amu.Lock()
-	select { // a second wake for a batch that an ack timer takes along
-	case <-s.kick:
-	default:
+// commit makes the open batch durable, spills if that is due, and applies the
+// batch. wrote tells that there was something in it.
+func (s *Shard) commit(last bool) (wrote bool, err error) {
+	now := s.clock.Now()
+	b, waiters, sp, err := s.take(now, last)
+	if err == nil {
+		err = s.checkpoint.err()
 	}
-	s.gatherAcks()
-	b, waiters := s.swap()
-	s.amu.Unlock()
-	s.mu.Unlock()
+	if err == nil {
+		err = s.propose(b, sp)
+	}
+	if err != nil {
+		s.giveUp(waiters)
+		return false, err
+	}
 	if b.Len() > 0 {
-		now := s.clock.Now()
-		b.First, b.Last = now.UnixMilli(), now.UnixMilli()
-		b.Sync = b.Sync || now.Sub(s.synced) >= maxUnsynced
-		if err := s.replica.Propose(b); err != nil {
-			s.giveUp(waiters)
-			return err
-		}
-		if s.applyErr != nil {
-			s.giveUp(waiters)
-			return s.applyErr
-		}
-		if b.Sync {
-			s.synced = now
-		}
 		s.stats.commit(b, s.clock.Now().Sub(now))
+		s.checkpoint.bytes += uint64(len(b.Raw))
 	}
 	for _, w := range waiters {
 		w.notify()
@@ -101,7 +104,51 @@ func (s *Shard) commit() error {
 	clear(waiters)
 	s.spare = waiters[:0]
 	s.amu.Unlock()
-	return nil
+	return b.Len() > 0, nil
+}
+
+// take takes the open batch with all acks given so far, and the spill that may
+// be stored once the batch is durable, nil when none is due.
+func (s *Shard) take(now time.Time, last bool) (*record.Batch, []*Waiter, *spill, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.amu.Lock()
+	s.gatherAcks()
+	s.amu.Unlock() // publishers go on; nothing settles while mu is held
+	sp, err := s.prepare(now, last)
+	s.amu.Lock()
+	defer s.amu.Unlock()
+	select { // a second wake for a batch that an ack timer takes along
+	case <-s.kick:
+	default:
+	}
+	b, waiters := s.swap()
+	return b, waiters, sp, err
+}
+
+// propose has the batch committed. With a spill it is synced whatever it holds,
+// and the log before it.
+func (s *Shard) propose(b *record.Batch, sp *spill) error {
+	if b.Len() == 0 {
+		if sp == nil {
+			return nil
+		}
+		if err := s.log.Sync(); err != nil {
+			return err
+		}
+		return s.write(sp)
+	}
+	now := s.clock.Now()
+	b.First, b.Last = now.UnixMilli(), now.UnixMilli()
+	b.Sync = b.Sync || sp != nil || now.Sub(s.synced) >= maxUnsynced
+	s.checkpoint.ready = sp
+	if err := s.replica.Propose(b); err != nil {
+		return err
+	}
+	if b.Sync {
+		s.synced = now
+	}
+	return s.applyErr
 }
 
 // giveUp puts waiters of a failed batch back, for fail to tell them.

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/tidegate/tidegate/core/clock"
+	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
 )
 
@@ -30,11 +31,19 @@ var (
 type Config struct {
 	Identity     record.Identity
 	Dir          string        // of its segments
+	IndexDir     string        // of its index
 	SegmentBytes int64         // a segment is closed at this size
 	TailBytes    int           // newest batches kept in memory
 	CacheBytes   int           // older batches kept after they were read
 	BatchBytes   int           // publishers wait when the open batch has this size
 	AckDelay     time.Duration // acks wait this long for a batch to ride with
+	// SpillRefs is how many references, or how many changed streams and cursors,
+	// gather in memory before they are written to the index.
+	SpillRefs int
+	// CheckpointBytes of the log, or CheckpointInterval, pass between two points
+	// that a start can replay from.
+	CheckpointBytes    int64
+	CheckpointInterval time.Duration
 }
 
 // Deps are what a shard needs from outside.
@@ -42,4 +51,6 @@ type Deps struct {
 	FS    vfs.FS
 	Clock clock.Clock
 	Log   *slog.Logger
+	// OpenStore opens the index; nil opens Pebble in Config.IndexDir.
+	OpenStore func() (index.Store, error)
 }

@@ -43,22 +43,33 @@ func (s *Shard) Consume(
 	c := &Consumer{s: s, st: st, notify: notify, cancelled: cancelled}
 	c.c = queue.NewConsumer(limits, c)
 	st.queue.Add(c.c)
+	if st.consumers == nil {
+		st.consumers = map[*Consumer]struct{}{}
+	}
 	st.consumers[c] = struct{}{}
 	s.mark(st.self)
 	s.dispatch(st)
 	return c, nil
 }
 
-// Fetch appends up to n assigned messages to dst, without blocking.
-func (c *Consumer) Fetch(dst []Ref, n int) []Ref {
+// Fetch appends up to n assigned messages to dst. It does not wait for messages,
+// but may read the index. An error leaves them where they were.
+func (c *Consumer) Fetch(dst []Ref, n int) ([]Ref, error) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	if c.gone {
-		return dst
+		return dst, nil
 	}
+	before := len(dst)
 	c.items = c.st.queue.Fetch(c.c, c.items[:0], n)
 	for _, it := range c.items {
-		lsn, ok := c.st.refs.Get(it.Offset)
+		lsn, ok, err := c.st.refs.Get(it.Offset, c.st)
+		if err != nil {
+			for i := range c.items {
+				c.st.queue.GiveBack(c.c, c.items[i].Offset)
+			}
+			return dst[:before], err
+		}
 		if !ok {
 			continue // settled by a purge meanwhile
 		}
@@ -67,7 +78,7 @@ func (c *Consumer) Fetch(dst []Ref, n int) []Ref {
 	if len(c.items) > 0 {
 		c.s.moved(c.st)
 	}
-	return dst
+	return dst, nil
 }
 
 // moved follows up on a change of a queue's cursor: acks for the log,
@@ -132,9 +143,9 @@ func (s *Shard) Get(ctx context.Context, id record.StreamID) (ref Ref, left uint
 			return Ref{}, 0, false, nil
 		}
 		if o < st.self.limit() {
-			ref, left = s.take(st)
+			ref, left, err = s.takeOne(st)
 			s.mu.Unlock()
-			return ref, left, true, nil
+			return ref, left, err == nil, err
 		}
 		s.mark(st.self)
 		s.mu.Unlock()
@@ -145,12 +156,16 @@ func (s *Shard) Get(ctx context.Context, id record.StreamID) (ref Ref, left uint
 	}
 }
 
-func (s *Shard) take(st *stream) (Ref, uint64) {
+func (s *Shard) takeOne(st *stream) (Ref, uint64, error) {
 	o, redelivered, _ := st.queue.Take(st.refs.End())
-	lsn, _ := st.refs.Get(o)
+	lsn, _, err := st.refs.Get(o, st)
+	if err != nil {
+		st.queue.Return(o, redelivered)
+		return Ref{}, 0, err
+	}
 	s.mark(st.self)
 	ref := Ref{LSN: lsn, Stream: st.id, Offset: o, Redelivered: redelivered}
-	return ref, st.queue.Ready(st.refs.End())
+	return ref, st.queue.Ready(st.refs.End()), nil
 }
 
 func (s *Shard) lastAppended() record.LSN {

@@ -2,8 +2,7 @@ package shard
 
 import (
 	"fmt"
-	"maps"
-	"slices"
+	"log/slog"
 
 	"github.com/tidegate/tidegate/core/record"
 )
@@ -58,7 +57,11 @@ func (s *Shard) Cursors(stream record.StreamID) []uint64 {
 	if st == nil {
 		return nil
 	}
-	return slices.Collect(maps.Keys(st.places))
+	var ids []uint64
+	for p := range st.places.each() {
+		ids = append(ids, p.id)
+	}
+	return ids
 }
 
 // DropCursor ends a session's cursor and returns how many the stream still has
@@ -70,14 +73,14 @@ func (s *Shard) DropCursor(stream record.StreamID, session uint64) (left int, ls
 	if st == nil || st.queue != nil {
 		return 0, 0, nil
 	}
-	p := st.places[session]
+	p := st.places.get(session)
 	st.dropPlace(session)
 	if p == nil || !p.durable {
-		return len(st.places), 0, nil
+		return st.places.len(), 0, nil
 	}
 	ref := record.CursorRef{Stream: stream, Cursor: session}
 	lsn, err = s.Append(record.KindCursorDrop, record.AppendCursorRef(nil, ref), nil)
-	return len(st.places), lsn, err
+	return st.places.len(), lsn, err
 }
 
 // Attach makes the reader read the session's cursors on the streams. They are
@@ -96,10 +99,10 @@ func (r *Reader) Attach(streams ...record.StreamID) error {
 
 func (r *Reader) attach(stream record.StreamID) error {
 	st := r.s.streams[stream]
-	if st == nil || st.places[r.id] == nil {
+	if st == nil || st.places.get(r.id) == nil {
 		return fmt.Errorf("cursor on stream %x: %w", uint64(stream), ErrNotFound)
 	}
-	p := st.places[r.id]
+	p := st.places.get(r.id)
 	p.reader = r
 	if r.byID[stream] == nil {
 		r.places = append(r.places, p)
@@ -143,12 +146,15 @@ func (r *Reader) Resume() {
 }
 
 // Next appends up to n messages to dst in log order, one however many of the
-// streams refer to it.
-func (r *Reader) Next(dst []Ref, n int) []Ref {
+// streams refer to it. It may read the index; what it returns with an error is good.
+func (r *Reader) Next(dst []Ref, n int) ([]Ref, error) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	for range n {
-		lsn, ok := r.lowest()
+		lsn, ok, err := r.lowest()
+		if err != nil {
+			return dst, err
+		}
 		if !ok {
 			break
 		}
@@ -157,11 +163,11 @@ func (r *Reader) Next(dst []Ref, n int) []Ref {
 	for _, p := range r.places {
 		r.s.mark(p)
 	}
-	return dst
+	return dst, nil
 }
 
 // lowest finds the cursors that stand at the lowest record and leaves them in r.match.
-func (r *Reader) lowest() (record.LSN, bool) {
+func (r *Reader) lowest() (record.LSN, bool, error) {
 	r.match = r.match[:0]
 	var low record.LSN
 	for _, p := range r.places {
@@ -169,7 +175,10 @@ func (r *Reader) lowest() (record.LSN, bool) {
 		if !ok {
 			continue
 		}
-		lsn, ok := p.stream.refs.Get(o)
+		lsn, ok, err := p.stream.refs.Get(o, p.stream)
+		if err != nil {
+			return 0, false, err
+		}
 		if !ok {
 			continue
 		}
@@ -182,10 +191,10 @@ func (r *Reader) lowest() (record.LSN, bool) {
 	}
 	for _, p := range r.match {
 		if o, _ := p.cur.Peek(p.stream.refs.End()); o >= p.limit() {
-			return 0, false // the mark is on its way; nothing may overtake
+			return 0, false, nil // the mark is on its way; nothing may overtake
 		}
 	}
-	return low, len(r.match) > 0
+	return low, len(r.match) > 0, nil
 }
 
 func (r *Reader) take(lsn record.LSN) Ref {
@@ -203,7 +212,8 @@ func (r *Reader) take(lsn record.LSN) Ref {
 	return ref
 }
 
-// Settle ends a message that Next returned.
+// Settle ends a message that Next returned. It returns false for one that is
+// settled, or that the index can't be read for: that one stays in flight.
 func (r *Reader) Settle(stream record.StreamID, o record.Offset, lsn record.LSN) bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
@@ -217,10 +227,12 @@ func (r *Reader) Settle(stream record.StreamID, o record.Offset, lsn record.LSN)
 	if p == nil {
 		return false
 	}
-	if at, ok := p.stream.refs.Get(o); !ok || at != lsn {
+	at, ok, err := p.stream.refs.Get(o, p.stream)
+	if err != nil {
+		r.s.logger.Error("delivery not settled", slog.Any("error", err))
 		return false
 	}
-	return r.settle(p, o)
+	return ok && at == lsn && r.settle(p, o)
 }
 
 func (r *Reader) settle(p *place, o record.Offset) bool {
@@ -251,25 +263,30 @@ func (r *Reader) GiveBack(refs []Ref) {
 // Reserve marks a message as in flight, in every stream of the reader that
 // refers to it; Next will not return it. A position of an earlier stream, or one
 // that is settled, is ignored.
-func (r *Reader) Reserve(stream record.StreamID, o record.Offset, lsn record.LSN) bool {
+func (r *Reader) Reserve(stream record.StreamID, o record.Offset, lsn record.LSN) error {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	p := r.byID[stream]
 	if p == nil {
-		return false
+		return nil
 	}
-	if at, ok := p.stream.refs.Get(o); !ok || at != lsn || !p.cur.Reserve(o, p.stream.refs.End()) {
-		return false
+	at, ok, err := p.stream.refs.Get(o, p.stream)
+	if err != nil || !ok || at != lsn || !p.cur.Reserve(o, p.stream.refs.End()) {
+		return err
 	}
 	for _, q := range r.places {
 		if q == p {
 			continue
 		}
-		if also, ok := q.stream.refs.Find(lsn); ok && q.cur.Reserve(also, q.stream.refs.End()) {
+		also, ok, err := q.stream.refs.Find(lsn, q.stream)
+		if err != nil {
+			return err
+		}
+		if ok && q.cur.Reserve(also, q.stream.refs.End()) {
 			r.twin(lsn, q, also)
 		}
 	}
-	return true
+	return nil
 }
 
 // twin notes a further reference to a message in flight.
@@ -288,11 +305,11 @@ func (r *Reader) Lookup(stream record.StreamID, o record.Offset) (record.LSN, er
 	if p == nil || p.cur.Settled(o) {
 		return 0, ErrNotFound
 	}
-	lsn, ok := p.stream.refs.Get(o)
-	if !ok {
-		return 0, ErrNotFound
+	lsn, ok, err := p.stream.refs.Get(o, p.stream)
+	if err == nil && !ok {
+		err = ErrNotFound
 	}
-	return lsn, nil
+	return lsn, err
 }
 
 // Recover puts everything that was in flight back to its place: the connection

@@ -1,6 +1,9 @@
 package shard
 
-import "github.com/tidegate/tidegate/core/record"
+import (
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/record"
+)
 
 // SessionState is a session as the log has it.
 type SessionState struct {
@@ -9,8 +12,55 @@ type SessionState struct {
 	Values        map[uint32][]byte
 }
 
-// applySession folds a session record while recovering.
+// applySession puts a session record into the store, and folds it while
+// recovering; later the broker has the sessions.
 func (s *Shard) applySession(kind record.Kind, body []byte) error {
+	if err := s.storeSession(kind, body); err != nil || !s.recovering {
+		return err
+	}
+	return s.foldSession(kind, body)
+}
+
+func (s *Shard) storeSession(kind record.Kind, body []byte) error {
+	switch kind {
+	case record.KindSession, record.KindSessionDrop:
+		var r record.Session
+		if err := record.DecodeSession(body, &r); err != nil {
+			return err
+		}
+		if kind == record.KindSession {
+			s.pending.Set(index.SessionKey(r.ID), body)
+			return nil
+		}
+		s.pending.Delete(index.SessionKey(r.ID))
+		s.pending.DeletePrefix(index.SubscriptionKey(r.ID, ""))
+		s.pending.DeletePrefix(index.ValuesKey(r.ID))
+	case record.KindSubscription, record.KindSubscriptionDrop:
+		var r record.Subscription
+		if err := record.DecodeSubscription(body, &r); err != nil {
+			return err
+		}
+		if kind == record.KindSubscription {
+			s.pending.Set(index.SubscriptionKey(r.Session, r.Filter), body)
+		} else {
+			s.pending.Delete(index.SubscriptionKey(r.Session, r.Filter))
+		}
+	default:
+		var r record.Value
+		if err := record.DecodeValue(body, &r); err != nil {
+			return err
+		}
+		if r.Present {
+			s.pending.Set(index.ValueKey(r.Session, r.Key), body)
+		} else {
+			s.pending.Delete(index.ValueKey(r.Session, r.Key))
+		}
+	}
+	return nil
+}
+
+// foldSession folds a session record into the sessions that TakeSessions returns.
+func (s *Shard) foldSession(kind record.Kind, body []byte) error {
 	switch kind {
 	case record.KindSession, record.KindSessionDrop:
 		var r record.Session

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/tidegate/tidegate/core/clock"
 	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/replica"
 	"github.com/tidegate/tidegate/core/route"
@@ -22,6 +25,7 @@ type Shard struct {
 	logger  *slog.Logger
 	log     *commitlog.Log
 	replica replica.Log
+	store   index.Store
 
 	committed atomic.Uint64
 	synced    time.Time // when the committer last synced
@@ -42,15 +46,22 @@ type Shard struct {
 
 	mu          sync.Mutex // guards the folded state
 	streams     map[record.StreamID]*stream
+	namespaces  map[string]string // the names that streams share
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
 	dirty       []*place // cursors with acks that are not in the log
 	unpublished []*place // cursors whose acks are in the log and not in etcd
+	checkpoint  checkpoint
 	ack         record.Ack
 	msg         record.Message
 	applyErr    error // of the committer: an own record that can't be read back
 	touched     []*stream
+	changed     []*stream // differ from the store
+	cursors     []*place  // likewise
+	warm        []*stream // hold memory that they can do without, see cool
+	pending     index.Batch
+	woke        []*queue.Consumer // scratch
 	wokenReader []*Reader
 
 	kick    chan struct{}
@@ -67,6 +78,7 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 		once:       map[uint64]map[uint16]record.LSN{},
 		batches:    1,
 		streams:    map[record.StreamID]*stream{},
+		namespaces: map[string]string{},
 		retained:   map[string]*route.Topics[record.LSN]{},
 		sessions:   map[uint64]*SessionState{},
 		recovering: true,
@@ -77,17 +89,14 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	}
 	s.space.L = &s.amu
 	s.tail.limit, s.cache.limit = cfg.TailBytes, cfg.CacheBytes
-	log, err := commitlog.Open(commitlog.Config{
-		FS: deps.FS, Dir: cfg.Dir, Identity: cfg.Identity, SegmentBytes: cfg.SegmentBytes, Log: deps.Log,
-	}, s.apply)
-	if err != nil {
-		return nil, fmt.Errorf("open shard %d: %w", cfg.Identity.Shard, err)
+	if err := s.recover(deps); err != nil {
+		return nil, errors.Join(fmt.Errorf("open shard %d: %w", cfg.Identity.Shard, err), s.closeStore())
 	}
-	s.log = log
-	s.replica = replica.NewLocal(log, s.applyCommitted)
+	s.replica = replica.NewLocal(s.log, s.applyCommitted)
 	s.recovering = false
-	s.open = &record.Batch{Base: log.NextLSN()}
-	s.committed.Store(uint64(log.NextLSN()) - 1)
+	s.open = &record.Batch{Base: s.log.NextLSN()}
+	s.committed.Store(uint64(s.log.NextLSN()) - 1)
+	s.checkpoint.flushedAt = s.clock.Now()
 	s.synced = s.clock.Now()
 	go s.run()
 	return s, nil
@@ -109,7 +118,7 @@ func (s *Shard) Bytes() uint64 { return uint64(s.log.Bytes()) }
 func (s *Shard) Close() error {
 	s.closing.Do(func() { close(s.stop) })
 	<-s.done
-	if err := s.replica.Close(); err != nil {
+	if err := errors.Join(s.replica.Close(), s.closeStore()); err != nil {
 		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
 	}
 	return nil

@@ -16,97 +16,90 @@ const (
 	// trimStep is how many references a stream with many cursors gathers before
 	// it looks for those that all of them have settled.
 	trimStep = 4096
+	// noLimit is above every offset.
+	noLimit = record.Offset(math.MaxUint64)
 )
 
 // stream is an ordered list of references with its cursors. mu guards it.
 type stream struct {
+	s       *Shard
 	id      record.StreamID
 	info    record.Stream
-	durable bool
 	since   record.LSN // references of earlier records belong to an earlier stream of this id
 	refs    index.List
-	touched bool
-	woken   []*queue.Consumer // scratch
+	durable bool
+	touched bool // in Shard.touched
+	changed bool // in Shard.changed
+	warm    bool // in Shard.warm
+	gone    bool
 
 	// A queue has one cursor that its consumers share: self. A filter's stream
 	// has places instead, one per session.
 	queue     *queue.Queue
 	self      *place
-	places    map[uint64]*place
-	consumers map[*Consumer]struct{}
-	trimmedAt record.Offset // end of the stream when trim last looked
-}
-
-// place is a cursor in its stream, and what the shard keeps of it.
-type place struct {
-	stream      *stream
-	id          uint64
-	cur         *queue.Cursor
-	reader      *Reader // nil while no connection has the session
-	durable     bool
-	dirty       bool // in Shard.dirty
-	unpublished bool // in Shard.unpublished
-	marking     bool // a delivery mark is on its way through the log
-	gone        bool
-}
-
-// limit is the offset at which deliveries wait for a mark in the log.
-func (p *place) limit() record.Offset {
-	if !p.durable {
-		return math.MaxUint64
-	}
-	return p.cur.Marked()
+	places    places
+	consumers map[*Consumer]struct{} // nil while there is none
+	trimmedAt record.Offset          // end of the stream when trim last looked
 }
 
 func (s *Shard) addStream(info *record.Stream, durable bool, since record.LSN) {
 	if s.streams[info.ID] != nil {
 		return
 	}
-	st := &stream{id: info.ID, info: *info, durable: durable, since: since}
-	if info.Filter {
-		st.places = map[uint64]*place{}
+	s.streams[info.ID] = s.newStream(info, durable, since)
+	s.changedStream(s.streams[info.ID])
+}
+
+func (s *Shard) newStream(info *record.Stream, durable bool, since record.LSN) *stream {
+	st := &stream{s: s, id: info.ID, info: *info, durable: durable, since: since}
+	if known, ok := s.namespaces[info.Namespace]; ok {
+		st.info.Namespace = known // the streams share one copy
 	} else {
+		s.namespaces[info.Namespace] = info.Namespace
+	}
+	if !info.Filter {
 		st.queue = new(queue.Queue)
 		st.self = &place{stream: st, cur: &st.queue.Cursor, durable: durable}
-		st.consumers = map[*Consumer]struct{}{}
 	}
-	s.streams[info.ID] = st
+	return st
 }
 
 func (st *stream) place(id uint64) *place {
 	if st.self != nil {
 		return st.self
 	}
-	return st.places[id]
+	return st.places.get(id)
 }
 
 func (st *stream) addPlace(id uint64, durable bool) {
-	if st.places[id] != nil {
+	if st.places.get(id) != nil {
 		return
 	}
-	p := &place{stream: st, id: id, cur: queue.NewCursor(st.refs.End()), durable: durable}
-	st.places[id] = p
+	p := newPlace(st, id, durable, *queue.NewCursor(st.refs.End()))
+	st.places.put(p)
+	st.s.changedPlace(p)
 }
 
 func (st *stream) dropPlace(id uint64) {
-	if p := st.places[id]; p != nil {
+	if p := st.places.get(id); p != nil {
 		p.gone = true
-		delete(st.places, id)
+		st.places.drop(id)
 	}
 }
 
 // trim forgets references that every cursor has settled, after p has moved.
 func (st *stream) trim(p *place) {
+	st.s.changedStream(st)
 	if st.self != nil {
 		st.refs.Trim(p.cur.Floor())
 		return
 	}
-	if st.refs.End() < st.trimmedAt+trimStep && len(st.places) > 1 {
+	if st.refs.End() < st.trimmedAt+trimStep && st.places.len() > 1 {
 		return
 	}
 	st.trimmedAt = st.refs.End()
 	low := st.refs.End()
-	for _, q := range st.places {
+	for q := range st.places.each() {
 		low = min(low, q.cur.Floor())
 	}
 	st.refs.Trim(low)
@@ -147,7 +140,8 @@ func (s *Shard) DropStream(id record.StreamID) (record.LSN, error) {
 		return 0, nil
 	}
 	delete(s.streams, id)
-	for _, p := range st.places {
+	st.gone = true
+	for p := range st.places.each() {
 		p.gone = true
 	}
 	if st.self != nil {
@@ -162,6 +156,7 @@ func (s *Shard) DropStream(id record.StreamID) (record.LSN, error) {
 	}
 	st.consumers = nil
 	if !st.durable {
+		s.pending.DeletePrefix(index.TransientKey(id))
 		return 0, nil
 	}
 	return s.Append(record.KindStreamDrop, record.AppendCursorRef(nil, record.CursorRef{Stream: id}), nil)
@@ -197,6 +192,7 @@ func (s *Shard) Purge(id record.StreamID) (uint64, record.LSN, error) {
 		return 0, 0, ErrNotFound
 	}
 	n := st.queue.Purge(st.refs.End())
+	s.changedPlace(st.self)
 	st.trim(st.self)
 	if n == 0 || !st.durable {
 		s.settled(st.self)
@@ -227,6 +223,7 @@ func (s *Shard) EachStream(fn func(info record.Stream)) {
 
 // settled remembers that p has acks for the log.
 func (s *Shard) settled(p *place) {
+	s.changedPlace(p)
 	if !p.stream.durable {
 		p.cur.TakeAcks()
 		return
@@ -263,7 +260,7 @@ func (s *Shard) markExactly() {
 		if st.self != nil {
 			s.markPlace(st.self)
 		}
-		for _, p := range st.places {
+		for p := range st.places.each() {
 			s.markPlace(p)
 		}
 	}

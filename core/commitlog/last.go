@@ -1,0 +1,28 @@
+package commitlog
+
+import (
+	"fmt"
+
+	"github.com/cockroachdb/errors/oserror"
+
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// LastSegment returns the LSN at which the last segment of a log begins that was
+// never rewritten, 0 when there is none. The log need not be open: until Open
+// has returned, the records before that one are on stable storage for certain,
+// and no others.
+func LastSegment(cfg Config) (record.LSN, error) {
+	cfg.setDefaults()
+	dir, err := list(&cfg)
+	if oserror.IsNotExist(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("open log %s: %w", cfg.Dir, err)
+	}
+	if len(dir.originals) == 0 {
+		return 0, nil
+	}
+	return dir.originals[len(dir.originals)-1], nil
+}

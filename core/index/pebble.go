@@ -1,0 +1,189 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Sizes of the Pebble store's memory.
+const (
+	pebbleCache    = 32 << 20
+	pebbleMemTable = 16 << 20
+	// pebbleUnflushed is how much may be committed and not flushed. Pebble's own
+	// limits would block for as long as the disk fails: they are out of reach.
+	pebbleUnflushed = 48 << 20
+	pebbleUnlimited = 1 << 20
+)
+
+// Pebble is a Store on a Pebble database without write-ahead log: the shard's
+// own log is that, and the database a view of it that may be lost and rebuilt.
+// After the first error of the disk it takes nothing more.
+type Pebble struct {
+	db        *pebble.DB
+	cache     *pebble.Cache
+	unflushed atomic.Int64
+
+	once   sync.Once
+	failed chan struct{} // closed with err set
+	err    error
+}
+
+var _ Store = (*Pebble)(nil)
+
+// OpenPebble opens the database in dir, or makes one.
+func OpenPebble(fs vfs.FS, dir string, log *slog.Logger) (*Pebble, error) {
+	cache := pebble.NewCache(pebbleCache)
+	p := &Pebble{cache: cache, failed: make(chan struct{})}
+	db, err := pebble.Open(dir, &pebble.Options{
+		FS:                          fs,
+		Cache:                       cache,
+		DisableWAL:                  true,
+		MemTableSize:                pebbleMemTable,
+		MemTableStopWritesThreshold: pebbleUnlimited,
+		L0StopWritesThreshold:       pebbleUnlimited,
+		FormatMajorVersion:          pebble.FormatNewest,
+		MaxOpenFiles:                256,
+		Logger:                      pebbleLog{log},
+		EventListener:               &pebble.EventListener{BackgroundError: p.fail},
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
+	})
+	if err != nil {
+		cache.Unref()
+		return nil, fmt.Errorf("open index %s: %w", dir, err)
+	}
+	p.db = db
+	return p, nil
+}
+
+// fail takes the first error that Pebble meets in the background. Pebble tries
+// again for ever; what a failed sync left on the disk is not to be trusted.
+func (p *Pebble) fail(err error) {
+	p.once.Do(func() {
+		p.err = fmt.Errorf("index failed: %w", err)
+		close(p.failed)
+	})
+}
+
+// failure returns the first error of the background, or nil.
+func (p *Pebble) failure() error {
+	select {
+	case <-p.failed:
+		return p.err
+	default:
+		return nil
+	}
+}
+
+// Get implements [Store].
+func (p *Pebble) Get(key []byte) ([]byte, error) {
+	v, closer, err := p.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read index: %w", err)
+	}
+	out := append([]byte(nil), v...)
+	return out, closer.Close()
+}
+
+// Scan implements [Store].
+func (p *Pebble) Scan(prefix []byte, fn func(key, value []byte) error) (err error) {
+	it, err := p.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return fmt.Errorf("scan index: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		if err := fn(it.Key(), it.Value()); err != nil {
+			return err
+		}
+	}
+	return it.Error()
+}
+
+// Commit implements [Store].
+func (p *Pebble) Commit(b *Batch) (err error) {
+	if err := p.failure(); err != nil {
+		return err
+	}
+	if p.unflushed.Add(int64(b.Size())) > pebbleUnflushed {
+		if err := p.Flush(); err != nil {
+			return err
+		}
+	}
+	w := p.db.NewBatchWithSize(b.Size() + 16*b.Len() + 64)
+	defer func() { err = errors.Join(err, w.Close()) }()
+	err = b.each(func(kind opKind, key, value []byte) error {
+		switch kind {
+		case opSet:
+			return w.Set(key, value, nil)
+		case opDelete:
+			return w.Delete(key, nil)
+		case opDeletePrefix:
+			return w.DeleteRange(key, after(key), nil)
+		default:
+			return w.DeleteRange(key, value, nil)
+		}
+	})
+	if err == nil {
+		err = p.db.Apply(w, pebble.NoSync)
+	}
+	if err != nil {
+		return fmt.Errorf("write index: %w", err)
+	}
+	return nil
+}
+
+// Flush implements [Store].
+func (p *Pebble) Flush() error {
+	if err := p.failure(); err != nil {
+		return err
+	}
+	p.unflushed.Store(0)
+	done, err := p.db.AsyncFlush()
+	if err != nil {
+		return fmt.Errorf("flush index: %w", err)
+	}
+	select {
+	case <-done:
+		return p.failure()
+	case <-p.failed:
+		return p.err
+	}
+}
+
+// Close implements [Store].
+func (p *Pebble) Close() error {
+	err := p.db.Close()
+	p.cache.Unref()
+	if err != nil {
+		return fmt.Errorf("close index: %w", err)
+	}
+	return nil
+}
+
+// pebbleLog passes on what Pebble says, at debug level: it says a lot.
+type pebbleLog struct{ log *slog.Logger }
+
+func (l pebbleLog) Infof(format string, args ...any) {
+	l.log.Debug("index", slog.String("message", fmt.Sprintf(format, args...)))
+}
+
+func (l pebbleLog) Errorf(format string, args ...any) {
+	l.log.Error("index", slog.String("message", fmt.Sprintf(format, args...)))
+}
+
+// Fatalf is called for a failure of the disk that Pebble can't go on after.
+// Pebble expects that it does not return.
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
+	l.log.Error("index failed", slog.String("message", message))
+	panic("index failed: " + message) //nolint:forbidigo // the contract of pebble.Logger
+}

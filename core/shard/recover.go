@@ -1,0 +1,188 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/queue"
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/route"
+)
+
+// recover loads the state as of the last checkpoint and replays the log from
+// there.
+func (s *Shard) recover(deps Deps) error {
+	open := deps.OpenStore
+	if open == nil {
+		open = func() (index.Store, error) { return index.OpenPebble(deps.FS, s.cfg.IndexDir, deps.Log) }
+	}
+	store, err := open()
+	if err != nil {
+		return err
+	}
+	s.store = store
+	from, err := s.load()
+	if err != nil {
+		return err
+	}
+	cfg := commitlog.Config{
+		FS: deps.FS, Dir: s.cfg.Dir, Identity: s.cfg.Identity, SegmentBytes: s.cfg.SegmentBytes, From: from, Log: deps.Log,
+	}
+	last, err := commitlog.LastSegment(cfg)
+	if err != nil {
+		return err
+	}
+	s.checkpoint.durable, s.checkpoint.flushedAt = from, s.clock.Now()
+	if s.log, err = commitlog.Open(cfg, func(b *record.Batch) error { return s.replay(b, last) }); err != nil {
+		return err
+	}
+	if next := s.log.NextLSN(); next != s.Committed()+1 {
+		return errors.Join(fmt.Errorf("the index holds records up to %d, the log ends at %d: %w",
+			s.Committed(), next-1, record.ErrCorrupt), s.log.Close())
+	}
+	return nil
+}
+
+// replay applies a batch that the checkpoint does not have. Long replays spill
+// as they go, so that memory stays flat: but not from the last segment, which
+// may not be on the disk before the log is open.
+func (s *Shard) replay(b *record.Batch, last record.LSN) error {
+	from := s.Committed()
+	if b.Next() <= from+1 {
+		return nil
+	}
+	if b.Base != from+1 {
+		return fmt.Errorf("the index holds records up to %d, the log goes on at %d: %w", from, b.Base, record.ErrCorrupt)
+	}
+	if b.Base < last {
+		sp, err := s.prepare(s.clock.Now(), false)
+		if err != nil {
+			return err
+		}
+		if sp != nil {
+			if err := s.write(sp); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.apply(b); err != nil {
+		return err
+	}
+	s.checkpoint.bytes += uint64(len(b.Raw))
+	return nil
+}
+
+// load reads the state from the store and returns the record that it is as of.
+func (s *Shard) load() (record.LSN, error) {
+	v, err := s.store.Get(index.AppliedKey)
+	if errors.Is(err, index.ErrNotFound) {
+		s.pending.Set(index.FormatKey, index.AppendFormat(nil, s.cfg.Identity))
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	format, err := s.store.Get(index.FormatKey)
+	if err == nil {
+		err = index.CheckFormat(format, s.cfg.Identity)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("format of the index: %w", err)
+	}
+	from, err := index.DecodeLSN(v)
+	if err != nil {
+		return 0, err
+	}
+	s.committed.Store(uint64(from))
+	s.pending.DeletePrefix(index.TransientPrefix)
+	for _, part := range []struct {
+		prefix []byte
+		load   func(key, value []byte) error
+	}{
+		{index.StreamPrefix, s.loadStream},
+		{index.CursorPrefix, s.loadCursor},
+		{index.RetainedPrefix, s.loadRetained},
+		{index.OncePrefix, s.loadOnce},
+		{index.SessionPrefix, func(_, v []byte) error { return s.foldSession(record.KindSession, v) }},
+		{index.SubscriptionPrefix, func(_, v []byte) error { return s.foldSession(record.KindSubscription, v) }},
+		{index.ValuePrefix, func(_, v []byte) error { return s.foldSession(record.KindValue, v) }},
+	} {
+		if err := s.store.Scan(part.prefix, part.load); err != nil {
+			return 0, fmt.Errorf("load index: %w", err)
+		}
+	}
+	return from, nil
+}
+
+func (s *Shard) loadStream(_, v []byte) error {
+	var info index.Stream
+	if err := index.DecodeStream(v, &info); err != nil {
+		return err
+	}
+	st := s.newStream(&info.Stream, true, info.Since)
+	st.refs = index.Restore(info.Low, info.End)
+	s.streams[info.ID] = st
+	return nil
+}
+
+func (s *Shard) loadCursor(k, v []byte) error {
+	stream, err := index.Uint64(k, 0)
+	if err != nil {
+		return err
+	}
+	id, err := index.Uint64(k, 1)
+	if err != nil {
+		return err
+	}
+	var c index.Cursor
+	if err := index.DecodeCursor(v, &c); err != nil {
+		return err
+	}
+	st := s.streams[record.StreamID(stream)]
+	if st == nil {
+		return fmt.Errorf("cursor of stream %x, which is not there: %w", stream, record.ErrCorrupt)
+	}
+	if n := len(c.Ranges); c.Floor > st.refs.End() || n > 0 && c.Ranges[n-1].End > st.refs.End() {
+		return fmt.Errorf("cursor %x of stream %x is past its end: %w", id, stream, record.ErrCorrupt)
+	}
+	cur := queue.RestoreCursor(c.Floor, c.Marked, c.Ranges)
+	if st.queue != nil {
+		st.queue.Cursor = cur
+		return nil
+	}
+	st.places.put(newPlace(st, id, true, cur))
+	return nil
+}
+
+func (s *Shard) loadRetained(k, v []byte) error {
+	lsn, err := index.DecodeLSN(v)
+	if err != nil {
+		return err
+	}
+	namespace, topic, err := index.SplitRetainedKey(k)
+	if err != nil {
+		return err
+	}
+	topics := s.retained[string(namespace)]
+	if topics == nil {
+		topics = route.NewTopics[record.LSN]()
+		s.retained[string(namespace)] = topics
+	}
+	topics.Put(string(topic), lsn)
+	return nil
+}
+
+func (s *Shard) loadOnce(k, v []byte) error {
+	lsn, err := index.DecodeLSN(v)
+	if err != nil {
+		return err
+	}
+	o, err := index.SplitOnceKey(k)
+	if err != nil {
+		return err
+	}
+	s.remember(o, lsn)
+	return nil
+}
