@@ -17,7 +17,7 @@ type amqpDriver struct {
 	queue   string
 }
 
-func (d *amqpDriver) competing() bool { return d.options.Mode == modeE2E }
+func (d *amqpDriver) competing() bool { return d.options.Mode != modeFanout }
 
 // queues are the queues that the run uses.
 func (d *amqpDriver) queues() []string {

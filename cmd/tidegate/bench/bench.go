@@ -19,8 +19,11 @@ type Options struct {
 	Clients   int           `help:"Publishing connections, at most 1000." default:"4"`
 	Consumers int           `help:"Consuming connections; 0 means 1 in mode e2e and 10 in mode fanout." default:"0"`
 	Window    int           `help:"Messages that each publisher leaves unconfirmed, and each consumer unacknowledged." default:"1000"`
-	Duration  time.Duration `help:"How long to publish." default:"5s"`
-	Mode      string        `help:"What to measure: publish (to the confirm), e2e (to consumers), fanout (every message to every consumer)." enum:"publish,e2e,fanout" default:"publish"`
+	Duration  time.Duration `help:"How long to publish, in all modes but backlog." default:"5s"`
+	Mode      string        `help:"What to measure: publish (to the confirm), e2e (to consumers), fanout (every message to every consumer), backlog (publish with nobody consuming, then drain)." enum:"publish,e2e,fanout,backlog" default:"publish"`
+	Messages  uint64        `help:"Mode backlog: how many messages to publish over all publishers." default:"1000000"`
+	Settle    time.Duration `help:"Mode backlog: how long to wait between publishing and draining."`
+	Data      string        `help:"Mode backlog: data directory of a broker on this machine: report its size too." type:"existingdir"`
 	Rate      int           `help:"Messages per second over all publishers; 0 means as fast as the window allows." default:"0"`
 	User      string        `help:"User name." default:"guest"`
 	Password  string        `help:"Password." default:"guest"`
@@ -66,6 +69,9 @@ func (c *MQTTCommand) Run(ctx context.Context, out io.Writer) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	if c.Mode == modeBacklog && (!c.DurableSession || c.QoS == 0) {
+		return errors.New("a backlog over MQTT needs --durable-session and --qos 1")
+	}
 	return c.run(ctx, out, "mqtt", c.Addr, &mqttDriver{
 		options: c.Options, addr: c.Addr, topic: c.Topic,
 		qos: byte(c.QoS), version: byte(c.Version), durable: c.DurableSession,
@@ -95,6 +101,10 @@ func (o *Options) Validate() error {
 		return errors.New("the duration must be positive")
 	case o.Rate < 0:
 		return errors.New("the rate must not be negative")
+	case o.Mode == modeBacklog && o.Messages < uint64(o.Clients):
+		return fmt.Errorf("messages %d are fewer than the %d publishers", o.Messages, o.Clients)
+	case o.Settle < 0:
+		return errors.New("the time to settle must not be negative")
 	}
 	switch {
 	case o.Mode == modePublish:
@@ -112,6 +122,7 @@ const (
 	modePublish = "publish"
 	modeE2E     = "e2e"
 	modeFanout  = "fanout"
+	modeBacklog = "backlog"
 )
 
 // driver speaks one protocol for a run.

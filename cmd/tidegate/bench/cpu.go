@@ -39,14 +39,28 @@ func processCPU(pid int) (time.Duration, error) {
 // processWritten returns how many bytes a process of this machine has caused to
 // be written to disks, from /proc.
 func processWritten(pid int) (uint64, error) {
-	io, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	return processNumber(pid, "io", "write_bytes:")
+}
+
+// processMemory returns the resident set of a process of this machine in bytes.
+func processMemory(pid int) (uint64, error) {
+	kib, err := processNumber(pid, "status", "VmRSS:")
+	return kib << 10, err
+}
+
+// processNumber reads a number from a file of lines in /proc.
+func processNumber(pid int, file, name string) (uint64, error) {
+	path := fmt.Sprintf("/proc/%d/%s", pid, file)
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return 0, fmt.Errorf("read bytes written: %w", err)
+		return 0, fmt.Errorf("look at the broker's process: %w", err)
 	}
-	for line := range bytes.Lines(io) {
-		if rest, ok := bytes.CutPrefix(line, []byte("write_bytes:")); ok {
-			return strconv.ParseUint(string(bytes.TrimSpace(rest)), 10, 64)
+	for line := range bytes.Lines(text) {
+		if rest, ok := bytes.CutPrefix(line, []byte(name)); ok {
+			if fields := bytes.Fields(rest); len(fields) > 0 {
+				return strconv.ParseUint(string(fields[0]), 10, 64)
+			}
 		}
 	}
-	return 0, fmt.Errorf("/proc/%d/io has an unknown form", pid)
+	return 0, fmt.Errorf("%s has an unknown form", path)
 }

@@ -155,6 +155,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Errorf("good options: got %v and %d consumers, want none and 10", err, good.Consumers)
 	}
 	for name, change := range map[string]func(*Options){
+		"messages":  func(o *Options) { o.Mode, o.Messages = modeBacklog, 3 },
 		"size":      func(o *Options) { o.Size = 10 },
 		"clients":   func(o *Options) { o.Clients = 0 },
 		"consumers": func(o *Options) { o.Consumers = -1 },

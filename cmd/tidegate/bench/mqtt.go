@@ -55,20 +55,32 @@ func (d *mqttDriver) connect(ctx context.Context, id string, clean bool) (mqttCo
 	return c, receive, nil
 }
 
-// setup forgets the sessions of an earlier run, and makes the offline session
-// of mode publish.
+// setup forgets the sessions of an earlier run, and makes those that are offline
+// while the run publishes.
 func (d *mqttDriver) setup(ctx context.Context) error {
 	if err := d.cleanup(ctx); err != nil {
 		return err
 	}
-	if !d.durable || d.options.Mode != modePublish {
-		return nil
+	switch {
+	case d.durable && d.options.Mode == modePublish:
+		return d.offline(ctx, d.sessions()[0], "#")
+	case d.durable && d.options.Mode == modeBacklog:
+		for _, id := range d.sessions() {
+			if err := d.offline(ctx, id, d.topic+"/#"); err != nil {
+				return err
+			}
+		}
 	}
-	c, _, err := d.connect(ctx, d.sessions()[0], false)
+	return nil
+}
+
+// offline makes a session that lasts, with one subscription, and leaves it.
+func (d *mqttDriver) offline(ctx context.Context, id, filter string) error {
+	c, _, err := d.connect(ctx, id, false)
 	if err != nil {
 		return err
 	}
-	if err := c.subscribe("#", max(d.qos, 1)); err != nil {
+	if err := c.subscribe(filter, max(d.qos, 1)); err != nil {
 		return errors.Join(err, c.Close())
 	}
 	return c.disconnect()
@@ -174,8 +186,10 @@ func (d *mqttDriver) consumer(ctx context.Context, i int) (net.Conn, consumeWire
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := c.subscribe(d.topic+"/#", d.qos); err != nil {
-		return nil, nil, errors.Join(err, c.Close())
+	if d.options.Mode != modeBacklog { // there the session has its subscription
+		if err := c.subscribe(d.topic+"/#", d.qos); err != nil {
+			return nil, nil, errors.Join(err, c.Close())
+		}
 	}
 	return c.Conn, &mqttConsumer{version: d.version}, nil
 }

@@ -44,6 +44,24 @@ type Result struct {
 	ClientCPU float64 `json:"client_cpu_us_per_message"`
 	BrokerCPU float64 `json:"broker_cpu_us_per_message"`
 	Written   float64 `json:"broker_written_bytes_per_message"`
+
+	// Backlog is set in mode backlog. Rates and costs beside it are those of
+	// publishing.
+	Backlog *Backlog `json:"backlog,omitempty"`
+}
+
+// Backlog is what a run in mode backlog measured.
+type Backlog struct {
+	FirstRate float64 `json:"first_tenth_per_second"`
+	LastRate  float64 `json:"last_tenth_per_second"`
+	DrainRate float64 `json:"drained_per_second"`
+	// PeakMemory is the largest resident set of the broker that was seen, 0
+	// when its process is not known.
+	PeakMemory uint64 `json:"peak_rss_bytes"`
+	// The size of the data directory when all was confirmed, and when draining
+	// began; 0 when it is not known.
+	Published uint64 `json:"published_data_bytes"`
+	Settled   uint64 `json:"settled_data_bytes"`
 }
 
 // Spread is a distribution of latencies in microseconds.
@@ -154,9 +172,17 @@ func (r *Result) print(out io.Writer, asJSON bool) error {
 	if r.Confirm != (Spread{}) { // QoS 0 is never confirmed
 		row("confirm latency", "%s", r.Confirm)
 	}
+	if r.Backlog != nil {
+		r.Backlog.rows(row, r.Confirmed*uint64(r.Size))
+	}
 	if r.Consumers > 0 {
-		row("received", "%d  (%.0f/s)", r.Received, r.ReceivedRate)
-		row("end to end latency", "%s", r.EndToEnd)
+		rate := r.ReceivedRate
+		if r.Backlog != nil {
+			rate = r.Backlog.DrainRate
+		} else {
+			row("end to end latency", "%s", r.EndToEnd)
+		}
+		row("received", "%d  (%.0f/s)", r.Received, rate)
 		row("lost, invented, reordered", "%d, %d, %d", r.Lost, r.Invented, r.Reordered)
 		row("duplicates marked, unmarked", "%d, %d", r.Redelivered, r.Duplicates)
 	}
@@ -168,6 +194,19 @@ func (r *Result) print(out io.Writer, asJSON bool) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, err := io.WriteString(w, text.String())
 	return errors.Join(err, w.Flush())
+}
+
+// rows writes what the backlog adds to the table; raw is the bytes of payload.
+func (b *Backlog) rows(row func(name, format string, a ...any), raw uint64) {
+	row("first tenth, last tenth", "%.0f/s, %.0f/s", b.FirstRate, b.LastRate)
+	if b.PeakMemory > 0 {
+		row("broker memory, at most", "%d MiB", b.PeakMemory>>20)
+	}
+	if b.Published > 0 {
+		share := func(n uint64) float64 { return float64(n) / float64(raw) }
+		row("data directory", "%d MB (%.2f of the payload) when all was confirmed, %d MB (%.2f) before draining",
+			b.Published/1e6, share(b.Published), b.Settled/1e6, share(b.Settled))
+	}
 }
 
 // String gives the percentiles in a readable unit.

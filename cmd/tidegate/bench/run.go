@@ -24,7 +24,11 @@ func (o *Options) run(ctx context.Context, out io.Writer, protocol, addr string,
 	if err := d.setup(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	result, err := o.measure(ctx, d)
+	measure := o.measure
+	if o.Mode == modeBacklog {
+		measure = o.measureBacklog
+	}
+	result, err := measure(ctx, d)
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	if err := errors.Join(err, d.cleanup(cleanup)); err != nil {
@@ -96,6 +100,7 @@ func (b *bench) connectPublishers(ctx context.Context) ([]*publisher, error) {
 		p := &publisher{
 			conn: conn, wire: wire, window: newWindow(cmp.Or(wire.window(), unconfirmed)), payloads: newPayloads(i, b.options.Size),
 			rate: float64(b.options.Rate) / float64(b.options.Clients), burst: max(1, burst/b.options.Size),
+			limit: b.options.limit(i),
 		}
 		ps = append(ps, p)
 		b.windows = append(b.windows, p.window)
@@ -147,12 +152,8 @@ func (b *bench) drain(ctx context.Context) {
 
 // settled tells that nothing is on its way any more.
 func (b *bench) settled() bool {
-	sent, low := uint64(0), uint64(0)
-	for _, w := range b.windows {
-		sent += w.sent.Load()
-		low += w.low.Load() - 1
-	}
-	if low < sent {
+	sent, confirmed := b.sent()
+	if confirmed < sent {
 		return false
 	}
 	received := uint64(0)
@@ -163,4 +164,14 @@ func (b *bench) settled() bool {
 		sent *= uint64(len(b.sinks))
 	}
 	return len(b.sinks) == 0 || received >= sent
+}
+
+// sent counts the messages that were sent, and those confirmed with all that
+// were sent before them.
+func (b *bench) sent() (sent, confirmed uint64) {
+	for _, w := range b.windows {
+		sent += w.sent.Load()
+		confirmed += w.low.Load() - 1
+	}
+	return sent, confirmed
 }

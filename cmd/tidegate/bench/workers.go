@@ -27,15 +27,19 @@ type publisher struct {
 	payloads *payloads
 	rate     float64 // messages per second, 0 for no limit
 	burst    int     // messages encoded before a write
+	limit    uint64  // messages to publish, 0 for no limit
 }
 
-// write publishes until ctx is done.
+// write publishes until ctx is done, or as many messages as it shall.
 func (p *publisher) write(ctx context.Context) error {
 	start := time.Now()
 	buf := make([]byte, 0, 2*burst)
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for ctx.Err() == nil {
+		if p.limit > 0 && p.window.sent.Load() == p.limit {
+			return nil
+		}
 		n := p.allowed(start)
 		if n <= 0 {
 			p.wait(ctx, tick)
@@ -74,6 +78,9 @@ func (p *publisher) allowed(start time.Time) int {
 	if p.rate > 0 {
 		due := int(p.rate*time.Since(start).Seconds()) - int(p.window.sent.Load())
 		n = min(n, due)
+	}
+	if p.limit > 0 {
+		n = int(min(uint64(max(n, 0)), p.limit-p.window.sent.Load()))
 	}
 	return n
 }
