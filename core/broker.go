@@ -11,8 +11,10 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/shard"
+	"github.com/tidegate/tidegate/core/work"
 	"github.com/tidegate/tidegate/metadata"
 )
 
@@ -32,7 +34,7 @@ type Broker struct {
 
 	unpublish unpublish
 	cancel    context.CancelFunc
-	running   sync.WaitGroup
+	running   []<-chan struct{} // closed when the loops have ended
 	closed    atomic.Bool
 }
 
@@ -44,6 +46,9 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	id, err := openIdentity(deps.FS, deps.Dir, cfg.Shards, deps.Rand)
 	if err != nil {
 		return nil, err
+	}
+	if deps.Work == nil {
+		deps.Work = work.Goroutines{}
 	}
 	b := &Broker{cfg: cfg, deps: deps, identity: id, namespaces: map[string]*namespace{}}
 	b.sessions.byKey = map[sessionKey]*session{}
@@ -68,9 +73,9 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 		return nil, errors.Join(err, b.closeShards())
 	}
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	b.running.Go(func() { b.publishOffsets(ctx) })
-	b.running.Go(func() { b.expireSessions(ctx) })
-	b.running.Go(func() { b.pressure.run(ctx) })
+	for _, loop := range []work.Loop{b.publishOffsets(ctx), b.expireSessions(ctx), b.pressure.loop(ctx)} {
+		b.running = append(b.running, deps.Work.Loop(loop))
+	}
 	return b, nil
 }
 
@@ -89,13 +94,21 @@ func (b *Broker) openShards(id identity) error {
 
 			CheckpointBytes:    b.cfg.CheckpointBytes,
 			CheckpointInterval: b.cfg.CheckpointInterval,
-		}, shard.Deps{FS: b.deps.FS, Clock: b.deps.Clock, Log: b.deps.Log})
+		}, b.shardDeps(i))
 		if err != nil {
 			return err
 		}
 		b.shards = append(b.shards, s)
 	}
 	return nil
+}
+
+func (b *Broker) shardDeps(i int) shard.Deps {
+	d := shard.Deps{FS: b.deps.FS, Clock: b.deps.Clock, Log: b.deps.Log, Work: b.deps.Work}
+	if b.deps.OpenIndex != nil {
+		d.OpenStore = func() (index.Store, error) { return b.deps.OpenIndex(i) }
+	}
+	return d
 }
 
 // reportUnknownStreams tells of queue streams in the log that the metadata does
@@ -123,8 +136,11 @@ func (b *Broker) Close() error {
 		return nil
 	}
 	b.cancel()
-	b.running.Wait()
-	return b.closeShards()
+	var errs []error
+	for _, done := range b.running {
+		errs = append(errs, b.deps.Work.Wait(done, nil))
+	}
+	return errors.Join(append(errs, b.closeShards())...)
 }
 
 func (b *Broker) closeShards() error {

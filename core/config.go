@@ -9,6 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/tidegate/tidegate/core/clock"
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/work"
 	"github.com/tidegate/tidegate/metadata"
 )
 
@@ -97,7 +99,7 @@ func (c Config) Validate() error {
 	return c.Pressure.Validate()
 }
 
-// Deps are what the engine needs from outside; all but Memory are required.
+// Deps are what the engine needs from outside; all down to Formats are required.
 type Deps struct {
 	// Dir holds the engine's files: IDENTITY and one folder per shard.
 	Dir     string
@@ -110,4 +112,8 @@ type Deps struct {
 	Formats map[Format]PropertyDecoder
 	// Memory is how the memory of the process is watched.
 	Memory Memory
+	// Work runs what works beside callers; nil gives all of it goroutines.
+	Work work.Runner
+	// OpenIndex opens the index of a shard; nil opens Pebble in Dir.
+	OpenIndex func(shard int) (index.Store, error)
 }

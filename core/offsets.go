@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/core/shard"
+	"github.com/tidegate/tidegate/core/work"
 	"github.com/tidegate/tidegate/metadata"
 )
 
@@ -47,21 +48,15 @@ func (u *unpublish) take() []ended {
 // publishOffsets copies cursors that moved to the metadata store, for tools,
 // other brokers and a broker that lost its index. The log stays the truth:
 // only acks that it holds are published.
-func (b *Broker) publishOffsets(ctx context.Context) {
+func (b *Broker) publishOffsets(ctx context.Context) work.Loop {
 	left := make([][]metadata.Offset, len(b.shards)) // not yet accepted by the store
-	for {
-		t := b.deps.Clock.NewTimer(b.cfg.OffsetInterval)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTimeout)
-			defer cancel()
-			b.publishRound(last, left)
-			return
-		case <-t.C:
-			b.publishRound(ctx, left)
-		}
-	}
+	return work.Every("offsets", b.deps.Clock, b.cfg.OffsetInterval, ctx.Done(), func(time.Time) {
+		b.publishRound(ctx, left)
+	}, func() {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTimeout)
+		defer cancel()
+		b.publishRound(last, left)
+	})
 }
 
 // publishRound publishes what has moved. left is what the store did not accept

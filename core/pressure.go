@@ -6,8 +6,11 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/core/work"
 )
 
 // Pressure tells why publishers have to wait. The zero value says that they
@@ -75,24 +78,17 @@ func (w *pressure) start(cfg *Config, shards int, deps *Deps) {
 	w.look(true)
 }
 
-// run looks once per interval until ctx ends.
-func (w *pressure) run(ctx context.Context) {
-	timer := w.deps.Clock.NewTimer(w.cfg.Interval)
-	defer timer.Stop()
-	for low := 0; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
+// loop looks once per interval until ctx ends.
+func (w *pressure) loop(ctx context.Context) work.Loop {
+	low := 0
+	return work.Every("pressure", w.deps.Clock, w.cfg.Interval, ctx.Done(), func(time.Time) {
 		w.look(true)
 		if !w.now.Load().Memory {
 			low = 0
 		} else if low++; low%reclaimEvery == 0 && w.deps.Memory.Reclaim != nil {
 			w.deps.Memory.Reclaim()
 		}
-		timer.Reset(w.cfg.Interval)
-	}
+	}, nil)
 }
 
 // admits tells whether a publisher may take n bytes, and counts them.

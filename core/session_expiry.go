@@ -5,6 +5,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/tidegate/tidegate/core/work"
 )
 
 // expiryTick is how often sessions that have expired are looked for.
@@ -65,21 +67,14 @@ func (t *sessions) due(now time.Time) (out []*session) {
 }
 
 // expireSessions ends sessions whose time without a connection is over.
-func (b *Broker) expireSessions(ctx context.Context) {
-	for {
-		t := b.deps.Clock.NewTimer(expiryTick)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return
-		case now := <-t.C:
-			for _, s := range b.sessions.due(now) {
-				if err := s.expire(ctx, now); err != nil {
-					b.deps.Log.Warn("expired session not removed", slog.Any("error", err))
-				}
+func (b *Broker) expireSessions(ctx context.Context) work.Loop {
+	return work.Every("expiry", b.deps.Clock, expiryTick, ctx.Done(), func(now time.Time) {
+		for _, s := range b.sessions.due(now) {
+			if err := s.expire(ctx, now); err != nil {
+				b.deps.Log.Warn("expired session not removed", slog.Any("error", err))
 			}
 		}
-	}
+	}, nil)
 }
 
 // expire ends the session if it is still without a connection and due.

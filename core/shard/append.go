@@ -27,7 +27,9 @@ func (s *Shard) Publish(m *record.Message, sync bool, w *Waiter) (record.LSN, er
 	s.amu.Lock()
 	defer s.amu.Unlock()
 	for s.failed == nil && (len(s.open.Raw) >= s.cfg.BatchBytes || s.open.Len() >= maxBatchRecords) {
-		s.space.Wait()
+		if err := s.work.Park(&s.space); err != nil {
+			return 0, err
+		}
 	}
 	if s.failed != nil {
 		return 0, s.failed

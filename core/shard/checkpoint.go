@@ -24,11 +24,11 @@ type checkpoint struct {
 	flushedAt time.Time
 	ready     *spill // waits until the batch that holds its acks is durable
 
-	mu      sync.Mutex // guards all below
-	durable record.LSN // the state up to it is in the store for good
-	running bool       // a flush
-	failed  error      // of a flush: final
-	flushes sync.WaitGroup
+	mu      sync.Mutex      // guards all below
+	durable record.LSN      // the state up to it is in the store for good
+	running bool            // a flush
+	failed  error           // of a flush: final
+	flushed <-chan struct{} // closed when the last flush that was begun has ended; nil before
 }
 
 // spill is a change of the store to the state as of a record.
@@ -217,7 +217,7 @@ func (s *Shard) flush(spilled record.LSN) {
 		return
 	}
 	c.running = true
-	c.flushes.Go(func() {
+	c.flushed = s.work.Go("flush", func() {
 		err := s.store.Flush()
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -228,6 +228,17 @@ func (s *Shard) flush(spilled record.LSN) {
 		}
 		c.durable = max(c.durable, spilled)
 	})
+}
+
+// awaitFlush waits for a flush that runs.
+func (s *Shard) awaitFlush() error {
+	s.checkpoint.mu.Lock()
+	flushed := s.checkpoint.flushed
+	s.checkpoint.mu.Unlock()
+	if flushed == nil {
+		return nil
+	}
+	return s.work.Wait(flushed, nil)
 }
 
 // err returns why a flush has failed.
@@ -247,9 +258,9 @@ func (s *Shard) Durable() record.LSN {
 
 // closeStore waits for a flush that runs and closes the store.
 func (s *Shard) closeStore() error {
-	s.checkpoint.flushes.Wait()
+	err := s.awaitFlush()
 	if s.store == nil {
-		return nil
+		return err
 	}
-	return errors.Join(s.checkpoint.err(), s.store.Close())
+	return errors.Join(err, s.checkpoint.err(), s.store.Close())
 }

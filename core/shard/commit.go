@@ -8,55 +8,15 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/work"
 )
-
-// idleWatermark is how long the log is idle before its watermark is written,
-// so that rot in the last batch can be told from a torn tail.
-const idleWatermark = 100 * time.Millisecond
 
 // maxUnsynced is how long batches that ask for no sync go without one while
 // the log is busy: it bounds what those who do not wait for syncs may lose with
 // the machine.
 const maxUnsynced = time.Second
 
-// run is the committer: no timer decides a batch, what arrives during one
-// commit is the next. Acks alone wait for company up to AckDelay.
-func (s *Shard) run() {
-	defer close(s.done)
-	idle := s.clock.NewTimer(idleWatermark)
-	defer idle.Stop()
-	acks := s.clock.NewTimer(0)
-	defer acks.Stop()
-	<-acks.C
-	for {
-		select {
-		case <-s.kick:
-		case <-s.ackKick:
-			acks.Reset(s.cfg.AckDelay)
-			continue
-		case <-acks.C:
-		case <-idle.C:
-			if err := s.log.WriteWatermark(); err != nil {
-				s.stopped(err)
-				return
-			}
-			// A checkpoint may be due although nothing is published.
-			idle.Reset(s.cfg.CheckpointInterval)
-		case <-s.stop:
-			s.fail(s.finish())
-			return
-		}
-		wrote, err := s.commit(false)
-		if err != nil {
-			s.stopped(err)
-			return
-		}
-		if wrote {
-			idle.Reset(idleWatermark)
-		}
-	}
-}
-
+// stopped fails the shard for an error.
 func (s *Shard) stopped(err error) {
 	s.logger.Error("shard stopped", slog.Any("shard", s.cfg.Identity.Shard), slog.Any("error", err))
 	s.fail(err)
@@ -71,7 +31,9 @@ func (s *Shard) finish() error {
 	if _, err := s.commit(true); err != nil {
 		return err
 	}
-	s.checkpoint.flushes.Wait()
+	if err := s.awaitFlush(); err != nil {
+		return err
+	}
 	if err := s.store.Flush(); err != nil {
 		return err
 	}
@@ -186,7 +148,7 @@ func (s *Shard) gatherAcks() {
 // Wait returns when everything up to lsn is committed and applied.
 func (s *Shard) Wait(ctx context.Context, lsn record.LSN) error {
 	err := s.wait(ctx.Done(), lsn)
-	if errors.Is(err, errGivenUp) {
+	if errors.Is(err, work.ErrGivenUp) {
 		return fmt.Errorf("wait for record %d: %w", lsn, ctx.Err())
 	}
 	return err
@@ -194,9 +156,6 @@ func (s *Shard) Wait(ctx context.Context, lsn record.LSN) error {
 
 // Await is Wait for who can't give up: it ends at the latest with the shard.
 func (s *Shard) Await(lsn record.LSN) error { return s.wait(nil, lsn) }
-
-// errGivenUp says that the caller of wait does not want to wait any longer.
-var errGivenUp = errors.New("given up")
 
 func (s *Shard) wait(giveUp <-chan struct{}, lsn record.LSN) error {
 	if s.Committed() >= lsn {
@@ -225,10 +184,8 @@ func (s *Shard) wait(giveUp <-chan struct{}, lsn record.LSN) error {
 		if failed != nil {
 			return failed
 		}
-		select {
-		case <-ready:
-		case <-giveUp:
-			return errGivenUp
+		if err := s.work.Wait(ready, giveUp); err != nil {
+			return err
 		}
 	}
 }

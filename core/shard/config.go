@@ -6,6 +6,11 @@
 // (apply.go); applying gives references to streams and hands messages to
 // consumers and readers. Two locks guard all state: mu for the folded state,
 // amu for the open batch; mu may be held while amu is taken, never the reverse.
+//
+// The committer is a loop that acts on one event at a time (loop.go); what it
+// starts beside itself, such as a flush, is a job. Both are run by Deps.Work,
+// and whoever waits for them waits through it, with neither lock held: so a
+// simulator can run a shard in one goroutine.
 package shard
 
 import (
@@ -18,6 +23,7 @@ import (
 	"github.com/tidegate/tidegate/core/clock"
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/work"
 )
 
 // Errors of a shard.
@@ -51,6 +57,8 @@ type Deps struct {
 	FS    vfs.FS
 	Clock clock.Clock
 	Log   *slog.Logger
+	// Work runs the committer and what it starts; nil gives them goroutines.
+	Work work.Runner
 	// OpenStore opens the index; nil opens Pebble in Config.IndexDir.
 	OpenStore func() (index.Store, error)
 }

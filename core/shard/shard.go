@@ -15,6 +15,7 @@ import (
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/replica"
 	"github.com/tidegate/tidegate/core/route"
+	"github.com/tidegate/tidegate/core/work"
 )
 
 // Shard is one log with its single committer. All methods are safe for
@@ -23,6 +24,7 @@ type Shard struct {
 	cfg     Config
 	clock   clock.Clock
 	logger  *slog.Logger
+	work    work.Runner
 	log     *commitlog.Log
 	replica replica.Log
 	store   index.Store
@@ -67,14 +69,16 @@ type Shard struct {
 	kick    chan struct{}
 	ackKick chan struct{}
 	stop    chan struct{}
-	done    chan struct{}
+	done    <-chan struct{}
+	acks    *clock.Timer // the committer's: acks wait for company until then
+	idle    *clock.Timer // likewise: the log has rested by then
 	closing sync.Once
 }
 
 // Open recovers a shard from its log and starts its committer.
 func Open(cfg Config, deps Deps) (*Shard, error) {
 	s := &Shard{
-		cfg: cfg, clock: deps.Clock, logger: deps.Log,
+		cfg: cfg, clock: deps.Clock, logger: deps.Log, work: deps.Work,
 		once:       map[uint64]map[uint16]record.LSN{},
 		batches:    1,
 		streams:    map[record.StreamID]*stream{},
@@ -85,7 +89,9 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 		kick:       make(chan struct{}, 1),
 		ackKick:    make(chan struct{}, 1),
 		stop:       make(chan struct{}),
-		done:       make(chan struct{}),
+	}
+	if s.work == nil {
+		s.work = work.Goroutines{}
 	}
 	s.space.L = &s.amu
 	s.tail.limit, s.cache.limit = cfg.TailBytes, cfg.CacheBytes
@@ -98,7 +104,9 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	s.committed.Store(uint64(s.log.NextLSN()) - 1)
 	s.checkpoint.flushedAt = s.clock.Now()
 	s.synced = s.clock.Now()
-	go s.run()
+	s.idle, s.acks = s.clock.NewTimer(idleWatermark), s.clock.NewTimer(s.cfg.AckDelay)
+	s.acks.Stop()
+	s.done = s.work.Loop(work.Loop{Name: "committer", Serves: true, Turn: s.turn})
 	return s, nil
 }
 
@@ -117,7 +125,9 @@ func (s *Shard) Bytes() uint64 { return uint64(s.log.Bytes()) }
 // Close commits what was appended, stops the committer and closes the log.
 func (s *Shard) Close() error {
 	s.closing.Do(func() { close(s.stop) })
-	<-s.done
+	if err := s.work.Wait(s.done, nil); err != nil {
+		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
+	}
 	if err := errors.Join(s.replica.Close(), s.closeStore()); err != nil {
 		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
 	}
