@@ -109,7 +109,7 @@ func BenchmarkRewrite(b *testing.B) {
 	b.SetBytes(s.Raw)
 	b.ReportAllocs()
 	for b.Loop() {
-		info, err := l.Rewrite(b.Context(), []record.LSN{s.Base}, func(record.LSN) bool { return true })
+		info, err := l.Rewrite(b.Context(), []record.LSN{s.Base}, messages(func(record.LSN) bool { return true }))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func BenchmarkDrain(b *testing.B) {
 				mustAppend(b, l, batch)
 			}
 			if s := l.Segments()[0]; shape == "rewritten" {
-				if _, err := l.Rewrite(b.Context(), []record.LSN{s.Base}, func(record.LSN) bool { return true }); err != nil {
+				if _, err := l.Rewrite(b.Context(), []record.LSN{s.Base}, messages(func(record.LSN) bool { return true })); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -85,3 +85,14 @@ func replayed(batches []*record.Batch) contents {
 	c.add(batches...)
 	return c
 }
+
+// messages keeps, of a rewritten segment, the message records for which live is
+// true.
+func messages(live func(record.LSN) bool) commitlog.Keep {
+	return func(lsn record.LSN, kind record.Kind, body []byte) (record.Kind, []byte, error) {
+		if kind != record.KindMessage || !live(lsn) {
+			return 0, nil, nil
+		}
+		return kind, body, nil
+	}
+}

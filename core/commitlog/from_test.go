@@ -20,7 +20,7 @@ func TestOpenFrom(t *testing.T) {
 	cfg := config(vfs.NewMem())
 	l, want := aged(t, cfg)
 	all := l.Segments()
-	if _, err := l.Rewrite(t.Context(), []record.LSN{all[1].Base}, everyThird); err != nil {
+	if _, err := l.Rewrite(t.Context(), []record.LSN{all[1].Base}, messages(everyThird)); err != nil {
 		t.Fatal(err)
 	}
 	want.drop(all[1].Base, all[1].Last, everyThird)
@@ -149,7 +149,7 @@ func TestBitFlipsBelowCheckpoint(t *testing.T) {
 			t.Fatalf("%s: no read has seen it", what)
 		}
 		before := l.Segments()
-		_, err = l.Rewrite(t.Context(), []record.LSN{all[which].Base}, func(record.LSN) bool { return true })
+		_, err = l.Rewrite(t.Context(), []record.LSN{all[which].Base}, messages(func(record.LSN) bool { return true }))
 		if !errors.Is(err, commitlog.ErrCorrupt) || !slices.Equal(before, l.Segments()) {
 			t.Fatalf("%s: Rewrite: got %v, want ErrCorrupt and the same segments", what, err)
 		}

@@ -148,7 +148,7 @@ func (m *upkeep) rewrite(t *rapid.T) {
 	}
 	n := record.LSN(rapid.IntRange(1, 4).Draw(t, "of"))
 	live := func(lsn record.LSN) bool { return lsn%n == 1 }
-	if _, err := m.log.Rewrite(t.Context(), bases, live); err != nil {
+	if _, err := m.log.Rewrite(t.Context(), bases, messages(live)); err != nil {
 		t.Fatalf("rewrite %v: %v", bases, err)
 	}
 	for _, s := range picked {

@@ -24,19 +24,26 @@ const (
 	flushBytes = 8 << 20
 )
 
+// Keep tells what a rewrite makes of a record: kind and body to write, which may
+// be those that it was given, or kind 0 to leave the record out. The body that
+// it is given is valid until it returns, the one that it returns until it is
+// called again. An error ends the rewrite.
+type Keep func(lsn record.LSN, kind record.Kind, body []byte) (record.Kind, []byte, error)
+
 // Rewrite writes one segment in the place of those that begin with the LSNs,
-// which must be sealed and neighbours. It holds their message records for
-// which live is true, in large blocks compressed with zstd; records of other
-// kinds are left out, so nothing above the checkpoint may be rewritten. Where
-// nothing is left there is no segment afterwards, and Records of the result is 0.
+// which must be sealed and neighbours, in large blocks compressed with zstd. It
+// holds what keep makes of their records. What a start has to replay must not
+// be left out, so nothing above the checkpoint may be rewritten. Where nothing
+// is left there is no segment afterwards, and Records of the result is 0.
 //
-// live is called in order of LSNs from the calling goroutine. Appends and reads
+// keep is called in order of LSNs from the calling goroutine. Appends and reads
 // go on meanwhile; a record that is gone gives ErrNotFound. One rewrite runs at
-// a time, others wait. It ends early with an error of ctx or of Config.Throttle.
+// a time, others wait. It ends early with an error of ctx, of Config.Throttle
+// or of keep.
 //
 // When it returns nil the rewrite is durable. An error leaves the segments as
 // they were, and the log sound, unless it is ErrPoisoned.
-func (l *Log) Rewrite(ctx context.Context, bases []record.LSN, live func(record.LSN) bool) (Info, error) {
+func (l *Log) Rewrite(ctx context.Context, bases []record.LSN, keep Keep) (Info, error) {
 	l.rewriting.Lock()
 	defer l.rewriting.Unlock()
 	old, generation, err := l.beginRewrite(bases)
@@ -44,7 +51,7 @@ func (l *Log) Rewrite(ctx context.Context, bases []record.LSN, live func(record.
 		return Info{}, fmt.Errorf("rewrite: %w", err)
 	}
 	base, next := old[0].base, old[len(old)-1].next
-	r := &rewrite{log: l, live: live, file: file{base: base, next: next, generation: generation}}
+	r := &rewrite{log: l, keep: keep, file: file{base: base, next: next, generation: generation}}
 	came, err := r.run(ctx, old)
 	if err == nil {
 		err = l.endRewrite(old, came)
@@ -114,7 +121,7 @@ func (l *Log) endRewrite(old []*file, came *file) error {
 // rewrite is the writing of one rewritten segment.
 type rewrite struct {
 	log  *Log
-	live func(record.LSN) bool
+	keep Keep
 	file file // as it will be
 
 	w     *segment.Writer
@@ -163,7 +170,7 @@ func (r *rewrite) run(ctx context.Context, old []*file) (*file, error) {
 	return &r.file, nil
 }
 
-// copy takes the live messages of one segment.
+// copy takes what is to be kept of one segment.
 func (r *rewrite) copy(ctx context.Context, f *file) (err error) {
 	l := r.log
 	src, err := segment.Open(l.cfg.FS, l.cfg.path(f.name()), l.cfg.Identity)
@@ -197,13 +204,18 @@ func (r *rewrite) copy(ctx context.Context, f *file) (err error) {
 func (r *rewrite) take(b *record.Batch) error {
 	for i := range b.Len() {
 		lsn := b.LSN(i)
-		if kind, _ := b.Record(i); kind != record.KindMessage || !r.live(lsn) {
+		kind, body := b.Record(i)
+		kind, body, err := r.keep(lsn, kind, body)
+		if err != nil {
+			return fmt.Errorf("record %d: %w", lsn, err)
+		}
+		if kind == 0 {
 			continue
 		}
 		if err := r.reach(lsn); err != nil {
 			return err
 		}
-		if err := r.block.Take(b, i); err != nil {
+		if err := r.block.Put(lsn, b.Time(i), kind, body); err != nil {
 			return err
 		}
 		if len(r.block.Raw) >= blockBytes {

@@ -92,7 +92,7 @@ func (s *upkeepScript) run(t testing.TB, l *commitlog.Log, rng *rand.Rand, steps
 			mod := record.LSN(2 + rng.IntN(3))
 			live := func(lsn record.LSN) bool { return lsn%mod == 0 }
 			err := s.giveUp(all[i:i+n], live, func() error {
-				_, err := l.Rewrite(t.Context(), bases, live)
+				_, err := l.Rewrite(t.Context(), bases, messages(live))
 				return err
 			})
 			if err != nil {
@@ -245,7 +245,7 @@ func TestUpkeepErrors(t *testing.T) {
 		err := s.giveUp(all[:1], nil, func() error { return l.Drop(all[0].Base) })
 		if err == nil {
 			err = s.giveUp(all[1:3], everyThird, func() error {
-				_, err := l.Rewrite(t.Context(), []record.LSN{all[1].Base, all[2].Base}, everyThird)
+				_, err := l.Rewrite(t.Context(), []record.LSN{all[1].Base, all[2].Base}, messages(everyThird))
 				return err
 			})
 		}

@@ -115,7 +115,7 @@ func TestRewrite(t *testing.T) {
 			for _, s := range all[first : last+1] {
 				bases = append(bases, s.Base)
 			}
-			info, err := l.Rewrite(t.Context(), bases, live)
+			info, err := l.Rewrite(t.Context(), bases, messages(live))
 			if err != nil {
 				t.Fatalf("Rewrite %v: %v", bases, err)
 			}
@@ -171,7 +171,7 @@ func TestRewriteKeepsMessagesAlone(t *testing.T) {
 		mustAppend(t, l, b)
 	}
 	s := l.Segments()[0]
-	if _, err := l.Rewrite(t.Context(), []record.LSN{s.Base}, func(record.LSN) bool { return true }); err != nil {
+	if _, err := l.Rewrite(t.Context(), []record.LSN{s.Base}, messages(func(record.LSN) bool { return true })); err != nil {
 		t.Fatal(err)
 	}
 	for lsn := s.Base; lsn <= s.Last; lsn++ {
@@ -196,7 +196,7 @@ func TestRewriteRefuses(t *testing.T) {
 	for what, bases := range map[string][]record.LSN{
 		"none": {}, "a gap": {all[0].Base, all[2].Base}, "the last": {all[len(all)-1].Base}, "no base": {all[0].Base + 1},
 	} {
-		if _, err := l.Rewrite(t.Context(), bases, everyThird); !errors.Is(err, commitlog.ErrNotFound) {
+		if _, err := l.Rewrite(t.Context(), bases, messages(everyThird)); !errors.Is(err, commitlog.ErrNotFound) {
 			t.Errorf("%s: got %v, want ErrNotFound", what, err)
 		}
 	}
@@ -238,7 +238,7 @@ func TestRewriteEnds(t *testing.T) {
 		for len(l.Segments()) < 2 {
 			mustAppend(t, l, batchAt(l.NextLSN(), 8, 2000, false))
 		}
-		_, err := l.Rewrite(ctx, []record.LSN{1}, everyThird)
+		_, err := l.Rewrite(ctx, []record.LSN{1}, messages(everyThird))
 		if !errors.Is(err, tc.want) {
 			t.Errorf("%s: got %v, want %v", tc.what, err, tc.want)
 		}
@@ -294,7 +294,7 @@ func TestUpkeepWhileBusy(t *testing.T) {
 			if !s.Sealed || s.Last > 100 {
 				continue
 			}
-			if _, err := l.Rewrite(t.Context(), []record.LSN{s.Base}, func(lsn record.LSN) bool { return lsn%n == 0 }); err != nil {
+			if _, err := l.Rewrite(t.Context(), []record.LSN{s.Base}, messages(func(lsn record.LSN) bool { return lsn%n == 0 })); err != nil {
 				t.Errorf("Rewrite %d: %v", s.Base, err)
 			}
 		}

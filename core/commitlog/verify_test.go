@@ -22,7 +22,7 @@ func mixed(t testing.TB) (*vfs.MemFS, contents, []commitlog.Info) {
 	fs := vfs.NewCrashableMem()
 	l, want := aged(t, config(fs))
 	all := l.Segments()
-	if _, err := l.Rewrite(t.Context(), []record.LSN{all[1].Base, all[2].Base}, everyThird); err != nil {
+	if _, err := l.Rewrite(t.Context(), []record.LSN{all[1].Base, all[2].Base}, messages(everyThird)); err != nil {
 		t.Fatal(err)
 	}
 	want.drop(all[1].Base, all[2].Last, everyThird)

@@ -126,15 +126,16 @@ func (b *Batch) Cover(next LSN) error {
 // sparse batch, whose range then ends behind it. The record must lie behind
 // that range.
 func (b *Batch) Take(from *Batch, i int) error {
-	lsn, at := from.LSN(i), from.Time(i)
+	kind, body := from.Record(i)
+	return b.Put(from.LSN(i), from.Time(i), kind, body)
+}
+
+// Put is Take for a record that is given as what it consists of.
+func (b *Batch) Put(lsn LSN, at int64, kind Kind, body []byte) error {
 	if lsn < b.Until || uint64(lsn-b.Base) >= maxSpan {
 		return fmt.Errorf("batch %d to %d, take record %d: %w", b.Base, b.Until, lsn, ErrTooLarge)
 	}
-	start := uint32(0)
-	if i > 0 {
-		start = from.Ends[i-1]
-	}
-	b.Raw = append(b.Raw, from.Raw[start:from.Ends[i]]...)
+	b.Raw = append(append(b.Raw, byte(kind)), body...)
 	b.Ends = append(b.Ends, uint32(len(b.Raw)))
 	b.Sparse = append(b.Sparse, uint32(lsn-b.Base))
 	b.note(at)

@@ -122,10 +122,14 @@ func (s *Shard) Record(lsn record.LSN, h *Hint, m *record.Message) (int64, error
 		return 0, fmt.Errorf("record %d: %w", lsn, ErrNotFound)
 	}
 	kind, body := h.b.Record(i)
-	if kind != record.KindMessage {
+	message, ok, err := record.MessageBody(kind, body)
+	if err != nil {
+		return 0, fmt.Errorf("record %d: %w", lsn, err)
+	}
+	if !ok {
 		return 0, fmt.Errorf("record %d is of kind %d: %w", lsn, kind, ErrNotFound)
 	}
-	return h.b.Time(i), record.DecodeMessage(body, m)
+	return h.b.Time(i), record.DecodeMessage(message, m)
 }
 
 func (s *Shard) batch(lsn record.LSN) (*record.Batch, error) {
