@@ -81,31 +81,11 @@ func (p *Pebble) failure() error {
 }
 
 // Get implements [Store].
-func (p *Pebble) Get(key []byte) ([]byte, error) {
-	v, closer, err := p.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read index: %w", err)
-	}
-	out := append([]byte(nil), v...)
-	return out, closer.Close()
-}
+func (p *Pebble) Get(key []byte) ([]byte, error) { return get(p.db, key) }
 
 // Scan implements [Store].
-func (p *Pebble) Scan(prefix []byte, fn func(key, value []byte) error) (err error) {
-	it, err := p.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
-	if err != nil {
-		return fmt.Errorf("scan index: %w", err)
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		if err := fn(it.Key(), it.Value()); err != nil {
-			return err
-		}
-	}
-	return it.Error()
+func (p *Pebble) Scan(prefix []byte, fn func(key, value []byte) error) error {
+	return scan(p.db, prefix, fn)
 }
 
 // Commit implements [Store].

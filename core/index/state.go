@@ -17,6 +17,8 @@ import (
 //	'c' stream u64, cursor u64     Cursor
 //	'x' stream u64, chunk u64      references: per entry the LSN as a uvarint, less the one before
 //	'y' stream u64, chunk u64      references of a stream that ends with the process
+//	'y' stream u64                 such a stream, as Stream
+//	'k' block u64                  nothing; a record of the block says more than a message does
 //	'r' namespace, 0, topic        LSN of the retained message, u64
 //	'o' session u64, id u16        LSN of the exactly-once publish, u64
 //	'S' session u64                record.Session
@@ -34,6 +36,7 @@ const (
 	keySession      = 'S'
 	keySubscription = 'U'
 	keyValue        = 'V'
+	keyControl      = 'k'
 )
 
 // AppliedKey is the key of the LSN that the state is as of.
@@ -89,8 +92,19 @@ func TransientChunkKey(id record.StreamID, no uint64) []byte {
 	return binary.BigEndian.AppendUint64(key(keyTransient, uint64(id)), no)
 }
 
-// TransientKey begins the keys of all chunks of such a stream.
+// TransientKey is the key of such a stream, and begins those of all its chunks.
 func TransientKey(id record.StreamID) []byte { return key(keyTransient, uint64(id)) }
+
+// controlBits is the length of a block of records as a power of two.
+const controlBits = 10
+
+// ControlBlock is the block that a record belongs to. Blocks follow each other
+// like their records.
+func ControlBlock(lsn record.LSN) uint64 { return uint64(lsn) >> controlBits }
+
+// ControlKey is the key that marks a block with a record that is more than a
+// message, an ack or a delivery mark.
+func ControlKey(block uint64) []byte { return key(keyControl, block) }
 
 // RetainedKey is the key of a topic's retained message.
 func RetainedKey(namespace, topic []byte) []byte {
@@ -148,6 +162,7 @@ var (
 	SessionPrefix      = []byte{keySession}
 	SubscriptionPrefix = []byte{keySubscription}
 	ValuePrefix        = []byte{keyValue}
+	ControlPrefix      = []byte{keyControl}
 )
 
 // Uint64 reads the n-th u64 of a key behind its kind.

@@ -19,6 +19,8 @@ type Store interface {
 	Scan(prefix []byte, fn func(key, value []byte) error) error
 	// Commit applies a batch, all of it or nothing.
 	Commit(b *Batch) error
+	// Snapshot keeps what is committed now readable. Close it before the store.
+	Snapshot() Snapshot
 	// Flush returns when everything committed before the call is durable.
 	Flush() error
 	// Close releases the store without flushing it.

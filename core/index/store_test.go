@@ -152,3 +152,48 @@ func TestStateCodec(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestSnapshots checks that a snapshot stays as the store was.
+func TestSnapshots(t *testing.T) {
+	for name, open := range stores {
+		t.Run(name, func(t *testing.T) {
+			s, _ := open(t)
+			var b index.Batch
+			for i := range 300 {
+				b.Set([]byte("k"+strconv.Itoa(i)), []byte("old"))
+			}
+			if err := s.Commit(&b); err != nil {
+				t.Fatal(err)
+			}
+			before, snap := content(t, s, "k"), s.Snapshot()
+			b.Reset()
+			b.DeletePrefix([]byte("k1"))
+			b.Set([]byte("k2"), []byte("new"))
+			if err := errors.Join(s.Commit(&b), s.Flush()); err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{}
+			if err := snap.Scan([]byte("k"), func(k, v []byte) error {
+				got[string(k)] = string(v)
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(before, got); diff != "" {
+				t.Errorf("snapshot (-want +got):\n%s", diff)
+			}
+			if v, err := snap.Get([]byte("k2")); err != nil || string(v) != "old" {
+				t.Errorf("Get: %q, %v", v, err)
+			}
+			if _, err := snap.Get([]byte("nothing")); !errors.Is(err, index.ErrNotFound) {
+				t.Errorf("Get of nothing: %v", err)
+			}
+			if err := snap.Close(); err != nil {
+				t.Error(err)
+			}
+			if v, err := s.Get([]byte("k2")); err != nil || string(v) != "new" {
+				t.Errorf("Get from the store: %q, %v", v, err)
+			}
+		})
+	}
+}

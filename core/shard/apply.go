@@ -46,6 +46,9 @@ func (s *Shard) applyCommitted(b *record.Batch) {
 }
 
 func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error {
+	if isControl(kind) {
+		s.markControl(lsn)
+	}
 	switch kind {
 	case record.KindMessage:
 		return s.applyMessage(body, lsn)
@@ -147,6 +150,7 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN) error {
 func (s *Shard) retain(m *record.Message, lsn record.LSN) {
 	topics := s.retained[string(m.Namespace)]
 	if len(m.Payload) == 0 {
+		s.markControl(lsn)
 		s.pending.Delete(index.RetainedKey(m.Namespace, m.Key))
 		if topics != nil {
 			topics.Delete(string(m.Key))

@@ -26,6 +26,7 @@ type checkpoint struct {
 
 	mu      sync.Mutex      // guards all below
 	durable record.LSN      // the state up to it is in the store for good
+	rounds  uint64          // flushes that have ended well
 	running bool            // a flush
 	failed  error           // of a flush: final
 	flushed <-chan struct{} // closed when the last flush that was begun has ended; nil before
@@ -178,13 +179,13 @@ func (s *Shard) gather(sp *spill) error {
 }
 
 func (s *Shard) gatherStream(st *stream, value *[]byte) error {
-	key := index.TransientChunkKey
+	key, own := index.TransientChunkKey, index.TransientKey(st.id)
 	if st.durable {
-		key = index.ChunkKey
-		info := index.Stream{Stream: st.info, Since: st.since, Low: st.refs.Low(), End: st.refs.End()}
-		*value = index.AppendStream((*value)[:0], &info)
-		s.pending.Set(index.StreamKey(st.id), *value)
+		key, own = index.ChunkKey, index.StreamKey(st.id)
 	}
+	info := index.Stream{Stream: st.info, Since: st.since, Low: st.refs.Low(), End: st.refs.End()}
+	*value = index.AppendStream((*value)[:0], &info)
+	s.pending.Set(own, *value)
 	return st.refs.Spill(st, func(no uint64, lsns []record.LSN) {
 		*value = index.AppendChunk((*value)[:0], lsns)
 		s.pending.Set(key(st.id, no), *value)
@@ -227,6 +228,7 @@ func (s *Shard) flush(spilled record.LSN) {
 			return
 		}
 		c.durable = max(c.durable, spilled)
+		c.rounds++
 	})
 }
 

@@ -33,7 +33,8 @@ var (
 	ErrNotFound = errors.New("no such stream, cursor or record")
 )
 
-// Config says where a shard lives and how much it may hold. All fields are required.
+// Config says where a shard lives and how much it may hold. All fields but Upkeep
+// are required.
 type Config struct {
 	Identity     record.Identity
 	Dir          string        // of its segments
@@ -50,6 +51,7 @@ type Config struct {
 	// that a start can replay from.
 	CheckpointBytes    int64
 	CheckpointInterval time.Duration
+	Upkeep             UpkeepConfig
 }
 
 // Deps are what a shard needs from outside.

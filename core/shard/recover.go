@@ -29,6 +29,7 @@ func (s *Shard) recover(deps Deps) error {
 	}
 	cfg := commitlog.Config{
 		FS: deps.FS, Dir: s.cfg.Dir, Identity: s.cfg.Identity, SegmentBytes: s.cfg.SegmentBytes, From: from, Log: deps.Log,
+		Throttle: s.throttle,
 	}
 	last, err := commitlog.LastSegment(cfg)
 	if err != nil {

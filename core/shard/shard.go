@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/tidegate/tidegate/core/clock"
 	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/index"
@@ -25,6 +27,7 @@ type Shard struct {
 	clock   clock.Clock
 	logger  *slog.Logger
 	work    work.Runner
+	fs      vfs.FS
 	log     *commitlog.Log
 	replica replica.Log
 	store   index.Store
@@ -34,6 +37,7 @@ type Shard struct {
 	stats     stats
 	tail      tail
 	cache     cache
+	upkeep    upkeep
 
 	amu     sync.Mutex // guards the open batch
 	space   sync.Cond  // on amu: the open batch was taken, or the shard failed
@@ -61,6 +65,7 @@ type Shard struct {
 	touched     []*stream
 	changed     []*stream // differ from the store
 	cursors     []*place  // likewise
+	controls    uint64    // the block that was marked last, see markControl
 	warm        []*stream // hold memory that they can do without, see cool
 	pending     index.Batch
 	woke        []*queue.Consumer // scratch
@@ -78,7 +83,7 @@ type Shard struct {
 // Open recovers a shard from its log and starts its committer.
 func Open(cfg Config, deps Deps) (*Shard, error) {
 	s := &Shard{
-		cfg: cfg, clock: deps.Clock, logger: deps.Log, work: deps.Work,
+		cfg: cfg, clock: deps.Clock, logger: deps.Log, work: deps.Work, fs: deps.FS,
 		once:       map[uint64]map[uint16]record.LSN{},
 		batches:    1,
 		streams:    map[record.StreamID]*stream{},
@@ -107,6 +112,7 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	s.idle, s.acks = s.clock.NewTimer(idleWatermark), s.clock.NewTimer(s.cfg.AckDelay)
 	s.acks.Stop()
 	s.done = s.work.Loop(work.Loop{Name: "committer", Serves: true, Turn: s.turn})
+	s.startUpkeep()
 	return s, nil
 }
 
@@ -124,6 +130,9 @@ func (s *Shard) Bytes() uint64 { return uint64(s.log.Bytes()) }
 
 // Close commits what was appended, stops the committer and closes the log.
 func (s *Shard) Close() error {
+	if err := s.stopUpkeep(); err != nil {
+		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
+	}
 	s.closing.Do(func() { close(s.stop) })
 	if err := s.work.Wait(s.done, nil); err != nil {
 		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)

@@ -1,0 +1,129 @@
+package shard
+
+import (
+	"slices"
+
+	"github.com/tidegate/tidegate/core/commitlog"
+)
+
+// smallShare is the part of a segment's usual length below which a rewritten
+// segment is small: it is taken along when a neighbour is rewritten, so that
+// segments do not become many and tiny.
+const smallShare = 16
+
+// plan is what to do next: segments to give up, or neighbours to make one of.
+type plan struct {
+	drop    []commitlog.Info
+	rewrite []commitlog.Info
+	bytes   int64 // of what is rewritten
+	oldest  bool  // no segment is older than those that are rewritten
+}
+
+// candidate is a segment as the plan sees it.
+type candidate struct {
+	commitlog.Info
+	counted  bool // the census knows it
+	damaged  bool
+	live     uint64 // records that are needed, about
+	controls bool   // there may be records in it that only a rewrite can judge
+}
+
+// candidate brings together what is known of a segment. first tells that no other
+// is older. u.step is held.
+func (s *Shard) candidate(i commitlog.Info, first bool) candidate {
+	u := &s.upkeep
+	c := candidate{Info: i, damaged: u.damaged[i.Base]}
+	n := u.census.segments[i.Base]
+	if n == nil {
+		return c
+	}
+	c.counted, c.live, c.controls = true, n.live, n.controls
+	if k, known := u.kept[i.Base]; known {
+		c.live += k.controls
+		if !first || k.oldest {
+			c.live += k.ends
+		}
+		c.controls = k.controls+k.ends > 0
+	}
+	c.live = min(c.live, i.Records)
+	return c
+}
+
+// dead tells whether nothing of the segment is of any use.
+func (c *candidate) dead() bool { return c.counted && c.live == 0 && !c.controls }
+
+// worn tells whether so little of the segment is needed that it is to be rewritten.
+func (c *candidate) worn(percent int) bool {
+	return c.counted && !c.damaged && (c.live == 0 || c.live*100 < c.Records*uint64(percent))
+}
+
+// plain tells whether the segment is still as it was appended.
+func (c *candidate) plain() bool { return c.counted && !c.damaged && !c.Rewritten }
+
+// left is about how long the segment will be when it is rewritten.
+func (c *candidate) left() int64 {
+	if c.Records == 0 {
+		return 0
+	}
+	left := float64(c.Bytes) * float64(c.live) / float64(c.Records)
+	if !c.Rewritten {
+		left *= 0.7 // zstd in large blocks for s2 in those of the commits
+	}
+	return int64(left)
+}
+
+// plan decides what to do with the segments, which are in order.
+func (s *Shard) plan(segments []commitlog.Info) plan {
+	all := make([]candidate, 0, len(segments))
+	var p plan
+	for i, info := range segments {
+		c := s.candidate(info, i == 0)
+		if c.dead() {
+			p.drop = append(p.drop, info)
+		}
+		all = append(all, c)
+	}
+	if len(p.drop) > 0 {
+		return p
+	}
+	cfg := &s.cfg.Upkeep
+	wanted := func(c *candidate) bool {
+		return c.worn(cfg.RewritePercent) || cfg.Compress && c.plain()
+	}
+	first := slices.IndexFunc(all, func(c candidate) bool { return wanted(&c) })
+	if first < 0 {
+		return p
+	}
+	begin, end := group(all, first, s.cfg.SegmentBytes, wanted)
+	for _, c := range all[begin:end] {
+		p.rewrite = append(p.rewrite, c.Info)
+		p.bytes += c.Bytes
+	}
+	p.oldest = begin == 0
+	return p
+}
+
+// group returns the range of segments to rewrite as one: the first one that wants
+// it, those behind it that want it too or are small, and small ones before it,
+// for as long as the result and the work are no more than a segment or two.
+func group(all []candidate, first int, size int64, wanted func(*candidate) bool) (begin, end int) {
+	small := func(c *candidate) bool {
+		return c.counted && !c.damaged && c.Rewritten && c.Bytes < size/smallShare
+	}
+	left, work := all[first].left(), all[first].Bytes
+	joins := func(c *candidate) bool {
+		if left+c.left() > size || work+c.Bytes > 2*size {
+			return false
+		}
+		left, work = left+c.left(), work+c.Bytes
+		return true
+	}
+	begin, end = first, first+1
+	for end < len(all) && (small(&all[end]) || wanted(&all[end])) && joins(&all[end]) {
+		end++
+	}
+	for begin > 0 && small(&all[begin-1]) && joins(&all[begin-1]) {
+		begin--
+	}
+	return begin, end
+}
