@@ -94,6 +94,7 @@ func (b *Broker) openShards(id identity) error {
 
 			CheckpointBytes:    b.cfg.CheckpointBytes,
 			CheckpointInterval: b.cfg.CheckpointInterval,
+			Upkeep:             b.cfg.Upkeep.ofShard(),
 		}, b.shardDeps(i))
 		if err != nil {
 			return err

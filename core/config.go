@@ -42,6 +42,8 @@ type Config struct {
 	// CheckpointInterval is how long after a checkpoint the next one follows,
 	// however little was written.
 	CheckpointInterval time.Duration `yaml:"checkpoint_interval"`
+	// Upkeep says how the log is kept small.
+	Upkeep UpkeepConfig `yaml:"upkeep"`
 	// OffsetInterval is how often cursors that moved are published to etcd.
 	OffsetInterval time.Duration `yaml:"offset_interval"`
 	// Durability is when publishes are confirmed in namespaces that say nothing
@@ -63,6 +65,7 @@ func DefaultConfig() Config {
 		SpillRefs:          1 << 17,
 		CheckpointBytes:    256 << 20,
 		CheckpointInterval: 30 * time.Second,
+		Upkeep:             DefaultUpkeepConfig(),
 		OffsetInterval:     time.Second,
 		Durability:         "fsync",
 		Pressure:           DefaultPressureConfig(),
@@ -76,8 +79,8 @@ func (c Config) Validate() error {
 		return errors.New("shards must be 1 to 1024")
 	case c.MaxMessageSize <= 0 || c.MaxMessageSize > 128<<20:
 		return errors.New("max_message_size must be 1 byte to 128 MiB")
-	case c.SegmentBytes < 1<<16:
-		return errors.New("segment_bytes must be at least 64 KiB")
+	case c.SegmentBytes < 1<<12:
+		return errors.New("segment_bytes must be at least 4 KiB")
 	case c.TailBytes < 0 || c.CacheBytes < 0:
 		return errors.New("tail_bytes and cache_bytes must not be negative")
 	case c.BatchBytes < 1<<12 || c.BatchBytes > 64<<20:
@@ -96,7 +99,7 @@ func (c Config) Validate() error {
 	if _, err := parseDurability(c.Durability); err != nil {
 		return err
 	}
-	return c.Pressure.Validate()
+	return errors.Join(c.Upkeep.Validate(), c.Pressure.Validate())
 }
 
 // Deps are what the engine needs from outside; all down to Formats are required.

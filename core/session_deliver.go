@@ -1,6 +1,8 @@
 package core
 
 import (
+	"errors"
+
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/route"
 	"github.com/tidegate/tidegate/core/shard"
@@ -123,6 +125,9 @@ func (h *Session) nextRetained(dst []Delivery, limit int) ([]Delivery, error) {
 	h.mu.Unlock()
 	for i, ref := range refs {
 		d, err := h.readRetained(ref)
+		if errors.Is(err, shard.ErrNotFound) {
+			continue // another value took its place, which the subscription gets as a message
+		}
 		if err != nil {
 			h.mu.Lock()
 			h.retained = append(refs[i:], h.retained...)
@@ -175,7 +180,11 @@ func (h *Session) Reread(pos Position) (Delivery, error) {
 	}
 	var hint shard.Hint
 	var r record.Message
-	if err := h.b.read(h.b.shards[pos.Shard], pos.LSN, &hint, &r, &d.Message); err != nil {
+	err := h.b.read(h.b.shards[pos.Shard], pos.LSN, &hint, &r, &d.Message)
+	if errors.Is(err, shard.ErrNotFound) { // a retained value that is none any more
+		return Delivery{}, ErrNotFound
+	}
+	if err != nil {
 		return Delivery{}, err
 	}
 	h.mu.Lock()

@@ -1,6 +1,10 @@
 package core
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/tidegate/tidegate/core/shard"
+)
 
 // counters are what the broker counts itself.
 type counters struct {
@@ -27,6 +31,7 @@ type Stats struct {
 
 	Batches, BatchRecords, Syncs uint64
 	LogBytes                     uint64
+	Upkeep                       UpkeepStats
 	Streams, Sessions, Consumers int
 	CommitLatency                Histogram
 }
@@ -36,6 +41,28 @@ type Histogram struct {
 	Bounds []float64
 	Counts []uint64 // one more than Bounds: the last is above all bounds
 	Sum    float64
+}
+
+// UpkeepStats tell of the logs' segments, and of what was done to them since
+// start.
+type UpkeepStats struct {
+	// Segments that there are, and the bytes of their records decoded.
+	Segments int
+	Raw      uint64
+	// Dropped are bytes of segments given up whole, Rewritten those of segments
+	// that others took the place of, and Written those of these others.
+	Dropped, Rewritten, Written uint64
+	// Damaged are segments that could not be read for a rewrite.
+	Damaged int
+}
+
+func (u *UpkeepStats) add(s shard.UpkeepStats) {
+	u.Segments += s.Segments
+	u.Raw += s.Raw
+	u.Dropped += s.Dropped
+	u.Rewritten += s.Rewritten
+	u.Written += s.Written
+	u.Damaged += s.Damaged
 }
 
 // Stats returns counters and sizes.
@@ -55,6 +82,7 @@ func (b *Broker) Stats() Stats {
 		st.BatchRecords += ss.Records
 		st.Syncs += ss.Syncs
 		st.LogBytes += s.Bytes()
+		st.Upkeep.add(s.UpkeepStats())
 		st.Streams += s.Streams()
 		h := &st.CommitLatency
 		h.Bounds = ss.LatencyBounds

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidegate/tidegate/core/clock"
 	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
@@ -54,7 +55,7 @@ const (
 type upkeep struct {
 	cancel context.CancelFunc // nil when no loop was started
 	done   <-chan struct{}
-	timer  *time.Timer // of the loop, like what follows
+	timer  *clock.Timer // of the loop, like what follows
 	more   bool        // there may be work at once
 
 	step    sync.Mutex // held for a step; guards what follows
