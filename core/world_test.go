@@ -62,6 +62,7 @@ func (w *world) open() {
 	cfg := core.DefaultConfig()
 	cfg.Shards, cfg.OffsetInterval = w.shards, 20*time.Millisecond
 	w.checkpoints(&cfg)
+	w.upkeep(&cfg)
 	deps := core.Deps{Dir: "data", FS: w.injected(), Clock: clock.System, Rand: crand.Reader, Catalog: w.cat, Log: log}
 	w.change(&cfg, &deps)
 	w.Broker, err = core.Open(w.t.Context(), cfg, deps)
@@ -82,12 +83,26 @@ func (w *world) checkpoints(cfg *core.Config) {
 	}
 }
 
+// upkeep has tiny segments dropped and rewritten all the time, in other ways in
+// each life of the world.
+func (w *world) upkeep(cfg *core.Config) {
+	cfg.SegmentBytes = 4 << 10
+	cfg.Upkeep = core.UpkeepConfig{
+		Interval: time.Duration(1+w.rng.IntN(20)) * time.Millisecond, RewritePercent: w.rng.IntN(101),
+		Compress: w.rng.IntN(2) == 0, BytesPerSecond: w.rng.Int64N(2) << 20,
+	}
+}
+
+// noUpkeep leaves the log whole, for tests that find all from it again.
+func noUpkeep(cfg *core.Config, _ *core.Deps) { cfg.Upkeep.Interval = 0 }
+
 // calm leaves checkpoints as rare as they are by default, for tests that count
 // syncs or stop them: a checkpoint asks for one.
 func calm(cfg *core.Config, _ *core.Deps) {
 	usual := core.DefaultConfig()
 	cfg.SpillRefs, cfg.CheckpointBytes = usual.SpillRefs, usual.CheckpointBytes
 	cfg.CheckpointInterval = usual.CheckpointInterval
+	cfg.SegmentBytes, cfg.Upkeep = usual.SegmentBytes, usual.Upkeep
 }
 
 // loseIndex removes the index of every shard.
