@@ -53,7 +53,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	b := &Broker{cfg: cfg, deps: deps, identity: id, namespaces: map[string]*namespace{}}
 	b.sessions.byKey = map[sessionKey]*session{}
 	b.pressure.start(&b.cfg, id.Shards, &b.deps)
-	if err := b.openShards(id); err != nil {
+	if err := b.openShards(id); err != nil { //nolint:contextcheck // a shard runs until it is closed
 		return nil, errors.Join(err, b.closeShards())
 	}
 	var listenErr error

@@ -96,7 +96,7 @@ func TransientChunkKey(id record.StreamID, no uint64) []byte {
 func TransientKey(id record.StreamID) []byte { return key(keyTransient, uint64(id)) }
 
 // controlBits is the length of a block of records as a power of two.
-const controlBits = 10
+const controlBits = 8
 
 // ControlBlock is the block that a record belongs to. Blocks follow each other
 // like their records.

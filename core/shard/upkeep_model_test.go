@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -32,6 +33,9 @@ func (s *Shard) rest(t *testing.T) {
 // upkeepAll calls Upkeep until there is nothing to do.
 func (s *Shard) upkeepAll(t *testing.T) (steps int) {
 	t.Helper()
+	s.upkeep.step.Lock()
+	s.upkeep.next = time.Time{} // a census is due, however long the last one took
+	s.upkeep.step.Unlock()
 	for s.Upkeep(t.Context()) {
 		if steps++; steps > 10_000 {
 			t.Fatal("upkeep does not end")

@@ -9,7 +9,7 @@ import (
 // smallShare is the part of a segment's usual length below which a rewritten
 // segment is small: it is taken along when a neighbour is rewritten, so that
 // segments do not become many and tiny.
-const smallShare = 16
+const smallShare = 4
 
 // plan is what to do next: segments to give up, or neighbours to make one of.
 type plan struct {
