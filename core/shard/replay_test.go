@@ -190,7 +190,7 @@ func (x *script) step() {
 	case 8:
 		err = x.session(session)
 	case 9:
-		_, err = s.Release(record.Once{Session: session, ID: uint16(x.rng.IntN(4))}, nil)
+		_, err = s.Release(record.Once{Session: session, ID: uint16(x.rng.IntN(40))}, nil)
 	case 10:
 		if _, _, err = s.Purge(id); errors.Is(err, ErrNotFound) {
 			err = nil
@@ -207,7 +207,7 @@ func (x *script) step() {
 }
 
 func (x *script) publish(session uint64, sync bool) {
-	m := record.Message{Namespace: []byte("/"), Key: []byte(strconv.Itoa(x.rng.IntN(5))), Payload: []byte(strconv.Itoa(x.n))}
+	m := record.Message{Namespace: []byte("/"), Key: []byte(strconv.Itoa(x.rng.IntN(40))), Payload: []byte(strconv.Itoa(x.n))}
 	x.n++
 	for id := range record.StreamID(streams) {
 		if x.rng.IntN(3) == 0 {
@@ -216,12 +216,12 @@ func (x *script) publish(session uint64, sync bool) {
 	}
 	if x.rng.IntN(8) == 0 {
 		m.Retain = true
-		if x.rng.IntN(3) == 0 {
-			m.Payload = nil
+		if x.rng.IntN(2) == 0 {
+			m.Payload, m.Streams = nil, m.Streams[:len(m.Streams)*x.rng.IntN(2)]
 		}
 	}
 	if x.rng.IntN(8) == 0 {
-		m.Once = record.Once{Session: session, ID: uint16(x.rng.IntN(4))}
+		m.Once = record.Once{Session: session, ID: uint16(x.rng.IntN(40))}
 	}
 	_, err := x.s.Publish(&m, sync, nil)
 	must(x.t, err)
