@@ -45,12 +45,12 @@ type awaiting struct {
 // connection ends; what is unconfirmed then stays a "maybe".
 func (c *crashRun) collect(confirms <-chan awaiting, ended <-chan struct{}) {
 	for a := range confirms {
-		late := time.NewTimer(patience)
+		late := time.NewTimer(c.confirmWithin)
 		select {
 		case <-a.done:
 			late.Stop()
 		case <-late.C:
-			c.t.Errorf("message %s: no confirm within %v on a living connection", a.id, patience)
+			c.t.Errorf("message %s: no confirm within %v on a living connection", a.id, c.confirmWithin)
 			continue
 		case <-ended:
 			late.Stop()
