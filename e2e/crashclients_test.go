@@ -124,6 +124,7 @@ func (c *crashRun) publishQoS1(stop context.Context, name, topic string) error {
 	ended := make(chan struct{})
 	o := options3(c.b.MQTT, name, true).
 		SetConnectTimeout(5 * time.Second).
+		SetWriteTimeout(2 * time.Second). // a write to a connection that is lost waits for that long
 		SetConnectionLostHandler(func(mqtt3.Client, error) { close(ended) })
 	client := mqtt3.NewClient(o)
 	token := client.Connect()

@@ -58,6 +58,13 @@ func needsMounts(t *testing.T, tools ...string) {
 	}
 }
 
+// needsRealFaults skips a test that lets a disk fail for real.
+func needsRealFaults(t *testing.T) {
+	t.Helper()
+	needsMounts(t, "mkfs.ext4", "mount", "strace")
+	newDisk(t, filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "dir"), 16<<20)
+}
+
 // disk is an ext4 file system in an image, mounted through a loop device.
 type disk struct {
 	t       *testing.T
@@ -201,15 +208,27 @@ func mountSmall(t *testing.T, dir string, size int64) {
 	})
 }
 
-// fill takes all that is left on a file system, whoever else takes of it.
-func fill(t *testing.T, path string) {
+// fill takes all that is left on a file system, whoever else takes of it, but
+// for the given bytes.
+func fill(t *testing.T, path string, leave int64) {
 	t.Helper()
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	for size, piece := int64(0), int64(16<<20); piece >= 4<<10; {
+	if leave > 0 { // who writes must not see it full for a moment
+		var s syscall.Statfs_t
+		if err := syscall.Statfs(path, &s); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Fallocate(int(f.Fd()), 0, 0, max(1, int64(s.Bavail)*s.Bsize-leave)); err != nil {
+			t.Fatalf("fill %s: %v", path, err)
+		}
+		return
+	}
+	size, piece := int64(0), int64(16<<20)
+	for piece >= 4<<10 {
 		switch err := syscall.Fallocate(int(f.Fd()), 0, size, piece); {
 		case errors.Is(err, syscall.ENOSPC):
 			piece /= 2

@@ -26,11 +26,12 @@ func TestNothingConfirmedIsLostByPowerCut(t *testing.T) {
 }
 
 // startOnDisk starts a broker with a disk of its own, and the clients.
-func startOnDisk(t *testing.T) (*crashRun, *disk) {
+func startOnDisk(t *testing.T, env ...string) (*crashRun, *disk) {
 	t.Helper()
 	dir := t.TempDir()
 	d := newDisk(t, filepath.Join(dir, "image"), filepath.Join(dir, "data"), faultDisk)
 	b := newBroker(t, dir, 1)
+	b.env = env
 	b.start()
 	c := newCrashRun(t, b)
 	c.prepare()

@@ -1,11 +1,12 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,7 +36,7 @@ func TestRealSyncErrorStopsTheShard(t *testing.T) {
 	ballast := filepath.Join(below, "ballast")
 	for i := range times {
 		c.live(i)
-		fill(t, ballast)
+		fill(t, ballast, 0)
 		late += c.awaitStopped()
 		c.crashBegins()
 		d.unmount()
@@ -86,37 +87,55 @@ func (c *crashRun) crashBegins() {
 // or that had confirmed before, has lost what it confirmed.
 func TestInjectedSyncErrorStopsTheShard(t *testing.T) {
 	needsMounts(t, "mkfs.ext4", "mount", "strace")
-	for _, call := range []string{"fdatasync", "fsync"} {
-		t.Run(call, func(t *testing.T) {
-			c, d := startOnDisk(t)
+	for _, tt := range []struct {
+		call string
+		last int // N is at most this
+		env  []string
+	}{
+		{"fdatasync", 40, nil},
+		{"fsync", 2, []string{"TIDEGATE_CORE_SEGMENT_BYTES=65536"}}, // comes with each new file only
+	} {
+		t.Run(tt.call, func(t *testing.T) {
+			c, d := startOnDisk(t, tt.env...)
 			times, late := rounds(3, 25), 0
-			trace := filepath.Join(t.TempDir(), "trace")
 			for i := range times {
 				c.live(i)
-				nth := 4 + rand.IntN(80) // the first ones are those of the start
-				if call == "fsync" {     // comes with each new file only
-					nth = 4 + rand.IntN(4)
-					c.b.env = []string{"TIDEGATE_CORE_SEGMENT_BYTES=65536"}
-				}
-				c.b.under = append(c.straced(trace, call, fmt.Sprintf("error=EIO:when=%d", nth)), c.logPaths()...)
-				c.powerCut(d)
-				late += c.awaitInjected(trace)
-				c.b.under, c.b.env = nil, nil
+				ended := c.inject(tt.call, fmt.Sprintf("error=EIO:when=%d", 1+rand.IntN(tt.last)))
+				late += c.awaitStopped()
 				c.powerCut(d)
 				c.b.log.reset()
+				<-ended
 			}
 			c.finish()
 			c.judge()
-			c.row("EIO of the Nth "+call+" of the log, then power cut", times, late)
+			c.row("EIO of the Nth "+tt.call+" of the log, then power cut", times, late)
 		})
 	}
 }
 
-// straced is the command that runs the binary with faults in calls.
-func (c *crashRun) straced(trace, call, fault string) []string {
-	return []string{
-		"strace", "-D", "-f", "-qq", "-o", trace, "-y", "-e", "trace=" + call, "-e", "inject=" + call + ":" + fault,
+// inject attaches strace to the broker and has it make a fault in calls on the
+// log. The result is closed when strace has ended, as it does with the broker.
+func (c *crashRun) inject(call, fault string) (ended <-chan struct{}) {
+	c.t.Helper()
+	pid := strconv.Itoa(c.b.cmd.Process.Pid)
+	args := append([]string{
+		"-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e", "inject=" + call + ":" + fault, "-p", pid,
+	}, c.logPaths()...)
+	cmd := exec.Command("strace", args...)
+	cmd.Stderr, cmd.SysProcAttr = c.b.log, dieWithParent()
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
 	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		cmd.Wait()
+	}()
+	c.t.Cleanup(func() {
+		cmd.Process.Kill()
+		<-done
+	})
+	return done
 }
 
 // logPaths restricts strace to the directory of the log and the files in it.
@@ -133,24 +152,16 @@ func (c *crashRun) logPaths() (args []string) {
 	return args
 }
 
-// awaitInjected waits for the fault and for what has to follow.
-func (c *crashRun) awaitInjected(trace string) (late int) {
-	c.t.Helper()
-	eventually(c.t, "a sync fails", func() bool {
-		text, err := os.ReadFile(trace)
-		return err == nil && bytes.Contains(text, []byte("(INJECTED)"))
-	})
-	return c.awaitStopped()
-}
-
 // TestConfirmsWaitForSlowSyncs delays every sync: no confirm may come sooner.
 func TestConfirmsWaitForSlowSyncs(t *testing.T) {
 	needsMounts(t, "strace")
 	const delay = 60 * time.Millisecond
 	dir := t.TempDir()
 	b := newBroker(t, dir, 1)
-	c := newCrashRun(t, b)
-	b.under = c.straced("/dev/null", "fdatasync", fmt.Sprintf("delay_enter=%d", delay.Microseconds()))
+	b.under = []string{
+		"strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync",
+		"-e", fmt.Sprintf("inject=fdatasync:delay_enter=%d", delay.Microseconds()),
+	}
 	b.start()
 	ch := openChannel(t, b.AMQP)
 	durableQueue(t, ch, "slow", "slow")

@@ -103,6 +103,13 @@ var mutations = []mutation{
 		"core/commitlog", "^(TestDrop|TestUpkeepCrashEverywhere)$",
 	},
 	{
+		"segments removed before the manifest says so", "core/commitlog/drop.go",
+		"if err := writeManifest(&l.cfg, m); err != nil {",
+		"for _, f := range gone {\n\t\t_ = removeIfThere(l.cfg.FS, l.cfg.path(f.name()))\n\t}\n" +
+			"\tif err := writeManifest(&l.cfg, m); err != nil {",
+		"core/commitlog", "^TestUpkeepCrashEverywhere$",
+	},
+	{
 		"acks are not logged", "core/shard/commit.go",
 		"if !p.stream.durable || len(s.ack.Ranges) == 0 {", "if true {",
 		"core", "^(TestSettledStaysSettled|TestRandomCrashes)$",
@@ -149,5 +156,16 @@ var mutations = []mutation{
 		"order of redelivery lost", "core/queue/heap.go",
 		"if s[up].offset <= s[i].offset {", "if s[up].offset >= s[i].offset {",
 		"core", "^(TestRequeueGoesToItsOldPlace|TestRandomCrashes)$",
+	},
+	{
+		"no sync of the log, on a real disk", "core/commitlog/log.go",
+		"if b.Sync {", "if false {",
+		"e2e", "^TestNothingConfirmedIsLostByPowerCut$",
+	},
+	{
+		"retry of a failed sync, on a real disk", "core/segment/writer.go",
+		"if err := w.file.SyncData(); err != nil {",
+		"err := w.file.SyncData()\n\tif err != nil {\n\t\terr = w.file.SyncData()\n\t}\n\tif err != nil {",
+		"e2e", "^TestInjectedSyncErrorStopsTheShard$/fdatasync",
 	},
 }
