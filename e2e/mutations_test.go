@@ -106,7 +106,7 @@ var mutations = []mutation{
 		"segments removed before the manifest says so", "core/commitlog/drop.go",
 		"if err := writeManifest(&l.cfg, m); err != nil {",
 		"for _, f := range gone {\n\t\t_ = removeIfThere(l.cfg.FS, l.cfg.path(f.name()))\n\t}\n" +
-			"\tif err := writeManifest(&l.cfg, m); err != nil {",
+			"\t_ = segment.SyncDir(l.cfg.FS, l.cfg.Dir)\n\tif err := writeManifest(&l.cfg, m); err != nil {",
 		"core/commitlog", "^TestUpkeepCrashEverywhere$",
 	},
 	{
