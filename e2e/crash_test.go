@@ -64,6 +64,7 @@ type crashRun struct {
 	stopConsuming  context.CancelFunc
 	consuming      sync.WaitGroup
 	restarts       int
+	confirmWithin  time.Duration // on a connection that lives
 }
 
 func newCrashRun(t *testing.T, b *broker) *crashRun {
@@ -74,7 +75,7 @@ func newCrashRun(t *testing.T, b *broker) *crashRun {
 	for _, witness := range []string{crashWitness, offlineWitness} {
 		h.Consumer(witness, checker.Rules{From: crashPublishers, Once: true})
 	}
-	return &crashRun{t: t, b: b, history: h}
+	return &crashRun{t: t, b: b, history: h, confirmWithin: patience}
 }
 
 // prepare makes everything durable that must outlive the crashes.

@@ -45,12 +45,12 @@ type awaiting struct {
 // connection ends; what is unconfirmed then stays a "maybe".
 func (c *crashRun) collect(confirms <-chan awaiting, ended <-chan struct{}) {
 	for a := range confirms {
-		late := time.NewTimer(patience)
+		late := time.NewTimer(c.confirmWithin)
 		select {
 		case <-a.done:
 			late.Stop()
 		case <-late.C:
-			c.t.Errorf("message %s: no confirm within %v on a living connection", a.id, patience)
+			c.t.Errorf("message %s: no confirm within %v on a living connection", a.id, c.confirmWithin)
 			continue
 		case <-ended:
 			late.Stop()
@@ -124,6 +124,7 @@ func (c *crashRun) publishQoS1(stop context.Context, name, topic string) error {
 	ended := make(chan struct{})
 	o := options3(c.b.MQTT, name, true).
 		SetConnectTimeout(5 * time.Second).
+		SetWriteTimeout(2 * time.Second). // a write to a connection that is lost waits for that long
 		SetConnectionLostHandler(func(mqtt3.Client, error) { close(ended) })
 	client := mqtt3.NewClient(o)
 	token := client.Connect()

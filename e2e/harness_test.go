@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -28,6 +29,9 @@ var workDir string
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if code, done := inOwnMounts(); done {
+		return code
+	}
 	dir, err := os.MkdirTemp("", "tidegate-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "make the folder of the run:", err)
@@ -35,7 +39,9 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	workDir = dir
-	return m.Run()
+	code := m.Run()
+	faults.print(os.Stdout)
+	return code
 }
 
 // builtBinary builds tidegate once per run and returns its path.
@@ -69,6 +75,8 @@ type broker struct {
 	t      *testing.T
 	dir    string
 	shards int
+	under  []string // a command that runs the binary, in front of it
+	env    []string // beside that of the test
 	log    *tailBuffer
 
 	cmd  *exec.Cmd
@@ -79,20 +87,30 @@ type broker struct {
 // the test ends.
 func startBroker(t *testing.T, shards int) *broker {
 	t.Helper()
-	b := &broker{t: t, dir: t.TempDir(), shards: shards, log: newTailBuffer(256 << 10)}
-	if b.external() {
-		return b
+	b := newBroker(t, t.TempDir(), shards)
+	if !b.external() {
+		b.start()
 	}
+	return b
+}
+
+// newBroker makes a broker that serves the folder "data" in dir once it is started.
+func newBroker(t *testing.T, dir string, shards int) *broker {
+	t.Helper()
+	b := &broker{t: t, dir: dir, shards: shards, log: newTailBuffer(256 << 10)}
 	b.addresses = addresses{MQTT: freeAddr(t), MQTTWS: "127.0.0.1:0", AMQP: freeAddr(t), HTTP: "127.0.0.1:0"}
 	t.Cleanup(b.cleanup)
-	b.start()
 	return b
 }
 
 // external fills the addresses with those of running brokers, if asked for.
 func (b *broker) external() bool {
-	b.MQTT, b.AMQP = os.Getenv("TIDEGATE_E2E_MQTT"), os.Getenv("TIDEGATE_E2E_AMQP")
-	return b.MQTT != "" || b.AMQP != ""
+	mqtt, amqp := os.Getenv("TIDEGATE_E2E_MQTT"), os.Getenv("TIDEGATE_E2E_AMQP")
+	if mqtt == "" && amqp == "" {
+		return false
+	}
+	b.MQTT, b.AMQP = mqtt, amqp
+	return true
 }
 
 // needsMQTT skips tests that the broker under test cannot serve.
@@ -130,17 +148,18 @@ func (b *broker) start() {
 	if err := os.Remove(ready); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		b.t.Fatalf("remove the old ready file: %v", err)
 	}
-	args := []string{
+	args := append(slices.Clone(b.under), path,
 		"serve", "--data", filepath.Join(b.dir, "data"), "--ready-file", ready,
 		"--mqtt", b.MQTT, "--mqtt-ws", b.MQTTWS, "--amqp", b.AMQP, "--http", b.HTTP,
-	}
+	)
 	if b.shards > 1 {
 		args = append(args, "--shards", strconv.Itoa(b.shards))
 	}
-	b.cmd = exec.Command(path, args...)
+	b.cmd = exec.Command(args[0], args[1:]...)
 	// The machine's disk may be nearly full for reasons of its own; the tests of
 	// back-pressure bring a disk of their own.
 	b.cmd.Env = append(os.Environ(), "TIDEGATE_CORE_PRESSURE_DISK_FREE_BYTES=67108864")
+	b.cmd.Env = append(b.cmd.Env, b.env...)
 	b.cmd.Stdout, b.cmd.Stderr = b.log, b.log
 	b.cmd.SysProcAttr = dieWithParent()
 	if err := b.cmd.Start(); err != nil {

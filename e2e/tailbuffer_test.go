@@ -29,3 +29,10 @@ func (b *tailBuffer) String() string {
 	defer b.mu.Unlock()
 	return string(b.data)
 }
+
+// reset forgets what is kept.
+func (b *tailBuffer) reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.data = b.data[:0]
+}

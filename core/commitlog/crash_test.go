@@ -153,6 +153,37 @@ func (c *crash) survive(t *testing.T, fs vfs.FS, seed uint64) {
 	}
 }
 
+// TestCrashWhileCutting crashes before every write and sync of a start that cuts
+// a torn tail: what stood before the tail must stay.
+func TestCrashWhileCutting(t *testing.T) {
+	mem, rng := vfs.NewCrashableMem(), rand.New(rand.NewPCG(5, 5))
+	l, _ := mustOpen(t, config(mem))
+	s := script{proposed: fill(t, l, 3), acked: 3}
+	tail := l.Bytes()
+	disk := mem.CrashClone(vfs.CrashCloneCfg{})
+	mustClose(t, l)
+	f, err := disk.OpenReadWrite(segments(t, disk)[0], vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("the beginning of a frame"), tail); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	found := crashes(rng, disk, &s, func(fs vfs.FS) {
+		l, got := mustOpen(t, config(fs))
+		if err := s.check(got); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, l)
+	})
+	for _, c := range found {
+		c.survive(t, c.fs, 0)
+	}
+}
+
 // TestErrorPoisons lets each operation on the disk fail in turn. From then on
 // the log must not touch the disk, and a healthy one must find all that was acked.
 func TestErrorPoisons(t *testing.T) {
@@ -178,6 +209,9 @@ func TestErrorPoisons(t *testing.T) {
 		err := s.run(l, rng, 40)
 		if err == nil {
 			err = l.Close()
+			if err == nil && ops > failing {
+				t.Fatalf("operation %d failed, and nobody was told", failing)
+			}
 			if err == nil {
 				if ops < 50 {
 					t.Fatalf("only %d operations failed", ops)

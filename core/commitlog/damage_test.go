@@ -184,6 +184,36 @@ func TestTornWrite(t *testing.T) {
 	}
 }
 
+// TestNothingBehindACutComesBack tears a frame that a sound one follows, and has
+// another of its length written in its place: what followed the torn one must
+// not follow the new one.
+func TestNothingBehindACutComesBack(t *testing.T) {
+	fs := vfs.NewMem()
+	l, _ := mustOpen(t, config(fs))
+	want := fill(t, l, 2)
+	start := l.Bytes()
+	mustAppend(t, l, batchAt(l.NextLSN(), 1, 60, false))
+	mustAppend(t, l, batchAt(l.NextLSN(), 1, 60, false))
+	path := segments(t, fs)[0]
+	content := readFile(t, fs, path)
+	mustClose(t, l)
+	content[start+record.HeaderSize] ^= 1
+	writeFile(t, fs, path, content)
+	l, got := mustOpen(t, config(fs))
+	if diff := diffBatches(want, got); diff != "" {
+		t.Fatalf("torn (-want +got):\n%s", diff)
+	}
+	want = append(want, mustAppend(t, l, batchAt(l.NextLSN(), 1, 60, true)))
+	killed := readFile(t, fs, path)
+	mustClose(t, l)
+	writeFile(t, fs, path, killed)
+	l, got = mustOpen(t, config(fs))
+	if diff := diffBatches(want, got); diff != "" {
+		t.Fatalf("written again (-want +got):\n%s", diff)
+	}
+	mustClose(t, l)
+}
+
 // TestBitFlips flips random bits of a log that was closed in order: below the
 // last mark each is a CorruptError and changes nothing; the mark itself may be
 // cut away.
