@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
@@ -86,12 +87,13 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 		for i := range c.refs {
 			ref := &c.refs[i]
 			d := Delivery{Position: position(ref, c.q.shard), Redelivered: ref.Redelivered}
-			if err := c.b.read(c.s, ref.LSN, &c.hint, &c.record, &d.Message); err != nil {
+			err := c.b.read(c.s, ref.LSN, &c.hint, &c.record, &d.Message)
+			if err != nil && !errors.Is(err, errLost) {
 				c.done(c.offsets)
 				c.giveBack(c.refs[i:])
 				return dst, err
 			}
-			if e := d.Message.ExpireAt; e != 0 && e <= now {
+			if e := d.Message.ExpireAt; err != nil || e != 0 && e <= now {
 				c.offsets = append(c.offsets, ref.Offset)
 				continue
 			}
@@ -126,9 +128,17 @@ func position(ref *shard.Ref, shard uint32) Position {
 	return Position{Stream: ref.Stream, Offset: ref.Offset, LSN: ref.LSN, Shard: shard}
 }
 
+// errLost tells that the log has not got a message that a stream refers to: its
+// loss was accepted. The reference is settled as if the message had expired.
+var errLost = errors.New("message lost")
+
 // read fills m from the log. Its slices are shared with other readers.
 func (b *Broker) read(s *shard.Shard, lsn LSN, h *shard.Hint, r *record.Message, m *Message) error {
 	at, err := s.Record(lsn, h, r)
+	if errors.Is(err, shard.ErrNotFound) {
+		b.deps.Log.Debug("lost message passed over", slog.Uint64("lsn", uint64(lsn)), slog.Any("error", err))
+		return errLost
+	}
 	if err != nil {
 		return b.storageError(err)
 	}
@@ -208,11 +218,12 @@ func (b *Broker) Get(
 		d = Delivery{Position: position(&ref, q.shard), Redelivered: ref.Redelivered}
 		var h shard.Hint
 		var r record.Message
-		if err := b.read(s, ref.LSN, &h, &r, &d.Message); err != nil {
+		err = b.read(s, ref.LSN, &h, &r, &d.Message)
+		if err != nil && !errors.Is(err, errLost) {
 			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, true)
 			return Delivery{}, nil, 0, false, err
 		}
-		expired := d.Message.ExpireAt != 0 && d.Message.ExpireAt <= b.deps.Clock.Now().UnixMilli()
+		expired := err != nil || d.Message.ExpireAt != 0 && d.Message.ExpireAt <= b.deps.Clock.Now().UnixMilli()
 		if expired || noAck {
 			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, false)
 		}

@@ -1,6 +1,8 @@
 package core
 
 import (
+	"errors"
+
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/route"
 	"github.com/tidegate/tidegate/core/shard"
@@ -54,7 +56,12 @@ func (h *Session) nextOf(i int, dst []Delivery, room int) ([]Delivery, error) {
 		for j := range h.refs {
 			ref := &h.refs[j]
 			d := Delivery{Position: position(ref, uint32(i)), Redelivered: ref.Redelivered}
-			if err := h.b.read(s, ref.LSN, &h.hints[i], &h.record, &d.Message); err != nil {
+			err := h.b.read(s, ref.LSN, &h.hints[i], &h.record, &d.Message)
+			if errors.Is(err, errLost) {
+				r.Settle(ref.Stream, ref.Offset, ref.LSN)
+				continue
+			}
+			if err != nil {
 				r.GiveBack(h.refs[j:])
 				return dst, err
 			}
@@ -123,6 +130,9 @@ func (h *Session) nextRetained(dst []Delivery, limit int) ([]Delivery, error) {
 	h.mu.Unlock()
 	for i, ref := range refs {
 		d, err := h.readRetained(ref)
+		if errors.Is(err, errLost) {
+			continue
+		}
 		if err != nil {
 			h.mu.Lock()
 			h.retained = append(refs[i:], h.retained...)

@@ -1,11 +1,13 @@
 package shard
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
 	"sync"
 
+	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/record"
 )
 
@@ -142,6 +144,9 @@ func (s *Shard) batch(lsn record.LSN) (*record.Batch, error) {
 		return b, nil
 	}
 	b, err := s.log.ReadAhead(lsn, readAhead)
+	if errors.Is(err, commitlog.ErrNotFound) {
+		return nil, fmt.Errorf("read record %d: %w: %w", lsn, ErrNotFound, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read record %d: %w", lsn, err)
 	}
