@@ -15,6 +15,7 @@ var kindNames = map[record.Kind]string{
 	record.KindDelivered: "delivered", record.KindSession: "session", record.KindSessionDrop: "session-drop",
 	record.KindSubscription: "subscription", record.KindSubscriptionDrop: "subscription-drop",
 	record.KindValue: "value", record.KindRelease: "release", record.KindLoss: "loss",
+	record.KindPlaced: "placed",
 }
 
 // recordLine is a record. What the fields hold beside the first five depends on
@@ -52,8 +53,12 @@ func (l *recordLine) set(name, value string) {
 
 func (l *recordLine) decode(kind record.Kind, body []byte, payload int) error {
 	switch kind {
-	case record.KindMessage:
-		return l.message(body, payload)
+	case record.KindMessage, record.KindPlaced:
+		message, _, err := record.MessageBody(kind, body)
+		if err != nil {
+			return err
+		}
+		return l.message(message, payload)
 	case record.KindAck:
 		var a record.Ack
 		if err := record.DecodeAck(body, &a); err != nil {
