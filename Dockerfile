@@ -33,6 +33,6 @@ USER 65532:65532
 VOLUME /data
 EXPOSE 1883 8083 5672 15672 8883 8084 5671 15671
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 CMD ["/tidegate", "check"]
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 CMD ["/tidegate", "health"]
 ENTRYPOINT ["/tidegate"]
 CMD ["serve"]

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -81,10 +80,11 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 
 func (b *Broker) openShards(id identity) error {
 	for i := range id.Shards {
+		files := id.files(b.deps.FS, b.deps.Dir, i)
 		s, err := shard.Open(shard.Config{
-			Identity:     record.Identity{Cluster: id.cluster(), Shard: uint32(i)},
-			Dir:          b.deps.FS.PathJoin(b.deps.Dir, "shard-"+strconv.Itoa(i)),
-			IndexDir:     b.deps.FS.PathJoin(b.deps.Dir, "index-"+strconv.Itoa(i)),
+			Identity:     files.Identity,
+			Dir:          files.Log,
+			IndexDir:     files.Index,
 			SegmentBytes: b.cfg.SegmentBytes,
 			TailBytes:    b.cfg.TailBytes,
 			CacheBytes:   b.cfg.CacheBytes,

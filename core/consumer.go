@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
@@ -86,12 +87,16 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 		for i := range c.refs {
 			ref := &c.refs[i]
 			d := Delivery{Position: position(ref, c.q.shard), Redelivered: ref.Redelivered}
-			if err := c.b.read(c.s, ref.LSN, &c.hint, &c.record, &d.Message); err != nil {
+			err := c.b.read(c.s, ref.LSN, &c.hint, &c.record, &d.Message)
+			if err != nil && !errors.Is(err, errLost) {
 				c.done(c.offsets)
 				c.giveBack(c.refs[i:])
 				return dst, err
 			}
-			if e := d.Message.ExpireAt; e != 0 && e <= now {
+			if err != nil {
+				c.b.missing(ref)
+			}
+			if e := d.Message.ExpireAt; err != nil || e != 0 && e <= now {
 				c.offsets = append(c.offsets, ref.Offset)
 				continue
 			}
@@ -126,9 +131,17 @@ func position(ref *shard.Ref, shard uint32) Position {
 	return Position{Stream: ref.Stream, Offset: ref.Offset, LSN: ref.LSN, Shard: shard}
 }
 
+// errLost tells that the log has not got a message: that a stream refers to it
+// means that its loss was accepted. The reference is settled as if the message
+// had expired.
+var errLost = errors.New("message lost")
+
 // read fills m from the log. Its slices are shared with other readers.
 func (b *Broker) read(s *shard.Shard, lsn LSN, h *shard.Hint, r *record.Message, m *Message) error {
 	at, err := s.Record(lsn, h, r)
+	if errors.Is(err, shard.ErrNotFound) {
+		return errLost
+	}
 	if err != nil {
 		return b.storageError(err)
 	}
@@ -137,6 +150,15 @@ func (b *Broker) read(s *shard.Shard, lsn LSN, h *shard.Hint, r *record.Message,
 		QoS: r.QoS, Retain: r.Retain, Time: at, ExpireAt: r.ExpireAt, Once: r.Once,
 	}
 	return nil
+}
+
+// missing counts a message that a stream refers to and the log has not got, and
+// tells of it: each time, their number has doubled.
+func (b *Broker) missing(ref *shard.Ref) {
+	if n := b.counters.missing.Add(1); n&(n-1) == 0 {
+		b.deps.Log.Error("message is not in the log: passed over", slog.Uint64("so_far", n),
+			slog.Uint64("lsn", uint64(ref.LSN)), slog.Uint64("stream", uint64(ref.Stream)))
+	}
 }
 
 // Settle settles deliveries of this consumer. It is safe from any goroutine,
@@ -208,11 +230,15 @@ func (b *Broker) Get(
 		d = Delivery{Position: position(&ref, q.shard), Redelivered: ref.Redelivered}
 		var h shard.Hint
 		var r record.Message
-		if err := b.read(s, ref.LSN, &h, &r, &d.Message); err != nil {
+		err = b.read(s, ref.LSN, &h, &r, &d.Message)
+		if err != nil && !errors.Is(err, errLost) {
 			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, true)
 			return Delivery{}, nil, 0, false, err
 		}
-		expired := d.Message.ExpireAt != 0 && d.Message.ExpireAt <= b.deps.Clock.Now().UnixMilli()
+		if err != nil {
+			b.missing(&ref)
+		}
+		expired := err != nil || d.Message.ExpireAt != 0 && d.Message.ExpireAt <= b.deps.Clock.Now().UnixMilli()
 		if expired || noAck {
 			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, false)
 		}

@@ -20,6 +20,9 @@ type identity struct {
 	Shards  int    `json:"shards"`
 }
 
+// identityName is the file of the identity in the engine's directory.
+const identityName = "IDENTITY"
+
 // openIdentity reads the identity of a directory, or makes one for a new one.
 func openIdentity(fs vfs.FS, dir string, shards int, random io.Reader) (identity, error) {
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
@@ -28,11 +31,23 @@ func openIdentity(fs vfs.FS, dir string, shards int, random io.Reader) (identity
 	if err := syncDir(fs, fs.PathDir(dir)); err != nil {
 		return identity{}, err
 	}
-	path := fs.PathJoin(dir, "IDENTITY")
-	raw, err := readFile(fs, path)
+	path := fs.PathJoin(dir, identityName)
+	id, err := readIdentity(fs, path)
 	if errors.Is(err, os.ErrNotExist) {
 		return newIdentity(fs, dir, path, shards, random)
 	}
+	if err != nil {
+		return identity{}, err
+	}
+	if shards != 0 && shards != id.Shards {
+		return identity{}, fmt.Errorf("%d shards asked for, but the data has %d: the number is fixed", shards, id.Shards)
+	}
+	return id, nil
+}
+
+// readIdentity reads an identity. os.ErrNotExist when there is none.
+func readIdentity(fs vfs.FS, path string) (identity, error) {
+	raw, err := readFile(fs, path)
 	if err != nil {
 		return identity{}, fmt.Errorf("read identity: %w", err)
 	}
@@ -42,9 +57,6 @@ func openIdentity(fs vfs.FS, dir string, shards int, random io.Reader) (identity
 	}
 	if cluster, err := hex.DecodeString(id.Cluster); err != nil || len(cluster) != 16 || id.Version != 1 || id.Shards < 1 {
 		return identity{}, fmt.Errorf("%s is not an identity of version 1", path)
-	}
-	if shards != 0 && shards != id.Shards {
-		return identity{}, fmt.Errorf("%d shards asked for, but the data has %d: the number is fixed", shards, id.Shards)
 	}
 	return id, nil
 }

@@ -56,7 +56,13 @@ func (h *Session) nextOf(i int, dst []Delivery, room int) ([]Delivery, error) {
 		for j := range h.refs {
 			ref := &h.refs[j]
 			d := Delivery{Position: position(ref, uint32(i)), Redelivered: ref.Redelivered}
-			if err := h.b.read(s, ref.LSN, &h.hints[i], &h.record, &d.Message); err != nil {
+			err := h.b.read(s, ref.LSN, &h.hints[i], &h.record, &d.Message)
+			if errors.Is(err, errLost) {
+				h.b.missing(ref)
+				r.Settle(ref.Stream, ref.Offset, ref.LSN)
+				continue
+			}
+			if err != nil {
 				r.GiveBack(h.refs[j:])
 				return dst, err
 			}
@@ -125,7 +131,7 @@ func (h *Session) nextRetained(dst []Delivery, limit int) ([]Delivery, error) {
 	h.mu.Unlock()
 	for i, ref := range refs {
 		d, err := h.readRetained(ref)
-		if errors.Is(err, shard.ErrNotFound) {
+		if errors.Is(err, errLost) {
 			continue // another value took its place, which the subscription gets as a message
 		}
 		if err != nil {
@@ -181,7 +187,7 @@ func (h *Session) Reread(pos Position) (Delivery, error) {
 	var hint shard.Hint
 	var r record.Message
 	err := h.b.read(h.b.shards[pos.Shard], pos.LSN, &hint, &r, &d.Message)
-	if errors.Is(err, shard.ErrNotFound) { // a retained value that is none any more
+	if errors.Is(err, errLost) { // a retained value that is none any more
 		return Delivery{}, ErrNotFound
 	}
 	if err != nil {

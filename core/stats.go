@@ -9,7 +9,7 @@ import (
 // counters are what the broker counts itself.
 type counters struct {
 	published, delivered, settled, unroutable, dropped atomic.Uint64
-	blocked, shed                                      atomic.Uint64
+	blocked, shed, missing                             atomic.Uint64
 	consumers                                          atomic.Int64
 }
 
@@ -18,6 +18,9 @@ type Stats struct {
 	Published, Delivered, Settled, Unroutable uint64
 	// Dropped counts deliveries of QoS 0 to readers that were too slow.
 	Dropped uint64
+	// Missing counts messages that were due and that the log has not got: their
+	// loss was accepted. What refers to them is settled.
+	Missing uint64
 	// Blocked counts publishes that were refused because disk or memory was low;
 	// a publisher that tries again is counted again. Shed counts those of QoS 0
 	// that were not stored for that reason.
@@ -72,7 +75,7 @@ func (b *Broker) Stats() Stats {
 		Published: c.published.Load(), Delivered: c.delivered.Load(), Settled: c.settled.Load(),
 		Unroutable: c.unroutable.Load(), Dropped: c.dropped.Load(),
 		Consumers: int(c.consumers.Load()), Sessions: b.sessions.count(),
-		Blocked: c.blocked.Load(), Shed: c.shed.Load(), Pressure: b.Pressure(),
+		Blocked: c.blocked.Load(), Shed: c.shed.Load(), Missing: c.missing.Load(), Pressure: b.Pressure(),
 	}
 	seen := b.pressure.looked.Load()
 	st.DiskFree, st.DiskTotal, st.MemoryInUse, st.DiskWarning = seen.free, seen.total, seen.memory, seen.warned

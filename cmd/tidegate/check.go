@@ -1,89 +1,161 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/url"
 	"os"
-	"time"
+	"path/filepath"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/cmd/tidegate/storage"
+	"github.com/tidegate/tidegate/core/commitlog"
 )
 
-// checkTimeout bounds the whole check.
-const checkTimeout = 5 * time.Second
+// errDamaged tells that a check found damage; what it is has been written.
+var errDamaged = errors.New("damage found")
 
-// checkCommand asks /readyz of the broker with this configuration.
+// checkCommand checks a data directory that no broker runs on.
 type checkCommand struct {
-	settings
-	ReadyFile string `help:"Take the address from this file, which serve wrote." placeholder:"FILE" type:"path"`
+	Config     string  `help:"YAML file that names the data directory (TIDEGATE_CONFIG)." placeholder:"FILE" type:"path"`
+	Data       *string `help:"Data directory; default is that of the configuration." placeholder:"DIR"`
+	AcceptLoss bool    `help:"Give up what is lost, after it was named and confirmed; damaged files go to quarantine."`
+	Yes        bool    `help:"Confirm --accept-loss without being asked."`
+	All        bool    `help:"Show every segment."`
+	JSON       bool    `help:"Write the report as one JSON object." name:"json"`
 }
 
-// Run asks and fails unless the broker is ready.
-func (c *checkCommand) Run(ctx context.Context, con *console) error {
-	addr, err := c.address()
+// Help is shown by --help.
+func (*checkCommand) Help() string {
+	return `Reads every frame of every shard's log, the index and the copy of the metadata. Nothing is changed without --accept-loss.
+
+Exit codes:
+  0  sound, or made so by --accept-loss
+  1  the check could not be done, or the command line is wrong
+  2  damage found
+  3  a broker or another check uses the directory`
+}
+
+// Run checks.
+func (c *checkCommand) Run(ctx context.Context, con *console) (err error) {
+	if c.JSON && c.AcceptLoss && !c.Yes {
+		return &exitError{exitFailed, errors.New("check: --json can't ask; add --yes")}
+	}
+	cfg, err := loadConfig(&settings{Config: c.Config, Data: c.Data})
+	if err != nil {
+		return &exitError{exitFailed, err}
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Data, "log")); err != nil {
+		return fmt.Errorf("no data directory of a broker: %w", err)
+	}
+	var held closers
+	defer func() { err = errors.Join(err, held.close()) }()
+	if err := lockData(cfg.Data, &held); err != nil {
+		return &exitError{exitInUse, err}
+	}
+	report, err := c.check(ctx, con, cfg.Data)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	target := url.URL{Scheme: "http", Host: addr, Path: "/readyz"}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), http.NoBody)
-	if err != nil {
-		return fmt.Errorf("check: %w", err)
+	if c.AcceptLoss {
+		if report, err = c.accept(ctx, con, cfg.Data, report); err != nil {
+			return err
+		}
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("check: %w", err)
+	if err := c.print(con.stdout, report); err != nil {
+		return err
 	}
-	defer func() { _ = resp.Body.Close() }() // nothing more is read
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("check: %s answers %s", target.String(), resp.Status)
-	}
-	_, err = io.WriteString(con.stdout, "ready\n")
-	return err
+	return damage(report)
 }
 
-// address returns where the broker's HTTP side can be reached from here.
-func (c *checkCommand) address() (string, error) {
-	if c.ReadyFile != "" {
-		text, err := os.ReadFile(c.ReadyFile)
-		if err != nil {
-			return "", fmt.Errorf("check: %w", err)
-		}
-		var ready readyFile
-		if err := json.Unmarshal(text, &ready); err != nil {
-			return "", fmt.Errorf("check: read %s: %w", c.ReadyFile, err)
-		}
-		return reachable(ready.HTTP)
+func damage(r *storage.Report) error {
+	if r.Sound {
+		return nil
 	}
-	cfg, err := loadConfig(&c.settings)
-	if err != nil {
-		return "", err
-	}
-	if len(cfg.Listen.HTTP) == 0 {
-		return "", &usageError{errors.New("check: listen.http is empty")}
-	}
-	return reachable(cfg.Listen.HTTP[0])
+	return &exitError{exitDamaged, errDamaged}
 }
 
-// reachable turns the address of a listener into one to connect to.
-func reachable(addr string) (string, error) {
-	host, port, err := net.SplitHostPort(addr)
-	switch {
-	case err != nil:
-		return "", &usageError{fmt.Errorf("check: %w", err)}
-	case port == "0":
-		return "", &usageError{errors.New("check: the port was chosen at start; give --ready-file")}
+func (c *checkCommand) check(ctx context.Context, con *console, data string) (*storage.Report, error) {
+	bar := storage.NewProgress(con.stderr)
+	defer bar.Finish()
+	return storage.Check(ctx, storage.Options{
+		FS: vfs.Default, Data: data,
+		Progress: func(shard uint32, p commitlog.Progress) {
+			bar.Update(fmt.Sprintf("shard %d", shard), p.Done, p.Total)
+		},
+	})
+}
+
+func (c *checkCommand) print(w io.Writer, r *storage.Report) error {
+	if !c.JSON {
+		return storage.WriteText(w, r, c.All)
 	}
-	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
-		host = "127.0.0.1"
-		if ip != nil && ip.To4() == nil {
-			host = "::1"
+	return writeJSON(w, r)
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// maxRounds bounds how often what was accepted brings further damage to light.
+const maxRounds = 4
+
+// accept gives up what is lost until nothing is, and returns the last report.
+func (c *checkCommand) accept(ctx context.Context, con *console, data string, r *storage.Report) (*storage.Report, error) {
+	for range maxRounds {
+		losses := storage.Losses(r)
+		if len(losses) == 0 {
+			return r, nil
+		}
+		if err := c.confirm(con, losses); err != nil {
+			return nil, err
+		}
+		for i := range losses {
+			if err := storage.Accept(vfs.Default, data, &losses[i]); err != nil {
+				return nil, err
+			}
+		}
+		var err error
+		if r, err = c.check(ctx, con, data); err != nil {
+			return nil, err
 		}
 	}
-	return net.JoinHostPort(host, port), nil
+	return r, nil
+}
+
+// confirm names what will be given up and has it confirmed.
+func (c *checkCommand) confirm(con *console, losses []storage.Loss) error {
+	var b strings.Builder
+	b.WriteString("To be given up, for good:\n")
+	for i := range losses {
+		fmt.Fprintf(&b, "  %s\n", losses[i].String())
+	}
+	b.WriteString("Damaged files are moved to quarantine, everything else stays.\n")
+	if _, err := io.WriteString(con.stderr, b.String()); err != nil {
+		return err
+	}
+	if c.Yes {
+		return nil
+	}
+	if !storage.IsTerminal(con.stdin) {
+		return &exitError{exitDamaged, errors.New("not confirmed: this is no terminal; add --yes to give it up")}
+	}
+	if _, err := io.WriteString(con.stderr, `Type "yes" to give it up: `); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(con.stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if strings.TrimSpace(answer) != "yes" {
+		return &exitError{exitDamaged, errors.New("not confirmed: nothing was changed")}
+	}
+	return nil
 }

@@ -18,7 +18,22 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // the command could not do what it was asked for
 	exitUsage  = 2 // the command line or the configuration is wrong
+
+	// Of check and segment, which fail with exitFailed for a wrong command line.
+	exitDamaged = 2 // damage was found
+	exitInUse   = 3 // the data directory is in use
 )
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+
+// Unwrap returns what happened.
+func (e *exitError) Unwrap() error { return e.err }
 
 // usageError is a mistake in the command line or the configuration.
 type usageError struct{ err error }
@@ -42,6 +57,9 @@ func main() {
 }
 
 func exitCode(err error) int {
+	if own, ok := errors.AsType[*exitError](err); ok {
+		return own.code
+	}
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
 	}
@@ -62,7 +80,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.BindTo(stdout, (*io.Writer)(nil)),
-		kong.Bind(&console{stdout: stdout, stderr: stderr}))
+		kong.Bind(&console{stdout: stdout, stderr: stderr, stdin: os.Stdin}))
 	if err != nil {
 		return fmt.Errorf("build command line: %w", err)
 	}
@@ -70,6 +88,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	switch {
 	case helped:
 		return nil
+	case err != nil && len(args) > 0 && (args[0] == "check" || args[0] == "segment"):
+		return &exitError{exitFailed, err} // their code for damage is that for usage elsewhere
 	case err != nil:
 		return &usageError{err}
 	}

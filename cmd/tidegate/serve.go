@@ -18,6 +18,8 @@ import (
 	"github.com/tidegate/tidegate/adapters/mqtt"
 	"github.com/tidegate/tidegate/core"
 	"github.com/tidegate/tidegate/core/clock"
+	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/gateway"
 	"github.com/tidegate/tidegate/metadata"
 )
@@ -85,6 +87,9 @@ func start(ctx context.Context, cfg Config, log *slog.Logger, started *closers) 
 		Memory: processMemory(cfg.Core.Pressure),
 	})
 	if err != nil {
+		if errors.Is(err, record.ErrCorrupt) || errors.Is(err, commitlog.ErrBehind) {
+			err = fmt.Errorf("%w; nothing was changed: see what is lost with: tidegate check --data %s", err, cfg.Data)
+		}
 		return nil, fmt.Errorf("open broker: %w", err)
 	}
 	started.add("close broker", broker.Close)

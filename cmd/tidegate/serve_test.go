@@ -114,11 +114,11 @@ func TestServe(t *testing.T) {
 		t.Errorf("guest is no administrator: %d", got)
 	}
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"check", "--ready-file", s.file}, &out, &out); err != nil || out.String() != "ready\n" {
-		t.Errorf("check: got %q, %v", out.String(), err)
+	if err := run(t.Context(), []string{"health", "--ready-file", s.file}, &out, &out); err != nil || out.String() != "ready\n" {
+		t.Errorf("health: got %q, %v", out.String(), err)
 	}
-	if err := run(t.Context(), []string{"check", "--http", s.HTTP}, &out, &out); err != nil {
-		t.Errorf("check by address: %v", err)
+	if err := run(t.Context(), []string{"health", "--http", s.HTTP}, &out, &out); err != nil {
+		t.Errorf("health by address: %v", err)
 	}
 	refusesSecond(t, s)
 
@@ -128,8 +128,8 @@ func TestServe(t *testing.T) {
 	if _, err := os.Stat(s.file); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the ready file after the stop: %v, want none", err)
 	}
-	if err := run(t.Context(), []string{"check", "--http", s.HTTP}, &out, &out); err == nil || exitCode(err) != exitFailed {
-		t.Errorf("check of a stopped broker: got %v, want a failure", err)
+	if err := run(t.Context(), []string{"health", "--http", s.HTTP}, &out, &out); err == nil || exitCode(err) != exitFailed {
+		t.Errorf("health of a stopped broker: got %v, want a failure", err)
 	}
 	for _, want := range []string{"mqtt://" + s.MQTT + "  mqtt://", "ws://" + s.MQTTWS + "/mqtt", "amqp://" + s.AMQP, "http://" + s.HTTP, "guest / guest"} {
 		if !strings.Contains(s.stdout.String(), want) {
@@ -212,8 +212,8 @@ func TestCommandLine(t *testing.T) {
 		"no such thing":  {[]string{"sreve"}, exitUsage, ""},
 		"no such flag":   {[]string{"serve", "--port", "1"}, exitUsage, ""},
 		"bad address":    {[]string{"serve", "--mqtt", "here"}, exitUsage, ""},
-		"port of check":  {[]string{"check", "--http", "127.0.0.1:0"}, exitUsage, ""},
-		"no ready file":  {[]string{"check", "--ready-file", "/does/not/exist"}, exitFailed, ""},
+		"port of health": {[]string{"health", "--http", "127.0.0.1:0"}, exitUsage, ""},
+		"no ready file":  {[]string{"health", "--ready-file", "/does/not/exist"}, exitFailed, ""},
 		"config missing": {[]string{"config", "print", "--config", "/does/not/exist"}, exitUsage, ""},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -17,8 +17,9 @@ type Loss struct{ First, Last record.LSN }
 // the range, which the caller so confirms to know of; where a fault has no end,
 // the range gives it one. The log must not be open.
 //
-// What is sound in a damaged file is written to a new one, and the damaged one
-// is moved to the directory quarantine. A crash leaves the log as it was or as
+// What is sound in a damaged file is written to a new one, with a record of
+// kind [record.KindLoss] where something is lost, and the damaged one is moved
+// to the directory quarantine. A crash leaves the log as it was or as
 // it shall be. ErrNotFound when there is no such segment or it has no fault;
 // a *CorruptError tells of a fault that is not within the range.
 //
@@ -67,19 +68,14 @@ func (a *acceptance) run(name string) error {
 	if a.target.listed == nil {
 		n.end, n.chain, err = a.border(keep)
 	}
-	if err == nil && keep {
-		// The segment stays as it is; what was missing is before it.
-		n.files = append(n.files, a.listedTarget()...)
-	} else if err == nil && a.survey != nil {
-		var f *file
-		if f, err = a.salvage(n.generation); f != nil {
-			n.files = append(n.files, f)
-		}
-	}
 	if err != nil {
 		return err
 	}
-	n.files = append(n.files, a.behind...)
+	f, err := a.salvage(n.generation, keep)
+	if err != nil {
+		return err
+	}
+	n.files = append(append(n.files, f), a.behind...)
 	if err := errors.Join(n.check(), writeManifest(a.cfg, n)); err != nil {
 		return err
 	}
@@ -182,13 +178,6 @@ func (a *acceptance) sound() bool {
 	return a.survey != nil
 }
 
-func (a *acceptance) listedTarget() []*file {
-	if a.target.listed == nil {
-		return nil
-	}
-	return []*file{a.target.listed}
-}
-
 // border returns where the manifest shall end, and what the original segment
 // that begins there repeats.
 func (a *acceptance) border(keep bool) (record.LSN, uint32, error) {
@@ -207,14 +196,20 @@ func (a *acceptance) border(keep bool) (record.LSN, uint32, error) {
 }
 
 // salvage writes the sound frames of the target to a rewritten segment, with
-// records of all kinds. It returns nil when there are none.
-func (a *acceptance) salvage(generation uint64) (*file, error) {
-	for _, f := range a.report.Faults {
-		if f.Foreign && f.Last >= a.target.file.base {
-			return nil, nil //nolint:nilnil // no record is one of this log
-		}
-	}
+// records of all kinds, and the word of a loss in the place of the others. When
+// the target is kept, what it writes stands before it.
+func (a *acceptance) salvage(generation uint64, keep bool) (*file, error) {
 	f := &file{base: a.target.file.base, next: a.next, generation: generation}
+	if keep {
+		f.next = f.base
+	}
+	ours := a.survey != nil && !keep
+	for _, d := range a.report.Faults {
+		if d.Foreign && d.Last >= a.target.file.base {
+			ours = false // no record is one of this log
+		}
+		f.base = min(f.base, d.First)
+	}
 	path := a.cfg.path(f.name())
 	temp := path + segment.TempSuffix
 	if err := removeIfThere(a.cfg.FS, temp); err != nil {
@@ -226,7 +221,7 @@ func (a *acceptance) salvage(generation uint64) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = a.fill(w, f)
+	err = a.fill(w, f, ours)
 	err = errors.Join(err, w.Close())
 	if err == nil {
 		err = a.cfg.FS.Rename(temp, path)
@@ -241,7 +236,7 @@ func (a *acceptance) salvage(generation uint64) (*file, error) {
 }
 
 // fill copies frame by frame, so that replay sees the batches that it saw.
-func (a *acceptance) fill(w *segment.Writer, f *file) error {
+func (a *acceptance) fill(w *segment.Writer, f *file, ours bool) error {
 	enc := record.Encoder{Zstd: true}
 	put := func(b *record.Batch) error {
 		frame, err := enc.Encode(b, a.cfg.Identity, w.Synced())
@@ -250,22 +245,12 @@ func (a *acceptance) fill(w *segment.Writer, f *file) error {
 		}
 		return w.Append(frame)
 	}
-	end := a.survey.Size
-	if a.report.Torn != nil {
-		end = a.report.Torn.From
+	var err error
+	if ours {
+		err = a.copySound(w, put)
 	}
-	_, err := segment.Walk(a.cfg.FS, a.cfg.path(a.report.Name), a.cfg.Identity, f.base,
-		func(pos int64, _ *record.Header, b *record.Batch) error {
-			if pos >= end || b.Next() == b.Base {
-				return nil // torn, or a batch without a record
-			}
-			if err := cover(w, b.Base, put); err != nil {
-				return err
-			}
-			return put(sparse(b))
-		})
 	if err == nil {
-		err = cover(w, f.next, put)
+		err = a.cover(w, f.next, put)
 	}
 	if err != nil {
 		return err
@@ -276,10 +261,35 @@ func (a *acceptance) fill(w *segment.Writer, f *file) error {
 	return err
 }
 
-// cover puts batches without a record up to the LSN.
-func cover(w *segment.Writer, next record.LSN, put func(*record.Batch) error) error {
+func (a *acceptance) copySound(w *segment.Writer, put func(*record.Batch) error) error {
+	end := a.survey.Size
+	if a.report.Torn != nil {
+		end = a.report.Torn.From
+	}
+	_, err := segment.Walk(a.cfg.FS, a.cfg.path(a.report.Name), a.cfg.Identity, a.target.file.base,
+		func(pos int64, _ *record.Header, b *record.Batch) error {
+			if pos >= end || b.Next() == b.Base {
+				return nil // torn, or a batch without a record
+			}
+			if err := a.cover(w, b.Base, put); err != nil {
+				return err
+			}
+			return put(sparse(b))
+		})
+	return err
+}
+
+// cover puts batches up to the LSN that hold nothing but the word that what
+// was there is lost.
+func (a *acceptance) cover(w *segment.Writer, next record.LSN, put func(*record.Batch) error) error {
 	for w.Next() < next {
-		b := &record.Batch{Base: w.Next(), Until: min(next, w.Next()+1<<31)}
+		b := &record.Batch{
+			Base: w.Next(), Until: min(next, w.Next()+1<<31), Sparse: []uint32{0},
+			First: a.report.Latest, Last: a.report.Latest,
+		}
+		b.Begin(record.KindLoss)
+		b.Raw = record.AppendLoss(b.Raw, record.Loss{End: next})
+		b.End()
 		if err := put(b); err != nil {
 			return err
 		}

@@ -80,11 +80,21 @@ func (l *Log) read(lsn record.LSN, b *record.Batch, do func(r *segment.Reader, f
 		if err = errors.Join(err, l.cache.give(h)); err != nil {
 			return fmt.Errorf("read %d: %w", lsn, err)
 		}
-		if _, ok := b.Find(lsn); !ok {
+		if !holds(b, lsn) {
 			return fmt.Errorf("read %d: %w", lsn, ErrNotFound)
 		}
 		return nil
 	}
+}
+
+// holds tells whether a batch has the record, and not only the word of its loss.
+func holds(b *record.Batch, lsn record.LSN) bool {
+	i, ok := b.Find(lsn)
+	if !ok {
+		return false
+	}
+	kind, _ := b.Record(i)
+	return kind != record.KindLoss
 }
 
 // moved tells whether a record is not where it was found any more.

@@ -74,7 +74,9 @@ type Fault struct {
 }
 
 // Verify reads every frame of every segment of a log that is not open, and
-// tells what is there and what is not. It changes nothing. progress may be nil.
+// tells what is there and what is not. A log that ends below cfg.From has lost
+// its end, a fault that its last segment is charged with. It changes nothing.
+// progress may be nil.
 // An error is one of reading, or tells of a manifest that is no use.
 func Verify(cfg Config, progress func(Progress)) (*Report, error) {
 	cfg.setDefaults()
@@ -165,8 +167,26 @@ func verifySegment(c *court, e *expected, visit visitor, progress func(bytes int
 	if c.next = v.Next; !v.Sealed {
 		c.next = max(v.Next, e.following)
 	}
+	s.behind(c, e, v)
 	c.sealedTo, c.chain, c.free = v.Next, v.Sum, e.file.generation > 0 || !v.Sealed
 	return s, v, nil
+}
+
+// behind notes that the last segment ends before the checkpoint: what followed,
+// in the file or in others, is gone without a trace.
+func (s *SegmentReport) behind(c *court, e *expected, v *segment.Survey) {
+	if n := len(s.Faults); e.following > 0 || c.cfg.From < c.next || n > 0 && s.Faults[n-1].Last == 0 {
+		return
+	}
+	end := v.Size
+	if s.Torn != nil {
+		end = s.Torn.From
+	}
+	s.Faults = append(s.Faults, Fault{
+		From: end, To: end, First: c.next, Last: c.cfg.From,
+		Err: fmt.Errorf("%w: %w", ErrBehind, ErrCorrupt),
+	})
+	c.next, s.Last = c.cfg.From+1, c.cfg.From
 }
 
 // progressBytes is the distance of two calls of progress.

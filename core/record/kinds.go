@@ -23,6 +23,7 @@ const (
 	KindSubscriptionDrop Kind = 11 // a subscription ends, see Subscription
 	KindValue            Kind = 12 // an adapter's value kept with a session, see Value
 	KindRelease          Kind = 13 // an exactly-once number is free again, see Once
+	KindLoss             Kind = 30 // records were lost here and given up, see Loss
 
 	// KindPlaced is a message of a rewritten segment, see AppendPlaced. Kinds from
 	// 32 on are never appended to a log, only written when it is rewritten.

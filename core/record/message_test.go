@@ -22,7 +22,8 @@ func messages() map[string]record.Message {
 		"annotated": {
 			Payload: []byte("p"), Format: 1, QoS: 1, ExpireAt: 1700000000000, Once: record.Once{Session: 9, ID: 65535},
 		},
-		"large": {Key: bytes.Repeat([]byte("k"), 300), Payload: bytes.Repeat([]byte("x"), 1<<20)},
+		"origin": {Payload: []byte("p"), Format: 2, Origin: 7, ExpireAt: 1},
+		"large":  {Key: bytes.Repeat([]byte("k"), 300), Payload: bytes.Repeat([]byte("x"), 1<<20)},
 	}
 }
 

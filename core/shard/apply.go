@@ -94,6 +94,8 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 			s.forget(o)
 		}
 		return err
+	case record.KindLoss:
+		return s.applyLoss(body, lsn)
 	default:
 		return fmt.Errorf("kind %d: %w", kind, record.ErrVersion)
 	}
@@ -176,7 +178,7 @@ func (s *Shard) applyAck(body []byte) error {
 	}
 	if st := s.streams[s.ack.Stream]; st != nil {
 		if p := st.place(s.ack.Cursor); p != nil {
-			p.cur.Apply(s.ack.Ranges, st.refs.End())
+			p.cur.Apply(s.ack.Ranges, s.certain(st))
 			s.changedPlace(p)
 			st.trim(p)
 		}

@@ -56,8 +56,9 @@ type Shard struct {
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
-	dirty       []*place // cursors with acks that are not in the log
-	unpublished []*place // cursors whose acks are in the log and not in etcd
+	unsure      map[record.StreamID]record.Offset // while recovering, see applyLoss
+	dirty       []*place                          // cursors with acks that are not in the log
+	unpublished []*place                          // cursors whose acks are in the log and not in etcd
 	checkpoint  checkpoint
 	ack         record.Ack
 	msg         record.Message
@@ -105,9 +106,13 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	}
 	s.replica = replica.NewLocal(s.log, s.applyCommitted)
 	s.recovering = false
+	doubt := s.unsure != nil
+	s.unsure = nil
 	s.open = &record.Batch{Base: s.log.NextLSN()}
 	s.committed.Store(uint64(s.log.NextLSN()) - 1)
-	s.checkpoint.flushedAt = s.clock.Now()
+	if s.checkpoint.flushedAt = s.clock.Now(); doubt {
+		s.checkpoint.flushedAt = time.Time{} // at once
+	}
 	s.synced = s.clock.Now()
 	s.idle, s.acks = s.clock.NewTimer(idleWatermark), s.clock.NewTimer(s.cfg.AckDelay)
 	s.acks.Stop()

@@ -144,7 +144,7 @@ func (s *Shard) batch(lsn record.LSN) (*record.Batch, error) {
 		return b, nil
 	}
 	b, err := s.log.ReadAhead(lsn, readAhead)
-	if errors.Is(err, commitlog.ErrNotFound) { // nothing needed it any more
+	if errors.Is(err, commitlog.ErrNotFound) { // nothing needed it any more, or its loss was accepted
 		return nil, fmt.Errorf("read record %d: %w: %w", lsn, ErrNotFound, err)
 	}
 	if err != nil {

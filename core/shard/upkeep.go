@@ -56,7 +56,7 @@ type upkeep struct {
 	cancel context.CancelFunc // nil when no loop was started
 	done   <-chan struct{}
 	timer  *clock.Timer // of the loop, like what follows
-	more   bool        // there may be work at once
+	more   bool         // there may be work at once
 
 	step    sync.Mutex // held for a step; guards what follows
 	census  *census    // nil before the first

@@ -1,0 +1,376 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/cmd/tidegate/storage"
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// testCluster is the cluster of the data directories below.
+var testCluster = [16]byte{0xab, 15: 0xcd}
+
+// dataDir makes a data directory of one shard whose log has several segments and
+// whose index is as of the given record.
+func dataDir(t *testing.T, applied record.LSN) (data string, cfg commitlog.Config) {
+	t.Helper()
+	data = t.TempDir()
+	dir := filepath.Join(data, "log")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	identity := `{"v":1,"cluster":"ab0000000000000000000000000000cd","shards":1}`
+	if err := os.WriteFile(filepath.Join(dir, "IDENTITY"), []byte(identity), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id := record.Identity{Cluster: testCluster}
+	cfg = commitlog.Config{FS: vfs.Default, Dir: filepath.Join(dir, "shard-0"), Identity: id, SegmentBytes: 4 << 10}
+	l, err := commitlog.Open(cfg, func(*record.Batch) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 40 {
+		b := &record.Batch{Base: l.NextLSN(), First: 1700000000000, Last: 1700000000000, Sync: true}
+		for i := range 5 {
+			b.Begin(record.KindMessage)
+			b.Raw = record.AppendMessage(b.Raw, &record.Message{
+				Namespace: []byte("/"), Exchange: []byte("amq.topic"), Key: []byte("plant/7/temp"), Format: 2, QoS: 1,
+				Streams: []record.StreamID{5}, Payload: []byte("message " + strconv.Itoa(5*n+i)),
+			})
+			b.End()
+		}
+		if err := l.Append(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	store, err := index.OpenPebble(vfs.Default, filepath.Join(dir, "index-0"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var batch index.Batch
+	batch.Set(index.FormatKey, index.AppendFormat(nil, id))
+	batch.Set(index.AppliedKey, index.AppendLSN(nil, applied))
+	if err := errors.Join(store.Commit(&batch), store.Flush(), store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return data, cfg
+}
+
+// command runs a command line and returns its exit code.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if err := run(t.Context(), args, &out, &errs); err != nil {
+		code = exitCode(err)
+		errs.WriteString(err.Error())
+	}
+	return code, out.String(), errs.String()
+}
+
+func checkJSON(t *testing.T, data string, want int, args ...string) storage.Report {
+	t.Helper()
+	code, stdout, stderr := command(t, append([]string{"check", "--data", data, "--json"}, args...)...)
+	if code != want {
+		t.Fatalf("check %v: exit code %d, want %d\n%s%s", args, code, want, stdout, stderr)
+	}
+	var r storage.Report
+	dec := json.NewDecoder(strings.NewReader(stdout))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&r); err != nil {
+		t.Fatalf("check --json: %v\n%s", err, stdout)
+	}
+	return r
+}
+
+func logSegments(t *testing.T, cfg commitlog.Config) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(cfg.Dir, "*.seg"))
+	if err != nil || len(files) < 4 {
+		t.Fatalf("segments %v, %v", files, err)
+	}
+	slices.Sort(files)
+	return files
+}
+
+func damageFile(t *testing.T, path string, at int) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[(at+len(content))%len(content)] ^= 1
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// contentOf is all files of a directory but the lock.
+func contentOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() == "LOCK" {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		all[path] = string(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestCheckSound(t *testing.T) {
+	data, _ := dataDir(t, 150)
+	before := contentOf(t, data)
+	r := checkJSON(t, data, exitOK)
+	s := r.Shards[0]
+	if !r.Sound || r.Version != storage.ReportVersion || s.First != 1 || s.Next != 201 || s.Index.Applied != 150 ||
+		len(s.Findings) != 0 || !s.Index.Present || len(s.Segments) < 4 {
+		t.Errorf("report %+v", r)
+	}
+	code, stdout, stderr := command(t, "check", "--data", data)
+	for _, text := range []string{"records 1 to 200", "Index as of record 150", "sealed", "Sound."} {
+		if code != exitOK || !strings.Contains(stdout, text) {
+			t.Errorf("check: exit code %d, no %q in\n%s%s", code, text, stdout, stderr)
+		}
+	}
+	after := contentOf(t, data)
+	for path, content := range before {
+		if after[path] != content {
+			t.Errorf("%s was changed", path)
+		}
+	}
+	if len(after) != len(before) {
+		t.Errorf("%d files, %d before", len(after), len(before))
+	}
+}
+
+// TestCheckAcceptsLoss damages a data directory in many ways: each is named, can
+// be accepted, and leaves a log that opens and an index that fits it.
+func TestCheckAcceptsLoss(t *testing.T) {
+	for name, tc := range map[string]struct {
+		damage func(t *testing.T, data string, cfg commitlog.Config)
+		text   string
+	}{
+		"frame": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			damageFile(t, logSegments(t, cfg)[1], 700)
+		}, "checksum"},
+		"header": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			damageFile(t, logSegments(t, cfg)[1], 9)
+		}, "corrupt"},
+		"footer": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			damageFile(t, logSegments(t, cfg)[1], -20)
+		}, "corrupt"},
+		"two segments": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			damageFile(t, logSegments(t, cfg)[1], 9)
+			damageFile(t, logSegments(t, cfg)[2], 9)
+		}, "corrupt"},
+		"first segment missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			remove(t, logSegments(t, cfg)[0])
+		}, "where that of 1 should be"},
+		"middle segment missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			remove(t, logSegments(t, cfg)[2])
+		}, "should be"},
+		"newest segment missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			remove(t, slices.Max(logSegments(t, cfg)))
+		}, "log behind its checkpoint"},
+		"all segments missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			remove(t, logSegments(t, cfg)...)
+		}, "all segments are missing"},
+		"index": {func(t *testing.T, data string, _ commitlog.Config) {
+			files, err := filepath.Glob(filepath.Join(data, "log", "index-0", "MANIFEST-*"))
+			if err != nil || len(files) == 0 {
+				t.Fatal(files, err)
+			}
+			for _, f := range files {
+				if err := os.WriteFile(f, []byte("nothing of use"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, "index"},
+		"index of another shard": {func(t *testing.T, data string, _ commitlog.Config) {
+			store, err := index.OpenPebble(vfs.Default, filepath.Join(data, "log", "index-0"), slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b index.Batch
+			b.Set(index.FormatKey, index.AppendFormat(nil, record.Identity{Shard: 7}))
+			if err := errors.Join(store.Commit(&b), store.Flush(), store.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}, "another cluster or shard"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data, cfg := dataDir(t, 200)
+			tc.damage(t, data, cfg)
+			before := contentOf(t, data)
+			r := checkJSON(t, data, exitDamaged)
+			code, stdout, _ := command(t, "check", "--data", data)
+			if r.Sound || code != exitDamaged || !strings.Contains(stdout, tc.text) || !strings.Contains(stdout, "DAMAGED") {
+				t.Fatalf("check: exit code %d, want %q in\n%s", code, tc.text, stdout)
+			}
+			if code, _, _ := command(t, "check", "--data", data, "--accept-loss"); code != exitDamaged {
+				t.Errorf("accepted without a word: exit code %d", code)
+			}
+			for path, content := range contentOf(t, data) {
+				if was, ok := before[path]; ok && was != content {
+					t.Errorf("%s was changed without a word", path)
+				}
+			}
+			after := checkJSON(t, data, exitOK, "--accept-loss", "--yes")
+			checkJSON(t, data, exitOK)
+			cfg.From = after.Shards[0].Index.Applied
+			l, err := commitlog.Open(cfg, func(*record.Batch) error { return nil })
+			if err != nil {
+				t.Fatalf("accepted, then: %v", err)
+			}
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+			keptAll(t, before, contentOf(t, data))
+		})
+	}
+}
+
+func remove(t *testing.T, paths ...string) {
+	t.Helper()
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// keptAll checks that no file was deleted but the manifest that was replaced.
+func keptAll(t *testing.T, before, after map[string]string) {
+	t.Helper()
+	for path, content := range before {
+		if !strings.HasSuffix(path, ".seg") {
+			continue
+		}
+		kept := false
+		for _, now := range after {
+			kept = kept || now == content
+		}
+		if !kept {
+			t.Errorf("the content of %s is gone", path)
+		}
+	}
+}
+
+func TestCheckRefuses(t *testing.T) {
+	if code, _, stderr := command(t, "check", "--data", t.TempDir()); code != exitFailed || !strings.Contains(stderr, "no data directory") {
+		t.Errorf("empty directory: exit code %d, %s", code, stderr)
+	}
+	if code, _, _ := command(t, "check", "--nonsense"); code != exitFailed {
+		t.Errorf("unknown flag: exit code %d, want %d", code, exitFailed)
+	}
+	data, _ := dataDir(t, 10)
+	if code, _, stderr := command(t, "check", "--data", data, "--accept-loss", "--json"); code != exitFailed || !strings.Contains(stderr, "--yes") {
+		t.Errorf("--json without --yes: exit code %d, %s", code, stderr)
+	}
+	if err := os.WriteFile(filepath.Join(data, "log", "IDENTITY"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := command(t, "check", "--data", data); code != exitFailed || !strings.Contains(stderr, "IDENTITY") {
+		t.Errorf("identity: exit code %d, %s", code, stderr)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	data, _ = dataDir(t, 10)
+	if _, err := storage.Check(ctx, storage.Options{FS: vfs.Default, Data: data}); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: got %v", err)
+	}
+	if _, err := core.ReadLayout(vfs.Default, data); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("ReadLayout: got %v, want ErrNotExist", err)
+	}
+}
+
+func TestSegmentDump(t *testing.T) {
+	_, cfg := dataDir(t, 0)
+	files := logSegments(t, cfg)
+	code, stdout, stderr := command(t, "segment", "dump", cfg.Dir, "--from", "7", "--to", "9", "--payload", "11")
+	if code != exitOK || strings.Count(stdout, "key=plant/7/temp") != 3 || !strings.Contains(stdout, `payload="message 6"`) ||
+		!strings.Contains(stdout, "2023-11-14T22:13:20.000Z") {
+		t.Errorf("dump: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if _, stdout, _ = command(t, "segment", "dump", files[0], "--to", "1"); strings.Contains(stdout, "payload=") {
+		t.Errorf("a payload is shown that was not asked for:\n%s", stdout)
+	}
+	code, stdout, _ = command(t, "segment", "dump", "--json", cfg.Dir)
+	if code != exitOK || strings.Count(stdout, "\n") != 200 {
+		t.Errorf("dump --json: exit code %d, %d lines", code, strings.Count(stdout, "\n"))
+	}
+	code, stdout, _ = command(t, "segment", "dump", "--frames", "--json", cfg.Dir)
+	if code != exitOK || strings.Count(stdout, "\n") != 40 {
+		t.Errorf("dump --frames --json: exit code %d, %d lines", code, strings.Count(stdout, "\n"))
+	}
+	damageFile(t, files[1], 700)
+	code, stdout, stderr = command(t, "segment", "dump", files[1])
+	if code != exitDamaged || !strings.Contains(stderr, "are lost") || strings.Count(stdout, "key=") < 5 {
+		t.Errorf("damaged: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	damageFile(t, files[1], 10) // its header: others tell whose it is
+	if code, stdout, _ = command(t, "segment", "dump", files[1]); code != exitDamaged || strings.Count(stdout, "key=") < 5 {
+		t.Errorf("damaged header: exit code %d\n%s", code, stdout)
+	}
+	if code, _, _ = command(t, "segment", "dump", filepath.Join(cfg.Dir, "none.seg")); code != exitFailed {
+		t.Errorf("no such file: exit code %d", code)
+	}
+}
+
+func TestSegmentVerify(t *testing.T) {
+	_, cfg := dataDir(t, 0)
+	files := logSegments(t, cfg)
+	for _, path := range []string{cfg.Dir, files[1], slices.Max(files)} {
+		if code, stdout, stderr := command(t, "segment", "verify", path); code != exitOK || !strings.Contains(stdout, "Sound.") {
+			t.Errorf("verify %s: exit code %d\n%s%s", path, code, stdout, stderr)
+		}
+	}
+	content, err := os.ReadFile(slices.Max(files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(slices.Max(files), append(content, "torn"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{cfg.Dir, slices.Max(files)} {
+		if code, stdout, _ := command(t, "segment", "verify", path); code != exitOK || !strings.Contains(stdout, storage.StateTorn) {
+			t.Errorf("verify torn %s: exit code %d\n%s", path, code, stdout)
+		}
+	}
+	damageFile(t, files[1], 700)
+	for _, path := range []string{cfg.Dir, files[1]} {
+		code, stdout, _ := command(t, "segment", "verify", path)
+		if code != exitDamaged || !strings.Contains(stdout, "DAMAGED") || !strings.Contains(stdout, "are lost") {
+			t.Errorf("verify damaged %s: exit code %d\n%s", path, code, stdout)
+		}
+		code, stdout, _ = command(t, "segment", "verify", "--json", path)
+		var r storage.Report
+		if err := json.Unmarshal([]byte(stdout), &r); err != nil || code != exitDamaged || r.Sound || r.Damaged() != 1 {
+			t.Errorf("verify --json: exit code %d, %+v, %v", code, r, err)
+		}
+	}
+}

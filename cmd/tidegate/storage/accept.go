@@ -1,0 +1,135 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/segment"
+)
+
+// manifestName is what AcceptLoss of commitlog calls the manifest.
+const manifestName = "MANIFEST"
+
+// Loss is one thing to give up, so that a shard opens again.
+type Loss struct {
+	Shard uint32
+	// Segment is the file in the log's directory, or MANIFEST; "" for the index.
+	Segment string
+	// Records is what is lost of it; the last is 0 when nothing says where it ends.
+	Records []commitlog.Loss
+	// Applied is what the index has seen of the log.
+	Applied record.LSN
+
+	accept commitlog.Loss
+}
+
+// Losses returns what has to be given up so that all shards open. What is only
+// known once the first are accepted is not among them: check again afterwards.
+func Losses(r *Report) []Loss {
+	var all []Loss
+	for i := range r.Shards {
+		all = append(all, r.Shards[i].losses()...)
+	}
+	return all
+}
+
+func (s *Shard) losses() (all []Loss) {
+	if s.report == nil && damaged(s.Findings) > 0 && !s.lostAll() {
+		all = append(all, Loss{Shard: s.Shard, Segment: manifestName})
+	}
+	if s.report != nil {
+		// A segment needs a sound header behind it, so the last comes first.
+		for _, v := range slices.Backward(s.report.Segments) {
+			if len(v.Faults) == 0 || slices.ContainsFunc(v.Faults, isLater) {
+				continue
+			}
+			l := Loss{Shard: s.Shard, Segment: v.Name, Applied: s.Index.Applied}
+			l.accept.First = v.Faults[0].First
+			for _, f := range v.Faults {
+				l.Records = append(l.Records, commitlog.Loss{First: f.First, Last: f.Last})
+				l.accept.Last = max(l.accept.Last, f.Last, f.First)
+			}
+			all = append(all, l)
+		}
+	}
+	if s.Index.broken || s.lostAll() {
+		all = append(all, Loss{Shard: s.Shard, Applied: s.Index.Applied})
+	}
+	return all
+}
+
+func isLater(f commitlog.Fault) bool { return errors.Is(f.Err, record.ErrVersion) }
+
+// lostAll tells that there is no log under an index that has seen one.
+func (s *Shard) lostAll() bool { return s.Next == 1 && s.Index.Applied > 0 && len(s.Segments) == 0 }
+
+// String says in words what is given up.
+func (l *Loss) String() string {
+	switch l.Segment {
+	case "":
+		return fmt.Sprintf("shard %d: the index, which goes to quarantine; the next start makes it from the log", l.Shard)
+	case manifestName:
+		return fmt.Sprintf("shard %d: the manifest; the segments that are there are then the log", l.Shard)
+	}
+	var ranges []string
+	for _, r := range l.Records {
+		switch {
+		case r.Last == 0:
+			ranges = append(ranges, fmt.Sprintf("records from %d to the end of the log", r.First))
+		case r.Last >= r.First:
+			ranges = append(ranges, fmt.Sprintf("records %d to %d (%d)", r.First, r.Last, r.Last-r.First+1))
+		}
+	}
+	if len(ranges) == 0 {
+		ranges = append(ranges, "no record")
+	}
+	return fmt.Sprintf("shard %d, %s: %s", l.Shard, l.Segment, strings.Join(ranges, ", "))
+}
+
+// Accept gives one thing up. Damaged files are moved to quarantine.
+func Accept(fs vfs.FS, data string, l *Loss) error {
+	dir := filepath.Join(data, "log")
+	layout, err := core.ReadLayout(fs, dir)
+	if err != nil {
+		return err
+	}
+	if int(l.Shard) >= len(layout) {
+		return fmt.Errorf("no shard %d", l.Shard)
+	}
+	files := layout[l.Shard]
+	if l.Segment == "" {
+		return quarantineIndex(fs, dir, files.Index)
+	}
+	return commitlog.AcceptLoss(logConfig(fs, files, l.Applied), l.Segment, l.accept)
+}
+
+// quarantineIndex moves the directory of an index out of the way.
+func quarantineIndex(fs vfs.FS, dir, path string) error {
+	quarantine := fs.PathJoin(dir, "quarantine")
+	if err := fs.MkdirAll(quarantine, 0o700); err != nil {
+		return fmt.Errorf("quarantine index: %w", err)
+	}
+	name := fs.PathBase(path)
+	target := fs.PathJoin(quarantine, name)
+	for i := 1; ; i++ {
+		if _, err := fs.Stat(target); oserror.IsNotExist(err) {
+			break
+		} else if err != nil {
+			return fmt.Errorf("quarantine index: %w", err)
+		}
+		target = fs.PathJoin(quarantine, fmt.Sprintf("%s.%d", name, i))
+	}
+	if err := fs.Rename(path, target); err != nil {
+		return fmt.Errorf("quarantine index: %w", err)
+	}
+	return errors.Join(segment.SyncDir(fs, quarantine), segment.SyncDir(fs, dir))
+}

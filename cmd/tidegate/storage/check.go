@@ -1,0 +1,205 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/metadata"
+)
+
+// Options says what to check.
+type Options struct {
+	FS vfs.FS
+	// Data is the data directory of a broker that does not run.
+	Data string
+	// Progress is called now and then with what was read of a shard's log; nil is
+	// not called.
+	Progress func(shard uint32, p commitlog.Progress)
+}
+
+// Check reads all of a data directory and changes nothing in it. An error tells
+// that it can't be read; what is wrong with it is in the report.
+func Check(ctx context.Context, o Options) (*Report, error) {
+	layout, err := core.ReadLayout(o.FS, filepath.Join(o.Data, "log"))
+	if err != nil {
+		return nil, fmt.Errorf("no data directory of a broker: %w", err)
+	}
+	r := &Report{Version: ReportVersion, Data: o.Data, Metadata: checkMetadata(o.FS, o.Data)}
+	for _, files := range layout {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		s, err := checkShard(ctx, &o, files)
+		if err != nil {
+			return nil, fmt.Errorf("check shard %d: %w", files.Identity.Shard, err)
+		}
+		r.Shards = append(r.Shards, *s)
+	}
+	r.Sound = r.Damaged() == 0
+	return r, nil
+}
+
+// logConfig is the configuration of a shard's log for the tools of commitlog.
+func logConfig(fs vfs.FS, files core.ShardFiles, from record.LSN) commitlog.Config {
+	return commitlog.Config{FS: fs, Dir: files.Log, Identity: files.Identity, From: from}
+}
+
+func checkShard(ctx context.Context, o *Options, files core.ShardFiles) (*Shard, error) {
+	s := &Shard{Shard: files.Identity.Shard, Log: files.Log, Unknown: []string{}, Segments: []Segment{}}
+	var err error
+	if s.Quarantine, err = listQuarantine(o.FS, o.FS.PathJoin(files.Log, "quarantine")); err != nil {
+		return nil, err
+	}
+	s.checkIndex(o.FS, files)
+	if _, err := o.FS.Stat(files.Log); errors.Is(err, os.ErrNotExist) {
+		s.emptyLog(files.Log)
+		return s, nil
+	}
+	s.report, err = commitlog.Verify(logConfig(o.FS, files, s.Index.Applied), func(p commitlog.Progress) {
+		if o.Progress != nil && ctx.Err() == nil {
+			o.Progress(s.Shard, p)
+		}
+	})
+	if bad, ok := errors.AsType[*commitlog.CorruptError](err); ok {
+		s.Findings = append(s.Findings, Finding{
+			Severity: Damage, File: bad.Segment, To: bad.To, First: bad.First, Open: true, Text: bad.Err.Error(),
+			Advice: "tidegate check --accept-loss makes a new manifest of the segments that are there",
+		})
+		return s, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.fill()
+	return s, nil
+}
+
+// fill takes over what was verified.
+func (s *Shard) fill() {
+	r := s.report
+	s.Generation, s.First, s.Next = r.Generation, r.First, r.Next
+	for i := range r.Segments {
+		v := &r.Segments[i]
+		s.Segments = append(s.Segments, segmentOf(v))
+		for j := range v.Faults {
+			s.Findings = append(s.Findings, faultFinding(v.Name, &v.Faults[j]))
+		}
+		if t := v.Torn; t != nil {
+			s.Findings = append(s.Findings, Finding{
+				Severity: Notice, File: v.Name, From: t.From, To: t.To, First: t.First, Last: t.First - 1,
+				Text:   "torn tail of a crash: it was never confirmed",
+				Advice: "nothing to do: the next start cuts it",
+			})
+		}
+	}
+	for _, name := range r.Unknown {
+		s.Unknown = append(s.Unknown, name)
+		s.Findings = append(s.Findings, Finding{
+			Severity: Notice, File: name, Text: "segment that is no part of the log",
+			Advice: "nothing to do: the next start removes it if it was replaced, and else moves it to quarantine",
+		})
+	}
+	if len(r.Segments) == 0 && s.Index.Applied > 0 {
+		s.emptyLog(s.Log)
+	}
+}
+
+func (s *Shard) emptyLog(dir string) {
+	s.First, s.Next = 1, 1
+	if s.Index.Applied == 0 {
+		return
+	}
+	s.Findings = append(s.Findings, Finding{
+		Severity: Damage, File: dir, First: 1, Last: s.Index.Applied,
+		Text:   fmt.Sprintf("all segments are missing, and the index has seen records up to %d", s.Index.Applied),
+		Advice: "restore the log's directory from where it went; check --accept-loss gives up all messages of the shard",
+	})
+}
+
+func faultFinding(name string, f *commitlog.Fault) Finding {
+	out := Finding{
+		Severity: Damage, File: name, From: f.From, To: f.To, First: f.First, Last: f.Last,
+		Open: f.Last == 0 && f.First > 0, Text: f.Err.Error(),
+		Advice: "restore the file from a copy of this disk, or give the records up with tidegate check --accept-loss",
+	}
+	if errors.Is(f.Err, record.ErrVersion) {
+		out.Advice = "written by a later version of Tidegate: start that one"
+	}
+	return out
+}
+
+func (s *Shard) checkIndex(fs vfs.FS, files core.ShardFiles) {
+	info, err := index.Inspect(fs, files.Index, files.Identity)
+	if errors.Is(err, os.ErrNotExist) {
+		s.Findings = append(s.Findings, Finding{
+			Severity: Notice, File: files.Index, Text: "there is no index",
+			Advice: "nothing to do: the next start makes it from the log",
+		})
+		return
+	}
+	const rebuild = "check --accept-loss moves the index to quarantine; the next start makes it from the log"
+	if err != nil {
+		s.Index = Index{Present: true, broken: true}
+		s.Findings = append(s.Findings, Finding{Severity: Damage, File: files.Index, Text: err.Error(), Advice: rebuild})
+		return
+	}
+	s.Index = Index{
+		Present: true, Applied: info.Applied, Streams: info.Streams, Cursors: info.Cursors, Sessions: info.Sessions,
+		Retained: info.Retained, References: info.References, broken: info.Faults > 0,
+	}
+	if info.Faults > 0 {
+		s.Findings = append(s.Findings, Finding{
+			Severity: Damage, File: files.Index, Text: fmt.Sprintf("%d entries are no use; the first: %v", info.Faults, info.Err),
+			Advice: rebuild,
+		})
+	}
+}
+
+func listQuarantine(fs vfs.FS, dir string) ([]File, error) {
+	files := []File{}
+	names, err := fs.List(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return files, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list quarantine: %w", err)
+	}
+	for _, name := range names {
+		info, err := fs.Stat(fs.PathJoin(dir, name))
+		if err != nil {
+			return nil, fmt.Errorf("list quarantine: %w", err)
+		}
+		files = append(files, File{Name: name, Bytes: info.Size()})
+	}
+	return files, nil
+}
+
+func checkMetadata(fs vfs.FS, data string) *Metadata {
+	m := &Metadata{Path: filepath.Join(data, "catalog", "copy.json")}
+	info, err := metadata.InspectCopy(fs, m.Path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		m.Findings = append(m.Findings, Finding{
+			Severity: Notice, File: m.Path, Text: "there is no local copy of the metadata",
+			Advice: "nothing to do: it is made at the next start, which needs etcd",
+		})
+	case err != nil:
+		m.Present = true
+		m.Findings = append(m.Findings, Finding{
+			Severity: Notice, File: m.Path, Text: err.Error(),
+			Advice: "nothing to do: it is replaced at the next start, which needs etcd",
+		})
+	default:
+		m.Present, m.Entries, m.Revision = true, info.Entries, int64(info.Revision)
+	}
+	return m
+}

@@ -1,0 +1,167 @@
+// Package storage looks at a data directory that no broker runs on: it checks
+// logs, indexes and the copy of the metadata, gives up what is lost for good,
+// and shows what segment files hold.
+package storage
+
+import (
+	"time"
+
+	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// ReportVersion is the version of the JSON form of a Report. Fields may be
+// added to a version; none goes or changes its meaning.
+const ReportVersion = 1
+
+// Report is what a check found. It is also the JSON form.
+type Report struct {
+	Version  int       `json:"version"`
+	Data     string    `json:"data"`
+	Sound    bool      `json:"sound"` // there is no finding of damage
+	Shards   []Shard   `json:"shards"`
+	Metadata *Metadata `json:"metadata,omitempty"`
+}
+
+// Damaged counts the findings of damage.
+func (r *Report) Damaged() (n int) {
+	for i := range r.Shards {
+		n += damaged(r.Shards[i].Findings)
+	}
+	if r.Metadata != nil {
+		n += damaged(r.Metadata.Findings)
+	}
+	return n
+}
+
+// Shard is the log of one shard and its index.
+type Shard struct {
+	Shard      uint32     `json:"shard"`
+	Log        string     `json:"log"` // its directory
+	Generation uint64     `json:"generation"`
+	First      record.LSN `json:"first_lsn"`
+	Next       record.LSN `json:"next_lsn"`
+	Segments   []Segment  `json:"segments"`
+	Unknown    []string   `json:"unknown"`
+	Quarantine []File     `json:"quarantine"`
+	Index      Index      `json:"index"`
+	Findings   []Finding  `json:"findings"`
+
+	report *commitlog.Report
+}
+
+// Segment is one file of a log.
+type Segment struct {
+	Name    string     `json:"name"`
+	First   record.LSN `json:"first_lsn"`
+	Last    record.LSN `json:"last_lsn"` // below First without records
+	Records uint64     `json:"records"`
+	Batches uint64     `json:"batches"`
+	Bytes   int64      `json:"bytes"`
+	Raw     int64      `json:"raw_bytes"` // of the records decoded
+	Oldest  int64      `json:"oldest_ms"`
+	Newest  int64      `json:"newest_ms"`
+	State   string     `json:"state"` // see the constants
+}
+
+// The states of a segment.
+const (
+	StateSealed    = "sealed"
+	StateRewritten = "rewritten"
+	StateOpen      = "open"      // the last one, for appending
+	StateTorn      = "torn tail" // open, and a start will cut what a crash left
+	StateDamaged   = "damaged"
+	StateMissing   = "missing"
+)
+
+// File is a file in quarantine.
+type File struct {
+	Name  string `json:"name"`
+	Bytes int64  `json:"bytes"`
+}
+
+// Index is what was found of a shard's index.
+type Index struct {
+	Present    bool       `json:"present"`
+	Applied    record.LSN `json:"applied_lsn"`
+	Streams    uint64     `json:"streams"`
+	Cursors    uint64     `json:"cursors"`
+	Sessions   uint64     `json:"sessions"`
+	Retained   uint64     `json:"retained"`
+	References uint64     `json:"references"`
+
+	broken bool // it can't be opened or used
+}
+
+// Metadata is what was found of the local copy of the metadata.
+type Metadata struct {
+	Path     string    `json:"path"`
+	Present  bool      `json:"present"`
+	Entries  int       `json:"entries"`
+	Revision int64     `json:"revision"`
+	Findings []Finding `json:"findings"`
+}
+
+// The severities of a finding.
+const (
+	Damage = "damage" // something is lost, and a start is refused or will meet it
+	Notice = "notice" // worth knowing, and nothing to do
+)
+
+// Finding is one thing that is not as it should be.
+type Finding struct {
+	Severity string `json:"severity"`
+	File     string `json:"file,omitempty"`
+	// From and To are the bytes that are no use; both are 0 where that does not
+	// apply.
+	From int64 `json:"from_byte"`
+	To   int64 `json:"to_byte"`
+	// First and Last are the records that are lost. Last is below First when none
+	// is; Open tells that nothing says where they end, and then Last is 0.
+	First record.LSN `json:"first_lsn"`
+	Last  record.LSN `json:"last_lsn"`
+	Open  bool       `json:"open_end"`
+	Text  string     `json:"text"`
+	// Advice says what to do.
+	Advice string `json:"advice"`
+}
+
+func damaged(all []Finding) (n int) {
+	for i := range all {
+		if all[i].Severity == Damage {
+			n++
+		}
+	}
+	return n
+}
+
+// segmentOf is the form of a segment in the report.
+func segmentOf(s *commitlog.SegmentReport) Segment {
+	out := Segment{
+		Name: s.Name, First: s.Base, Last: s.Last, Records: s.Records, Batches: s.Batches, Bytes: s.Bytes, Raw: s.Raw,
+		Oldest: s.First, Newest: s.Latest,
+	}
+	switch {
+	case len(s.Faults) > 0 && s.Bytes == 0:
+		out.State = StateMissing
+	case len(s.Faults) > 0:
+		out.State = StateDamaged
+	case s.Torn != nil:
+		out.State = StateTorn
+	case s.Rewritten:
+		out.State = StateRewritten
+	case s.Sealed:
+		out.State = StateSealed
+	default:
+		out.State = StateOpen
+	}
+	return out
+}
+
+// clock writes a time of the log.
+func clock(ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z")
+}

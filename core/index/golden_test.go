@@ -1,0 +1,91 @@
+package index_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/record"
+)
+
+var update = flag.Bool("update", false, "write the golden files of the present version")
+
+// TestGoldenState compares keys and values of every kind with those in
+// testdata/v1/state.txt, and reads these.
+func TestGoldenState(t *testing.T) {
+	id := record.Identity{Cluster: [16]byte{1, 15: 9}, Shard: 2}
+	stream := index.Stream{
+		Stream: record.Stream{ID: 1<<60 + 5, Filter: true, Namespace: "/", Name: "plant/#"}, Since: 4, Low: 300, End: 70000,
+	}
+	cursor := index.Cursor{Marked: 900, Floor: 301, Ranges: []record.Range{{First: 310, End: 311}, {First: 400, End: 700}}}
+	lsns := []record.LSN{0, 0, 9, 10, 5000}
+	session := record.Session{ID: 9, Expiry: 3600000, Namespace: "/", Client: "device-7", Owner: "guest"}
+	subscription := record.Subscription{Session: 9, ID: 3, QoS: 1, Filter: "plant/#"}
+	value := record.Value{Session: 9, Key: 7, Present: true, Value: []byte("v")}
+	entries := []struct {
+		name       string
+		key, value []byte
+	}{
+		{"format", index.FormatKey, index.AppendFormat(nil, id)},
+		{"applied", index.AppliedKey, index.AppendLSN(nil, 1<<40)},
+		{"stream", index.StreamKey(stream.ID), index.AppendStream(nil, &stream)},
+		{"cursor", index.CursorKey(stream.ID, 77), index.AppendCursor(nil, &cursor)},
+		{"references", index.ChunkKey(stream.ID, 1), index.AppendChunk(nil, lsns)},
+		{"transient", index.TransientChunkKey(stream.ID, 2), index.AppendChunk(nil, lsns[2:])},
+		{"retained", index.RetainedKey([]byte("/"), []byte("plant/7/temp")), index.AppendLSN(nil, 12)},
+		{"once", index.OnceKey(record.Once{Session: 9, ID: 65534}), index.AppendLSN(nil, 13)},
+		{"session", index.SessionKey(9), record.AppendSession(nil, &session)},
+		{"subscription", index.SubscriptionKey(9, "plant/#"), record.AppendSubscription(nil, &subscription)},
+		{"value", index.ValueKey(9, 7), record.AppendValue(nil, &value)},
+	}
+	var text strings.Builder
+	for _, e := range entries {
+		fmt.Fprintf(&text, "%s %x %x\n", e.name, e.key, e.value)
+	}
+	path := filepath.Join("testdata", "v1", "state.txt")
+	if *update {
+		if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(text.String(), "\n")); diff != "" {
+		t.Fatalf("keys and values (-golden +written):\n%s", diff)
+	}
+	stored := map[string][]byte{}
+	for line := range strings.Lines(string(want)) {
+		var name string
+		var key, value []byte
+		if _, err := fmt.Sscanf(line, "%s %x %x", &name, &key, &value); err != nil {
+			t.Fatal(err)
+		}
+		stored[name] = value
+	}
+	var gotStream index.Stream
+	var gotCursor index.Cursor
+	gotLSNs, err := index.DecodeChunk(stored["references"], nil)
+	if err == nil {
+		err = index.DecodeStream(stored["stream"], &gotStream)
+	}
+	if err == nil {
+		err = index.DecodeCursor(stored["cursor"], &gotCursor)
+	}
+	if err == nil {
+		err = index.CheckFormat(stored["format"], id)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(stream, gotStream) + cmp.Diff(cursor, gotCursor) + cmp.Diff(lsns, gotLSNs); diff != "" {
+		t.Errorf("golden values (-want +got):\n%s", diff)
+	}
+}

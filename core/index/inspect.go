@@ -1,0 +1,194 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// Info is what Inspect found in the index of a shard.
+type Info struct {
+	// Applied is the record that the state is as of; 0 when the index is empty.
+	Applied record.LSN
+	// Streams, Cursors, Sessions and Retained are numbers of entries, References
+	// those of messages that streams refer to.
+	Streams, Cursors, Sessions, Retained, References uint64
+	// Faults is the number of entries that are no use, and Err tells of the first.
+	Faults uint64
+	Err    error
+}
+
+// Inspect reads all of an index that is not open, and changes nothing. An error
+// tells that it can't be opened, or belongs to another shard or version;
+// os.ErrNotExist that there is none.
+func Inspect(fs vfs.FS, dir string, id record.Identity) (*Info, error) {
+	if _, err := fs.Stat(fs.PathJoin(dir, "LOCK")); err != nil {
+		return nil, fmt.Errorf("inspect index: %w", err)
+	}
+	db, err := pebble.Open(dir, &pebble.Options{
+		FS: fs, ReadOnly: true, ErrorIfNotExists: true, MaxOpenFiles: 64, FormatMajorVersion: pebble.FormatNewest,
+		Logger: pebbleLog{slog.New(slog.DiscardHandler)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("inspect index %s: %w", dir, err)
+	}
+	i := inspection{store: &Pebble{db: db}, streams: map[record.StreamID]*Stream{}}
+	err = i.run(id)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return nil, fmt.Errorf("inspect index %s: %w", dir, err)
+	}
+	return &i.Info, nil
+}
+
+// inspection is one walk over an index.
+type inspection struct {
+	Info
+	store   *Pebble
+	streams map[record.StreamID]*Stream
+	lsns    []record.LSN // scratch
+}
+
+func (i *inspection) run(id record.Identity) error {
+	v, err := i.store.Get(AppliedKey)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if i.Applied, err = DecodeLSN(v); err != nil {
+		return err
+	}
+	v, err = i.store.Get(FormatKey)
+	if err == nil {
+		err = CheckFormat(v, id)
+	}
+	if err != nil {
+		return fmt.Errorf("format: %w", err)
+	}
+	for _, part := range []struct {
+		prefix []byte
+		check  func(key, value []byte) error
+	}{
+		{StreamPrefix, i.stream},
+		{CursorPrefix, i.cursor},
+		{ChunkPrefix, i.chunk},
+		{RetainedPrefix, i.retained},
+		{OncePrefix, i.once},
+		{SessionPrefix, i.session},
+		{SubscriptionPrefix, func(_, v []byte) error { return record.DecodeSubscription(v, new(record.Subscription)) }},
+		{ValuePrefix, func(_, v []byte) error { return record.DecodeValue(v, new(record.Value)) }},
+	} {
+		err := i.store.Scan(part.prefix, func(k, v []byte) error {
+			if err := part.check(k, v); err != nil {
+				i.fault(fmt.Errorf("key %x: %w", k, err))
+			}
+			return nil
+		})
+		if err != nil {
+			i.fault(err)
+		}
+	}
+	return nil
+}
+
+func (i *inspection) fault(err error) {
+	if i.Faults++; i.Err == nil {
+		i.Err = err
+	}
+}
+
+func (i *inspection) stream(k, v []byte) error {
+	i.Streams++
+	s := new(Stream)
+	if err := DecodeStream(v, s); err != nil {
+		return err
+	}
+	if id, err := Uint64(k, 0); err != nil || record.StreamID(id) != s.ID || s.Low > s.End || s.Since > i.Applied {
+		return fmt.Errorf("stream %x, offsets %d to %d, since %d: %w", uint64(s.ID), s.Low, s.End, s.Since, record.ErrCorrupt)
+	}
+	s.Name, s.Namespace = "", "" // a million of them may be there
+	i.streams[s.ID] = s
+	return nil
+}
+
+func (i *inspection) cursor(k, v []byte) error {
+	i.Cursors++
+	id, err := Uint64(k, 0)
+	if err != nil {
+		return err
+	}
+	var c Cursor
+	if err := DecodeCursor(v, &c); err != nil {
+		return err
+	}
+	s := i.streams[record.StreamID(id)]
+	if n := len(c.Ranges); s == nil || c.Floor > s.End || n > 0 && c.Ranges[n-1].End > s.End {
+		return fmt.Errorf("cursor at %d of stream %x is past its end: %w", c.Floor, id, record.ErrCorrupt)
+	}
+	return nil
+}
+
+func (i *inspection) chunk(k, v []byte) (err error) {
+	id, err := Uint64(k, 0)
+	if err != nil {
+		return err
+	}
+	no, err := Uint64(k, 1)
+	if err != nil {
+		return err
+	}
+	if i.lsns, err = DecodeChunk(v, i.lsns[:0]); err != nil {
+		return err
+	}
+	s := i.streams[record.StreamID(id)]
+	if s == nil {
+		return fmt.Errorf("references of stream %x, which is not there: %w", id, record.ErrCorrupt)
+	}
+	var last record.LSN
+	for n, lsn := range i.lsns {
+		o := record.Offset(no<<chunkBits) + record.Offset(n)
+		if o < s.Low || o >= s.End {
+			continue
+		}
+		if lsn <= last || lsn > i.Applied {
+			return fmt.Errorf("reference %d to record %d behind %d: %w", o, lsn, last, record.ErrCorrupt)
+		}
+		last = lsn
+		i.References++
+	}
+	return nil
+}
+
+func (i *inspection) retained(k, v []byte) error {
+	i.Retained++
+	if _, _, err := SplitRetainedKey(k); err != nil {
+		return err
+	}
+	return i.lsn(v)
+}
+
+func (i *inspection) once(k, v []byte) error {
+	if _, err := SplitOnceKey(k); err != nil {
+		return err
+	}
+	return i.lsn(v)
+}
+
+func (i *inspection) lsn(v []byte) error {
+	lsn, err := DecodeLSN(v)
+	if err == nil && lsn > i.Applied {
+		err = fmt.Errorf("record %d is above %d: %w", lsn, i.Applied, record.ErrCorrupt)
+	}
+	return err
+}
+
+func (i *inspection) session(_, v []byte) error {
+	i.Sessions++
+	return record.DecodeSession(v, new(record.Session))
+}
