@@ -60,6 +60,7 @@ func (b *Broker) Consume(_ context.Context, namespace string, spec ConsumeSpec) 
 	if c.c, err = s.Consume(q.stream, spec.Limits, spec.Notify, cancelled); err != nil {
 		return nil, ns.notFound("queue", spec.Queue)
 	}
+	c.hint = c.c.Hint()
 	q.exclusive = spec.Exclusive
 	b.counters.consumers.Add(1)
 	return c, nil
@@ -89,6 +90,9 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			if err := c.b.read(c.s, ref.LSN, &c.hint, &c.record, &d.Message); err != nil {
 				c.done(c.offsets)
 				c.giveBack(c.refs[i:])
+				if errors.Is(err, shard.ErrLeft) {
+					return dst, nil // cancelled meanwhile
+				}
 				return dst, err
 			}
 			if e := d.Message.ExpireAt; e != 0 && e <= now {
