@@ -12,9 +12,9 @@ import (
 // below a millisecond of work.
 const sliceLen = 512
 
-// breathe lets others have mu, once in sliceLen steps of a long work.
+// breathe lets others have mu, once a slice of a long work.
 func (s *Shard) breathe(step int) {
-	if step%sliceLen == sliceLen-1 {
+	if step%s.slice == s.slice-1 {
 		s.mu.Unlock()
 		s.mu.Lock() // who has waited for a millisecond comes first
 	}

@@ -57,6 +57,7 @@ type Shard struct {
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
+	slice       int                 // sliceLen, but in tests
 	reading     map[away]*chunkRead // of references
 	dirty       []*place            // cursors with acks that are not in the log
 	unpublished []*place            // cursors whose acks are in the log and not in etcd
@@ -93,6 +94,7 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 		retained:   map[string]*route.Topics[record.LSN]{},
 		sessions:   map[uint64]*SessionState{},
 		recovering: true,
+		slice:      sliceLen,
 		reading:    map[away]*chunkRead{},
 		kick:       make(chan struct{}, 1),
 		ackKick:    make(chan struct{}, 1),
