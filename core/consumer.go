@@ -61,6 +61,7 @@ func (b *Broker) Consume(_ context.Context, namespace string, spec ConsumeSpec) 
 	if c.c, err = s.Consume(q.stream, spec.Limits, spec.Notify, cancelled); err != nil {
 		return nil, ns.notFound("queue", spec.Queue)
 	}
+	c.hint = c.c.Hint()
 	q.exclusive = spec.Exclusive
 	b.counters.consumers.Add(1)
 	return c, nil
@@ -91,6 +92,9 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			if err != nil && !errors.Is(err, errLost) {
 				c.done(c.offsets)
 				c.giveBack(c.refs[i:])
+				if errors.Is(err, shard.ErrLeft) {
+					return dst, nil // cancelled meanwhile
+				}
 				return dst, err
 			}
 			if err != nil {

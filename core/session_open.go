@@ -91,6 +91,9 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 	s.expiry, s.deadline = spec.Expiry, time.Time{}
 	s.mu.Unlock()
 	h := &Session{session: s, spec: spec, hints: make([]shard.Hint, len(b.shards)), acked: make([]record.LSN, len(b.shards))}
+	for i, r := range s.readers {
+		h.hints[i] = r.Hint()
+	}
 	h.tracker = newTracker(b.shards, spec.Notify)
 	if fresh { // numbers of a transient session that a crash has ended
 		if err := b.releaseOnce(s.id); err != nil {

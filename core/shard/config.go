@@ -31,6 +31,7 @@ var (
 	ErrClosed   = errors.New("shard closed")
 	ErrFailed   = errors.New("shard stopped after a storage error")
 	ErrNotFound = errors.New("no such stream, cursor or record")
+	ErrLeft     = errors.New("consumer removed while it waited for a read")
 )
 
 // Config says where a shard lives and how much it may hold. All fields but Upkeep

@@ -313,6 +313,9 @@ func runScript(t *testing.T, rng *rand.Rand, from moment, cfg Config) moment {
 	}
 	s, err := openOn(t, from.fs, store, cfg)
 	must(t, err)
+	s.mu.Lock()
+	s.slice = 1 // settle, drop and make in the midst of a spill
+	s.mu.Unlock()
 	x := &script{t: t, rng: rng, s: s}
 	for range 60 {
 		x.step()

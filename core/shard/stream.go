@@ -149,7 +149,7 @@ func (s *Shard) DropStream(id record.StreamID) (record.LSN, error) {
 	}
 	for c := range st.consumers {
 		st.queue.Remove(c.c)
-		c.gone = true
+		c.leave()
 		if c.cancelled != nil {
 			c.cancelled()
 		}
