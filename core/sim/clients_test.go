@@ -1,0 +1,386 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/core/route"
+)
+
+// fanout is the exchange that some queues are bound to.
+const fanout = "amq.fanout"
+
+// clients are all that use the broker, and what they know.
+type clients struct {
+	queues     []*queue
+	sessions   []*session
+	publishers []*publisher
+}
+
+// queue is a queue with its consumers.
+type queue struct {
+	spec      core.QueueSpec
+	bound     bool // to fanout
+	competing bool // may have several consumers at a time
+	dest      *dest
+	consumers []*consumer
+}
+
+// held is a delivery that a client has not settled.
+type held struct {
+	*entry
+	at core.Position
+}
+
+type consumer struct {
+	q     *queue
+	c     *core.Consumer
+	limit *core.Limit
+	held  []held
+	awake bool // notified since Next gave nothing
+}
+
+// publisher publishes to queues, or to topics.
+type publisher struct {
+	name    string
+	p       *core.Publisher
+	pending []sent // not confirmed, by ascending number
+}
+
+type sent struct {
+	seq        uint64
+	m          *message
+	persistent bool
+	once       *once
+}
+
+// newClients makes the clients, none of them connected.
+func (w *world) newClients() {
+	for i, durability := range []string{"", "fsync", "os", "memory", ""} {
+		q := &queue{spec: core.QueueSpec{Name: fmt.Sprint("q", i), Durable: i < 4}, bound: i%2 == 0, competing: i == 1}
+		if durability != "" {
+			q.spec.Args = map[string]any{"x-durability": durability}
+		}
+		w.clients.queues = append(w.clients.queues, q)
+	}
+	for i := range 3 {
+		s := &session{client: fmt.Sprint("s", i), filters: map[string]bool{}}
+		if i < 2 {
+			s.expiry = time.Hour
+		}
+		w.clients.sessions = append(w.clients.sessions, s)
+	}
+	for i := range 3 {
+		w.clients.publishers = append(w.clients.publishers, &publisher{name: fmt.Sprint("p", i)})
+	}
+}
+
+// ended notes that the broker is gone and all connections with it.
+func (c *clients) ended() {
+	for _, q := range c.queues {
+		q.consumers = nil
+		if !q.spec.Durable {
+			q.dest = nil
+		}
+	}
+	for _, s := range c.sessions {
+		s.ended()
+	}
+	for _, p := range c.publishers {
+		p.p, p.pending = nil, nil
+	}
+}
+
+// reconnect checks that what is durable is there again.
+func (w *world) reconnect() {
+	for _, q := range w.clients.queues {
+		if q.dest == nil {
+			continue
+		}
+		if _, err := w.CheckQueue(namespaceName, q.spec.Name, ""); err != nil {
+			w.complain("queue %s: %v", q.spec.Name, err)
+		}
+	}
+}
+
+// promise is what a confirm of a queue's message means.
+func (w *world) promise(name string) level {
+	if name == "" {
+		name = w.cfg.Durability
+	}
+	return map[string]level{"memory": inMemory, "os": inSystem, "fsync": onDisk}[name]
+}
+
+// declare makes the queue, and binds it.
+func (w *world) declare(q *queue) {
+	if q.dest != nil {
+		return
+	}
+	_, err := w.DeclareQueue(context.Background(), namespaceName, q.spec)
+	if w.unavailable("declare "+q.spec.Name, err) {
+		return
+	}
+	durability, _ := q.spec.Args["x-durability"].(string)
+	q.dest = newDest(q.spec.Name, q.spec.Durable, w.promise(durability))
+	if !q.spec.Durable {
+		q.dest.promise = min(w.promise(""), inSystem)
+	}
+	w.log("declare %s", q.spec.Name)
+	if !q.bound {
+		return
+	}
+	err = w.Bind(context.Background(), namespaceName, core.BindingSpec{Source: fanout, Dest: q.spec.Name})
+	w.failed("bind "+q.spec.Name, err)
+}
+
+// unavailable judges the error of an operation that needs the metadata store.
+func (w *world) unavailable(what string, err error) bool {
+	if w.store.away && errors.Is(err, core.ErrUnavailable) {
+		w.log("%s: the metadata store is away", what)
+		return true
+	}
+	return w.failed(what, err)
+}
+
+// remove deletes the queue: what it held is gone, and never comes again.
+func (w *world) remove(q *queue) {
+	if q.dest == nil {
+		return
+	}
+	_, err := w.DeleteQueue(context.Background(), namespaceName, q.spec.Name, "", false, false)
+	if w.unavailable("delete "+q.spec.Name, err) {
+		return
+	}
+	w.log("delete %s", q.spec.Name)
+	q.dest.loosen()
+	q.dest, q.consumers = nil, nil
+}
+
+// purge empties the queue but for what is in flight.
+func (w *world) purge(q *queue) {
+	if q.dest == nil {
+		return
+	}
+	q.dest.loosen()
+	n, err := w.PurgeQueue(context.Background(), namespaceName, q.spec.Name, "")
+	if !w.failed("purge "+q.spec.Name, err) {
+		w.log("purge %s: %d", q.spec.Name, n)
+	}
+}
+
+// consume attaches a consumer.
+func (w *world) consume(q *queue) {
+	if q.dest == nil || len(q.consumers) > 1 || len(q.consumers) == 1 && !q.competing {
+		return
+	}
+	c := &consumer{q: q, limit: core.NewLimit(uint32(w.rng.IntN(12))), awake: true}
+	var err error
+	c.c, err = w.Consume(context.Background(), namespaceName, core.ConsumeSpec{
+		Queue: q.spec.Name, Limits: []*core.Limit{c.limit}, Notify: func() { c.awake = true },
+	})
+	if w.failed("consume "+q.spec.Name, err) {
+		return
+	}
+	q.dest.unordered = q.dest.unordered || q.competing
+	q.consumers = append(q.consumers, c)
+	w.log("consume %s", q.spec.Name)
+}
+
+// cancel detaches a consumer and gives back what it held.
+func (w *world) cancel(c *consumer) {
+	if w.failed("cancel", c.c.Cancel(context.Background())) {
+		return
+	}
+	w.log("cancel on %s, %d go back", c.q.spec.Name, len(c.held))
+	for _, h := range c.held {
+		h.inflight = false
+		c.c.Settle(core.Requeue, h.at)
+	}
+	c.q.consumers = slices.DeleteFunc(c.q.consumers, func(x *consumer) bool { return x == c })
+}
+
+// receive takes deliveries of a consumer, if it was told that there are some.
+func (w *world) receive(c *consumer, limit int) int {
+	if !c.awake {
+		return 0
+	}
+	c.awake = false
+	got, err := c.c.Next(nil, limit)
+	if len(got) > 0 || err != nil {
+		c.awake = true // Next has said nothing of the rest
+	}
+	w.took(c.q.dest, got, &c.held)
+	if w.failed("receive", err) && !w.down {
+		w.heal()
+		w.cancel(c) // as the adapters do
+	}
+	return len(got)
+}
+
+// list is messages for the trace.
+type list []byte
+
+func (l *list) add(before string, m *message, after string) {
+	*l = fmt.Appendf(*l, " %s%d%s", before, m.id, after)
+}
+
+// took judges deliveries and keeps them for settling.
+func (w *world) took(d *dest, got []core.Delivery, keep *[]held) {
+	if len(got) == 0 {
+		return
+	}
+	var text list
+	for i := range got {
+		if e := w.delivered(d, &got[i]); e != nil {
+			*keep = append(*keep, held{e, got[i].Position})
+			text.add("", e.m, map[bool]string{true: "!"}[got[i].Redelivered])
+		}
+	}
+	w.log("%s gets%s", d.name, text)
+}
+
+// settleSome settles some of what the consumer holds, in any order, or gives it back.
+func (w *world) settleSome(c *consumer, all bool) {
+	n := len(c.held)
+	if !all {
+		w.rng.Shuffle(n, func(i, j int) { c.held[i], c.held[j] = c.held[j], c.held[i] })
+		n = w.rng.IntN(n + 1)
+	}
+	if n == 0 {
+		return
+	}
+	var text list
+	for _, h := range c.held[:n] {
+		if !all && w.rng.IntN(8) == 0 {
+			h.inflight = false
+			c.c.Settle(core.Requeue, h.at)
+			text.add("-", h.m, "")
+			continue
+		}
+		w.settled(h.entry)
+		c.c.Settle(core.Ack, h.at)
+		text.add("", h.m, "")
+	}
+	w.log("%s settles%s", c.q.dest.name, text)
+	c.held = slices.Delete(c.held, 0, n)
+}
+
+// connect makes the broker's side of a publisher.
+func (w *world) connect(p *publisher) bool {
+	if p.p == nil {
+		var err error
+		if p.p, err = w.NewPublisher(namespaceName, nil, func() {}); w.failed("publisher", err) {
+			p.p = nil
+		}
+	}
+	return p.p != nil
+}
+
+// publishToQueues publishes to a queue by its name, or to all that are bound.
+func (w *world) publishToQueues(p *publisher) {
+	m := core.Message{Format: core.FormatAMQP, QoS: 1}
+	var to []*dest
+	if w.rng.IntN(3) == 0 {
+		m.Exchange = []byte(fanout)
+		for _, q := range w.clients.queues {
+			if q.bound && q.dest != nil {
+				to = append(to, q.dest)
+			}
+		}
+	} else {
+		q := w.clients.queues[w.rng.IntN(len(w.clients.queues))]
+		m.Key = []byte(q.spec.Name)
+		if q.dest != nil {
+			to = append(to, q.dest)
+		}
+	}
+	if w.rng.IntN(6) == 0 {
+		m.QoS = 0
+	}
+	w.publish(p, w.send(p.name, to), m, nil)
+}
+
+// topics are what MQTT publishers publish to.
+var topics = []string{"t/a", "t/b", "u/b", "u/c"}
+
+// publishToTopic publishes as an MQTT client does.
+func (w *world) publishToTopic(p *publisher) {
+	topic := topics[w.rng.IntN(len(topics))]
+	m := core.Message{
+		Format: core.FormatMQTT, Exchange: []byte(core.TopicExchange), Key: []byte(topic), QoS: 1,
+	}
+	sent := w.send(p.name+topic, w.subscribers(topic))
+	sent.reach(w.doubtful(), true)
+	w.publish(p, sent, m, nil)
+}
+
+// doubtful are the sessions whose filters are not certain.
+func (w *world) doubtful() (to []*dest) {
+	for _, s := range w.clients.sessions {
+		if s.doubt && s.dest != nil {
+			to = append(to, s.dest)
+		}
+	}
+	return to
+}
+
+// subscribers are the sessions with a filter that matches.
+func (w *world) subscribers(topic string) (to []*dest) {
+	for _, s := range w.clients.sessions {
+		if s.doubt {
+			continue
+		}
+		for filter := range s.filters {
+			if route.MatchFilter(filter, topic) && !slices.Contains(to, s.dest) {
+				to = append(to, s.dest)
+			}
+		}
+	}
+	return to
+}
+
+func (w *world) publish(p *publisher, m *message, x core.Message, o *once) {
+	if !w.connect(p) {
+		return
+	}
+	if x.Payload == nil {
+		x.Payload = w.payload(m)
+	}
+	got, err := p.p.Publish(&x)
+	if errors.Is(err, core.ErrPressure) {
+		m.refused = !m.retried
+		w.log("%s publishes %d to %s%s: refused", p.name, m.id, x.Exchange, x.Key)
+		return
+	}
+	if w.failed(fmt.Sprintf("%s publishes %d to %s%s", p.name, m.id, x.Exchange, x.Key), err) {
+		return
+	}
+	w.log("%s publishes %d (%d bytes) to %s%s", p.name, m.id, len(x.Payload), x.Exchange, x.Key)
+	p.pending = append(p.pending, sent{got.Seq, m, x.QoS > 0, o})
+}
+
+// confirms takes the confirms that have come.
+func (w *world) confirms(p *publisher) {
+	if p.p == nil {
+		return
+	}
+	n, err := p.p.Settled()
+	done := 0
+	for done < len(p.pending) && p.pending[done].seq <= n {
+		s := p.pending[done]
+		s.m.confirm(s.persistent)
+		if s.once != nil {
+			s.once.confirmed = true
+		}
+		done++
+	}
+	if done > 0 {
+		w.log("%s has confirms up to %d", p.name, p.pending[done-1].m.id)
+	}
+	p.pending = slices.Delete(p.pending, 0, done)
+	w.failed("confirms", err)
+}

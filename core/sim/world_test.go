@@ -1,0 +1,414 @@
+package sim_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/metadata"
+	"github.com/tidegate/tidegate/metadata/memory"
+)
+
+// namespaceName is the one namespace of the simulated broker.
+const namespaceName = "/"
+
+// world is a broker with its disk, its clock and its clients.
+type world struct {
+	seed uint64
+	rng  *rand.Rand // of what clients do and of faults
+	judge
+	clock *simClock
+	sched *sched
+	disk  *disk
+	index []*index.Map
+	store *flakyStore
+	cat   *metadata.Catalog
+	*core.Broker
+	cfg  core.Config
+	rand seededReader
+
+	fault  fault
+	faulty bool // an operation of the disk has failed in this life
+	down   bool // the power went, or the process was killed
+	rotten bool // a bit of the disk was flipped, and may be met
+	rot    rot
+	after  aftermath
+	broken level // what the fault does not spare
+
+	clients clients
+	trace   trace
+}
+
+// fault is what will happen to the disk.
+type fault struct {
+	crashIn int // changes of the disk until the power goes; 0 is never
+	kill    bool
+	failIn  int // operations of the kind until one fails; 0 is never
+	kind    string
+}
+
+// aftermath is what the next life begins with.
+type aftermath struct {
+	disk  *disk
+	index []*index.Map
+}
+
+// flakyStore is a metadata store that can be away for a while.
+type flakyStore struct {
+	metadata.Store
+	away bool
+}
+
+// Txn implements [metadata.Store].
+func (s *flakyStore) Txn(
+	ctx context.Context, compares []metadata.Compare, ops []metadata.Op,
+) (bool, metadata.Revision, error) {
+	if s.away {
+		return false, 0, metadata.ErrUnavailable
+	}
+	return s.Store.Txn(ctx, compares, ops) //nolint:wrapcheck // it only decides whether
+}
+
+// seededReader is the source of the engine's names and identities.
+type seededReader struct{ rng *rand.Rand }
+
+// Read implements [io.Reader].
+func (r seededReader) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(r.rng.Uint32())
+	}
+	return len(p), nil
+}
+
+// trace tells what has happened, for people and as one number.
+type trace struct {
+	lines []string
+	sum   hash.Hash64
+}
+
+func (w *world) log(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	w.trace.lines = append(w.trace.lines, w.clock.now.Format("15:04:05.000 ")+line)
+	_, _ = w.trace.sum.Write([]byte(line))
+}
+
+func newWorld(seed uint64) *world {
+	stream := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
+	w := &world{
+		seed: seed, rng: stream(1),
+		clock: &simClock{now: time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)},
+		sched: &sched{rng: stream(2)}, disk: newDisk(),
+		store: &flakyStore{Store: memory.New()}, rand: seededReader{stream(3)},
+		trace: trace{sum: fnv.New64a()},
+	}
+	w.configure()
+	w.attachDisk()
+	return w
+}
+
+// attachDisk has the disk tell the world what it is asked.
+func (w *world) attachDisk() {
+	w.disk.before = w.operation
+	w.disk.wrote = func(p []byte) { _, _ = w.trace.sum.Write(p) }
+}
+
+// configure chooses sizes so small that every border is met.
+func (w *world) configure() {
+	cfg := core.DefaultConfig()
+	cfg.Shards = 1 + w.rng.IntN(3)
+	cfg.SegmentBytes = 64 << 10
+	cfg.TailBytes = w.rng.IntN(3) * (8 << 10)
+	cfg.CacheBytes = w.rng.IntN(2) * (16 << 10)
+	cfg.BatchBytes = 4 << 10
+	cfg.SpillRefs = 1 + w.rng.IntN(64)
+	cfg.CheckpointBytes = 1 + w.rng.Int64N(32<<10)
+	cfg.CheckpointInterval = time.Duration(1+w.rng.IntN(2000)) * time.Millisecond
+	cfg.Durability = []string{"fsync", "fsync", "fsync", "os", "memory"}[w.rng.IntN(5)]
+	if w.rng.IntN(2) == 0 {
+		cfg.Pressure.DiskFreePercent = 0
+	}
+	w.cfg = cfg
+	w.disk.capacity = 64 << 20
+	if w.rng.IntN(4) == 0 {
+		w.disk.capacity = (100 + w.rng.IntN(300)) << 10
+	}
+	for range cfg.Shards {
+		w.index = append(w.index, index.NewMap())
+	}
+	w.log("seed %d: %d shards, durability %s, disk of %d KiB, spill %d, checkpoint %d B, %v",
+		w.seed, cfg.Shards, cfg.Durability, w.disk.capacity>>10, cfg.SpillRefs, cfg.CheckpointBytes, cfg.CheckpointInterval)
+}
+
+// operation is asked before each operation of the disk.
+func (w *world) operation(kind, name string) error {
+	if w.down {
+		return errDead
+	}
+	_, _ = w.trace.sum.Write([]byte(kind + name))
+	changes := kind == "create" || kind == "write" || kind == "sync" || kind == "rename" || kind == "remove" || kind == "mkdir"
+	if changes && w.fault.crashIn > 0 {
+		if w.fault.crashIn--; w.fault.crashIn == 0 {
+			w.log("before %s of %s:", kind, name)
+			w.cut(w.fault.kill)
+			return errDead
+		}
+	}
+	if kind == w.fault.kind && w.fault.failIn > 0 {
+		if w.fault.failIn--; w.fault.failIn == 0 {
+			w.log("%s of %s fails", kind, name)
+			w.faulty = true
+			return syscall.EIO
+		}
+	}
+	return nil
+}
+
+// cut ends the process, and with it the power unless it is only killed. What
+// the disk and the index hold then is what the next life begins with.
+func (w *world) cut(kill bool) {
+	w.down = true
+	w.after = aftermath{}
+	if kill {
+		w.broken, w.after.disk = inMemory, w.disk.kill()
+		w.log("the process is killed")
+	} else {
+		percent := []int{0, 100, w.rng.IntN(101)}[w.rng.IntN(3)]
+		w.broken, w.after.disk = inSystem, w.disk.crash(w.rng, percent)
+		w.log("the power goes, %d %% of unsynced data is kept", percent)
+	}
+	for _, m := range w.index {
+		if w.rng.IntN(2) == 0 {
+			m = m.Copy()
+		} else {
+			m = m.Crash()
+		}
+		w.after.index = append(w.after.index, m)
+	}
+}
+
+// open starts the broker once, whatever happens to it.
+func (w *world) open() (err error) {
+	w.down, w.faulty = false, false
+	w.sched.tasks, w.clock.timers = nil, nil
+	log := slog.New(slog.DiscardHandler)
+	w.cat, err = metadata.OpenCatalog(context.Background(), w.store, metadata.CatalogConfig{Cluster: "sim"}, log)
+	if err != nil {
+		return err
+	}
+	if _, err := w.cat.CreateNamespace(context.Background(), metadata.Namespace{Name: namespaceName}); err != nil {
+		return err
+	}
+	w.Broker, err = core.Open(context.Background(), w.cfg, core.Deps{
+		Dir: "data", FS: w.disk, Clock: w.clock, Rand: w.rand, Catalog: w.cat, Log: log, Work: w.sched,
+		OpenIndex: func(shard int) (index.Store, error) { return w.index[shard], nil },
+	})
+	if err != nil {
+		w.Broker = nil
+		_ = w.cat.Close()
+	}
+	return err
+}
+
+// start opens the broker, through faults of the start itself.
+func (w *world) start() {
+	w.store.away = false
+	if w.rng.IntN(4) == 0 {
+		w.chooseFault(30)
+	}
+	for attempt := 0; ; attempt++ {
+		err := w.open()
+		switch {
+		case w.down:
+			w.log("dies while it starts")
+			if err == nil {
+				w.abandon()
+			}
+			w.takeOver()
+			w.over(false, w.broken)
+		case err == nil:
+			w.log("started")
+			w.opened()
+			return
+		case w.rotten && refusesRot(err):
+			w.log("refused: %v", err)
+			w.restore()
+		case w.faulty || errors.Is(err, syscall.ENOSPC):
+			w.log("does not start: %v", err)
+			w.cut(true)
+			w.takeOver()
+			w.over(false, w.broken)
+		default:
+			w.complain("it does not start: %v", err)
+			return
+		}
+		w.fault = fault{}
+		w.moreRoom()
+		if attempt > 10 {
+			w.complain("it does not start: %v", err)
+			return
+		}
+	}
+}
+
+// moreRoom is what the operator of a full disk does.
+func (w *world) moreRoom() {
+	if w.disk.capacity-w.disk.used() < 200<<10 {
+		w.disk.capacity += 400 << 10
+		w.log("the disk gets more room")
+	}
+}
+
+// abandon ends what is left of a broker that has died.
+func (w *world) abandon() {
+	w.store.away = true // nothing of it reaches the metadata any more
+	_ = w.Close()
+	_ = w.cat.Close()
+	w.store.away = false
+	w.Broker = nil
+}
+
+// takeOver begins the next life with what the last has left.
+func (w *world) takeOver() {
+	w.disk, w.index = w.after.disk, w.after.index
+	w.attachDisk()
+	if n := w.disk.origin[w.rot.n]; w.rotten && n != nil {
+		w.rot.n = n
+	}
+}
+
+// chooseFault has the disk fail or the power go within some operations.
+func (w *world) chooseFault(within int) {
+	if w.rng.IntN(2) == 0 {
+		w.fault.crashIn, w.fault.kill = 1+w.rng.IntN(within), w.rng.IntN(3) == 0
+		return
+	}
+	w.fault.kind = []string{"write", "sync", "rename", "remove", "create", "read"}[w.rng.IntN(6)]
+	w.fault.failIn = 1 + w.rng.IntN(within)
+}
+
+// restart ends the broker in one way or another, and starts it again.
+func (w *world) restart() {
+	failed := w.Err() != nil
+	clean := !w.down && !failed && w.rng.IntN(3) == 0
+	if clean {
+		clean = w.stop()
+	} else if !w.down {
+		w.cut(w.rng.IntN(2) == 0)
+	}
+	if !clean {
+		w.abandon()
+		w.takeOver()
+	}
+	w.over(clean, w.broken)
+	w.fault, w.faulty = fault{}, false
+	w.clients.ended()
+	w.moreRoom()
+	if w.rng.IntN(6) == 0 {
+		i := w.rng.IntN(len(w.index))
+		w.log("the index of shard %d is lost", i)
+		w.index[i] = index.NewMap()
+	}
+	if clean && w.rng.IntN(2) == 0 {
+		w.flip()
+	}
+	w.start()
+	if len(w.wrong) == 0 {
+		w.reconnect()
+	}
+}
+
+// stop closes the broker; false when a fault came in between.
+func (w *world) stop() bool {
+	w.log("stops")
+	err := errors.Join(w.Close(), w.cat.Close())
+	switch {
+	case w.down:
+		return false
+	case err != nil && (w.faulty || w.full() || w.rotten):
+		w.log("does not stop cleanly: %v", err)
+		w.cut(true)
+		return false
+	case err != nil:
+		w.complain("it does not stop: %v", err)
+	}
+	w.Broker = nil
+	return true
+}
+
+// full tells that the disk has no room left.
+func (w *world) full() bool { return w.disk.used() >= w.disk.capacity }
+
+// sick tells that the broker may answer with errors of its storage.
+func (w *world) sick() bool { return w.down || w.faulty || w.rotten || w.full() || w.Err() != nil }
+
+// failed judges an error that a client got. It returns false when there is none.
+func (w *world) failed(what string, err error) bool {
+	if err == nil {
+		return false
+	}
+	w.log("%s: %v", what, err)
+	if !w.sick() {
+		w.complain("%s failed without a fault: %v", what, err)
+	}
+	return true
+}
+
+// work lets the engine do some of what it has to do.
+func (w *world) work(turns int) {
+	for range turns {
+		if w.down || !w.sched.step(true) {
+			return
+		}
+	}
+}
+
+// rest lets the engine do all that it has to do, until nothing is left that is
+// not synced.
+func (w *world) rest() {
+	for range 3 {
+		for w.sched.step(true) {
+			if w.down {
+				return
+			}
+		}
+		w.clock.advance(150 * time.Millisecond)
+	}
+	for w.sched.step(true) {
+		if w.down {
+			return
+		}
+	}
+	if w.Err() == nil && !w.down {
+		w.rested()
+		w.log("at rest")
+	}
+}
+
+// sum is one number for all that has happened.
+func (w *world) sum() uint64 { return w.trace.sum.Sum64() }
+
+// story is the trace as text.
+func (w *world) story() string { return strings.Join(w.trace.lines, "\n") }
+
+// payload is the body of a message: its number, and bytes that do not compress.
+func (w *world) payload(m *message) []byte {
+	body := fmt.Appendf(nil, "%d ", m.id)
+	size := w.rng.IntN(64)
+	if w.rng.IntN(8) == 0 {
+		size = w.rng.IntN(6 << 10)
+	}
+	for range size / 8 {
+		body = binary.LittleEndian.AppendUint64(body, w.rng.Uint64())
+	}
+	return body
+}
