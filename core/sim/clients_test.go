@@ -42,6 +42,8 @@ type consumer struct {
 	limit *core.Limit
 	held  []held
 	awake bool // notified since Next gave nothing
+
+	unlimited bool
 }
 
 // publisher publishes to queues, or to topics.

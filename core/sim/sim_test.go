@@ -187,9 +187,12 @@ func (w *world) takeAll() {
 				w.consume(q)
 			}
 			for _, c := range q.consumers {
-				c.limit.Set(0)
+				if !c.unlimited { // once: what comes later must wake it by itself
+					c.unlimited = true
+					c.limit.Set(0)
+					c.c.Kick()
+				}
 				w.settleSome(c, true)
-				c.c.Kick()
 				again = w.receive(c, 100) > 0 || again
 				w.settleSome(c, true)
 			}
