@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/tidegate/tidegate/core"
@@ -19,6 +20,7 @@ type clients struct {
 	queues     []*queue
 	sessions   []*session
 	publishers []*publisher
+	retained   retained
 }
 
 // queue is a queue with its consumers.
@@ -70,7 +72,7 @@ func (w *world) newClients() {
 		w.clients.queues = append(w.clients.queues, q)
 	}
 	for i := range 3 {
-		s := &session{client: fmt.Sprint("s", i), filters: map[string]bool{}}
+		s := &session{client: fmt.Sprint("s", i), filters: map[string]bool{}, deleted: map[uint32]bool{}}
 		if i < 2 {
 			s.expiry = time.Hour
 		}
@@ -79,6 +81,7 @@ func (w *world) newClients() {
 	for i := range 3 {
 		w.clients.publishers = append(w.clients.publishers, &publisher{name: fmt.Sprint("p", i)})
 	}
+	w.clients.retained.sure = noValue
 }
 
 // ended notes that the broker is gone and all connections with it.
@@ -160,6 +163,49 @@ func (w *world) remove(q *queue) {
 	w.log("delete %s", q.spec.Name)
 	q.dest.loosen()
 	q.dest, q.consumers = nil, nil
+}
+
+// get takes one message without a consumer, and settles it or gives it back.
+func (w *world) get(q *queue) {
+	if q.dest == nil || len(q.consumers) > 0 {
+		return
+	}
+	d, getter, _, ok, err := w.Get(context.Background(), namespaceName, q.spec.Name, "", false)
+	if w.failed("get", err) {
+		w.heal()
+		return
+	}
+	if !ok || w.down {
+		return
+	}
+	var got []held
+	w.took(q.dest, []core.Delivery{d}, &got)
+	for _, h := range got {
+		if w.rng.IntN(3) == 0 {
+			h.inflight = false
+			getter.Settle(core.Requeue, h.at)
+			continue
+		}
+		w.settled(h.entry)
+		getter.Settle(core.Ack, h.at)
+	}
+}
+
+// flood fills a queue with more references than one chunk of the index holds.
+func (w *world) flood(p *publisher, q *queue) {
+	if q.dest == nil {
+		return
+	}
+	for range 300 + w.rng.IntN(300) {
+		m := w.send(p.name, []*dest{q.dest})
+		x := core.Message{
+			Format: core.FormatAMQP, QoS: 1, Key: []byte(q.spec.Name), Payload: strconv.AppendInt(nil, int64(m.id), 10),
+		}
+		w.publish(p, m, x, nil)
+		if w.sick() {
+			return
+		}
+	}
 }
 
 // purge empties the queue but for what is in flight.
@@ -375,6 +421,7 @@ func (w *world) confirms(p *publisher) {
 	for done < len(p.pending) && p.pending[done].seq <= n {
 		s := p.pending[done]
 		s.m.confirm(s.persistent)
+		w.clients.retained.confirm(s.m.id)
 		if s.once != nil {
 			s.once.confirmed = true
 		}

@@ -22,6 +22,9 @@ type session struct {
 	left    time.Time // when it disconnected
 	doubt   bool      // the fault came while its filters changed
 	once    []*once
+	packets []*packet
+	nextKey uint32
+	deleted map[uint32]bool // values that were deleted, perhaps not yet for good
 }
 
 // once is an exactly-once publish until it is released.
@@ -37,6 +40,7 @@ var filters = []string{"t/#", "t/a", "+/b", "#"}
 
 // ended notes that the broker is gone.
 func (s *session) ended() {
+	s.leftPackets()
 	s.h, s.held, s.awake = nil, nil, false
 	if s.expiry == 0 {
 		s.dest, s.filters = nil, map[string]bool{}
@@ -75,11 +79,12 @@ func (w *world) openSession(s *session) {
 		for _, o := range s.once {
 			o.m.retried = true
 		}
-		s.once = nil
+		s.once, s.packets, s.deleted = nil, nil, map[uint32]bool{}
 	}
 	w.compareFilters(s)
 	s.doubt = false
 	h.Recover()
+	w.restorePackets(s)
 	w.resume(s)
 }
 
@@ -125,6 +130,7 @@ func (w *world) closeSession(s *session) {
 		h.inflight = false
 	}
 	s.held = nil
+	s.leftPackets()
 	if s.expiry == 0 {
 		s.dest.loosen()
 		s.dest, s.filters = nil, map[string]bool{}

@@ -13,7 +13,7 @@ import (
 
 var (
 	oneSeed = flag.Uint64("seed", 0, "simulate this seed alone and print what happens")
-	steps   = flag.Int("steps", 150, "how many steps a seed has")
+	steps   = flag.Int("steps", 200, "how many steps a seed has")
 )
 
 // simulate runs a seed to its end.
@@ -23,6 +23,10 @@ func simulate(seed uint64, steps int) *world {
 	w.start()
 	for _, q := range w.clients.queues {
 		w.declare(q)
+	}
+	for _, s := range w.clients.sessions {
+		w.openSession(s)
+		w.subscribe(s)
 	}
 	for i := 0; i < steps && len(w.wrong) == 0; i++ {
 		w.act()
@@ -53,32 +57,48 @@ func (w *world) act() {
 	q := c.queues[w.rng.IntN(len(c.queues))]
 	s := c.sessions[w.rng.IntN(len(c.sessions))]
 	p := c.publishers[w.rng.IntN(len(c.publishers))]
+	if w.rng.IntN(100) < w.trouble {
+		w.happen()
+		return
+	}
 	switch n := w.rng.IntN(100); {
+	case n == 0 && w.rng.IntN(8) == 0:
+		w.flood(c.publishers[w.rng.IntN(2)], q)
+	case n < 23:
+		w.publishSome()
 	case n < 25:
-		for range 1 + w.rng.IntN(5) {
-			if p == c.publishers[2] {
-				w.publishToTopic(p)
-			} else {
-				w.publishToQueues(p)
-			}
-		}
+		w.retain(c.publishers[2])
 	case n < 33:
 		w.confirms(p)
-	case n < 60:
-		w.useQueue(q)
-	case n < 85:
+	case n < 34+w.mqtt*60/100:
 		w.useSession(s)
-	case n < 88:
+	case n < 94:
+		w.useQueue(q)
+	case n < 97:
 		w.declare(q)
-	case n < 91:
-		w.rest()
 	default:
-		w.happen()
+		w.rest()
+	}
+}
+
+// publishSome publishes a few messages from one publisher.
+func (w *world) publishSome() {
+	topics, i := w.rng.IntN(100) < w.mqtt, w.rng.IntN(2)
+	for range 1 + w.rng.IntN(5) {
+		if topics {
+			w.publishToTopic(w.clients.publishers[2])
+		} else {
+			w.publishToQueues(w.clients.publishers[i])
+		}
 	}
 }
 
 func (w *world) useQueue(q *queue) {
 	if len(q.consumers) == 0 {
+		if w.rng.IntN(4) == 0 {
+			w.get(q)
+			return
+		}
 		w.consume(q)
 		return
 	}
@@ -110,8 +130,10 @@ func (w *world) useSession(s *session) {
 	switch n := w.rng.IntN(100); {
 	case n < 35:
 		w.receiveSession(s, 1+w.rng.IntN(10))
-	case n < 65:
+	case n < 55:
 		w.settleSession(s, false)
+	case n < 67:
+		w.keepSome(s)
 	case n < 75:
 		w.subscribe(s)
 	case n < 77:
@@ -201,6 +223,7 @@ func (w *world) takeAll() {
 			w.openSession(s)
 			again = w.receiveSession(s, 100) > 0 || again
 			w.settleSession(s, true)
+			w.finishPackets(s)
 		}
 		for _, p := range w.clients.publishers {
 			w.confirms(p)

@@ -35,6 +35,7 @@ type world struct {
 	cat   *metadata.Catalog
 	*core.Broker
 	cfg  core.Config
+	taste
 	rand seededReader
 
 	fault  fault
@@ -47,6 +48,13 @@ type world struct {
 
 	clients clients
 	trace   trace
+}
+
+// taste is what a seed has more of than others.
+type taste struct {
+	fat     bool // large messages, so that segments roll and disks fill
+	mqtt    int  // of 100 publishes, those to topics
+	trouble int  // of 100 steps, those that something happens in
 }
 
 // fault is what will happen to the disk.
@@ -77,6 +85,34 @@ func (s *flakyStore) Txn(
 		return false, 0, metadata.ErrUnavailable
 	}
 	return s.Store.Txn(ctx, compares, ops) //nolint:wrapcheck // it only decides whether
+}
+
+// flakyIndex is the index of a shard, which fails like the disk that it lies on.
+type flakyIndex struct {
+	*index.Map
+	before func(kind, name string) error
+}
+
+// Commit implements [index.Store].
+func (i *flakyIndex) Commit(b *index.Batch) error {
+	if err := i.before("commit", "index"); err != nil {
+		return err
+	}
+	return i.Map.Commit(b) //nolint:wrapcheck // it only decides whether
+}
+
+// Flush implements [index.Store].
+func (i *flakyIndex) Flush() error {
+	if err := i.before("flush", "index"); err != nil {
+		return err
+	}
+	return i.Map.Flush() //nolint:wrapcheck // it only decides whether
+}
+
+// changes are the operations that the power may go before.
+var changes = map[string]bool{
+	"create": true, "write": true, "sync": true, "rename": true, "remove": true, "mkdir": true,
+	"commit": true, "flush": true,
 }
 
 // seededReader is the source of the engine's names and identities.
@@ -140,8 +176,9 @@ func (w *world) configure() {
 	w.cfg = cfg
 	w.disk.capacity = 64 << 20
 	if w.rng.IntN(4) == 0 {
-		w.disk.capacity = (100 + w.rng.IntN(300)) << 10
+		w.disk.capacity = (60 + w.rng.IntN(200)) << 10
 	}
+	w.taste = taste{fat: w.rng.IntN(3) == 0, mqtt: 10 + w.rng.IntN(80), trouble: 1 + w.rng.IntN(9)}
 	for range cfg.Shards {
 		w.index = append(w.index, index.NewMap())
 	}
@@ -155,8 +192,7 @@ func (w *world) operation(kind, name string) error {
 		return errDead
 	}
 	_, _ = w.trace.sum.Write([]byte(kind + name))
-	changes := kind == "create" || kind == "write" || kind == "sync" || kind == "rename" || kind == "remove" || kind == "mkdir"
-	if changes && w.fault.crashIn > 0 {
+	if changes[kind] && w.fault.crashIn > 0 {
 		if w.fault.crashIn--; w.fault.crashIn == 0 {
 			w.log("before %s of %s:", kind, name)
 			w.cut(w.fault.kill)
@@ -210,7 +246,7 @@ func (w *world) open() (err error) {
 	}
 	w.Broker, err = core.Open(context.Background(), w.cfg, core.Deps{
 		Dir: "data", FS: w.disk, Clock: w.clock, Rand: w.rand, Catalog: w.cat, Log: log, Work: w.sched,
-		OpenIndex: func(shard int) (index.Store, error) { return w.index[shard], nil },
+		OpenIndex: func(shard int) (index.Store, error) { return &flakyIndex{w.index[shard], w.operation}, nil },
 	})
 	if err != nil {
 		w.Broker = nil
@@ -262,8 +298,8 @@ func (w *world) start() {
 
 // moreRoom is what the operator of a full disk does.
 func (w *world) moreRoom() {
-	if w.disk.capacity-w.disk.used() < 200<<10 {
-		w.disk.capacity += 400 << 10
+	if w.disk.capacity-w.disk.used() < 40<<10 {
+		w.disk.capacity += 120 << 10
 		w.log("the disk gets more room")
 	}
 }
@@ -292,7 +328,7 @@ func (w *world) chooseFault(within int) {
 		w.fault.crashIn, w.fault.kill = 1+w.rng.IntN(within), w.rng.IntN(3) == 0
 		return
 	}
-	w.fault.kind = []string{"write", "sync", "rename", "remove", "create", "read"}[w.rng.IntN(6)]
+	w.fault.kind = []string{"write", "sync", "rename", "remove", "create", "read", "commit", "flush"}[w.rng.IntN(8)]
 	w.fault.failIn = 1 + w.rng.IntN(within)
 }
 
@@ -318,7 +354,7 @@ func (w *world) restart() {
 		w.log("the index of shard %d is lost", i)
 		w.index[i] = index.NewMap()
 	}
-	if clean && w.rng.IntN(2) == 0 {
+	if clean && !w.rotten && w.rng.IntN(2) == 0 {
 		w.flip()
 	}
 	w.start()
@@ -404,7 +440,10 @@ func (w *world) story() string { return strings.Join(w.trace.lines, "\n") }
 func (w *world) payload(m *message) []byte {
 	body := fmt.Appendf(nil, "%d ", m.id)
 	size := w.rng.IntN(64)
-	if w.rng.IntN(8) == 0 {
+	switch {
+	case w.fat:
+		size = w.rng.IntN(8 << 10)
+	case w.rng.IntN(8) == 0:
 		size = w.rng.IntN(6 << 10)
 	}
 	for range size / 8 {
