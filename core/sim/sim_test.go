@@ -13,6 +13,7 @@ import (
 
 var (
 	oneSeed = flag.Uint64("seed", 0, "simulate this seed alone and print what happens")
+	first   = flag.Uint64("first", 1, "the first of many seeds")
 	steps   = flag.Int("steps", 200, "how many steps a seed has")
 )
 
@@ -270,8 +271,8 @@ func TestSim(t *testing.T) {
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			for {
-				seed := next.Add(1)
-				if seed > last || failed.Load() > 9 {
+				seed := *first + next.Add(1) - 1
+				if seed >= *first+last || failed.Load() > 9 {
 					return
 				}
 				if w := simulate(seed, *steps); len(w.wrong) > 0 {
