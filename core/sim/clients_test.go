@@ -233,6 +233,7 @@ func (w *world) cancel(c *consumer) {
 		h.inflight = false
 		c.c.Settle(core.Requeue, h.at)
 	}
+	c.held = nil
 	c.q.consumers = slices.DeleteFunc(c.q.consumers, func(x *consumer) bool { return x == c })
 }
 

@@ -57,7 +57,7 @@ func (w *world) restore() {
 
 // heal restores a file that may be rotten, after a read has failed.
 func (w *world) heal() {
-	if w.rotten {
+	if w.rotten && !w.down { // else what is left of the disk holds it too
 		w.restore()
 	}
 }

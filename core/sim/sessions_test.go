@@ -82,6 +82,13 @@ func (w *world) openSession(s *session) {
 		s.once, s.packets, s.deleted = nil, nil, map[uint32]bool{}
 	}
 	w.compareFilters(s)
+	if s.doubt { // it may have ended, and be there again without its numbers
+		for _, o := range s.once {
+			for _, e := range o.m.at {
+				e.loose = true
+			}
+		}
+	}
 	s.doubt = false
 	h.Recover()
 	w.restorePackets(s)

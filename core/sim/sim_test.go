@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -202,9 +203,7 @@ func (w *world) drain() {
 }
 
 func (w *world) takeAll() {
-	for again := true; again && len(w.wrong) == 0; {
-		again = false
-		w.rest()
+	for first := true; (first || w.someAwake()) && len(w.wrong) == 0; first = false {
 		for _, q := range w.clients.queues {
 			if len(q.consumers) == 0 {
 				w.consume(q)
@@ -216,16 +215,17 @@ func (w *world) takeAll() {
 					c.c.Kick()
 				}
 				w.settleSome(c, true)
-				again = w.receive(c, 100) > 0 || again
+				w.receive(c, 100)
 				w.settleSome(c, true)
 			}
 		}
 		for _, s := range w.clients.sessions {
 			w.openSession(s)
-			again = w.receiveSession(s, 100) > 0 || again
+			w.receiveSession(s, 100)
 			w.settleSession(s, true)
 			w.finishPackets(s)
 		}
+		w.rest() // what was attached is marked in the log, then wakes who waits
 		for _, p := range w.clients.publishers {
 			w.confirms(p)
 		}
@@ -233,6 +233,16 @@ func (w *world) takeAll() {
 			w.complain("something waits for ever")
 		}
 	}
+}
+
+// someAwake tells whether a client has reason to ask for more.
+func (w *world) someAwake() bool {
+	for _, q := range w.clients.queues {
+		if slices.ContainsFunc(q.consumers, func(c *consumer) bool { return c.awake }) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(w.clients.sessions, func(s *session) bool { return s.h == nil || s.awake })
 }
 
 // seeds is how many seeds a test simulates.
