@@ -3,6 +3,7 @@ package sim_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"syscall"
 
@@ -151,8 +152,7 @@ func (w *world) restart() {
 	w.fault, w.faulty = fault{}, false
 	w.clients.ended()
 	w.moreRoom()
-	if w.rng.IntN(6) == 0 {
-		i := w.rng.IntN(len(w.index))
+	if i := w.rng.IntN(len(w.index)); w.rng.IntN(6) == 0 && w.untouched(i) {
 		w.log("the index of shard %d is lost", i)
 		w.index[i] = index.NewMap()
 	}
@@ -163,6 +163,12 @@ func (w *world) restart() {
 	if len(w.wrong) == 0 {
 		w.reconnect()
 	}
+}
+
+// untouched tells whether no segment of the shard was dropped or rewritten: the
+// log alone then holds all that the index does.
+func (w *world) untouched(shard int) bool {
+	return len(w.disk.files(fmt.Sprintf("data/shard-%d/MANIFEST", shard))) == 0
 }
 
 // stop closes the broker; false when a fault came in between.
