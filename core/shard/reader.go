@@ -3,6 +3,7 @@ package shard
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
@@ -53,7 +54,7 @@ func (s *Shard) CreateCursor(stream record.StreamID, session uint64) (record.LSN
 	return s.Append(record.KindCursorCreate, record.AppendCursorRef(nil, ref), nil)
 }
 
-// Cursors returns the sessions that have a cursor on a filter's stream.
+// Cursors returns the sessions that have a cursor on a filter's stream, ascending.
 func (s *Shard) Cursors(stream record.StreamID) []uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,6 +66,7 @@ func (s *Shard) Cursors(stream record.StreamID) []uint64 {
 	for p := range st.places.each() {
 		ids = append(ids, p.id)
 	}
+	slices.Sort(ids)
 	return ids
 }
 
