@@ -3,6 +3,7 @@ package shard
 import (
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,4 +102,49 @@ func (s *Shard) longestWait(stop <-chan struct{}) (longest time.Duration) {
 		s.mu.Unlock()
 		runtime.Gosched()
 	}
+}
+
+// TestSettledDuringSpill settles a message in the midst of a spill, of a stream
+// that is gathered behind it and whose cursor had not moved: the store gets the
+// cursor with the references.
+func TestSettledDuringSpill(t *testing.T) {
+	store := &slowStore{Map: index.NewMap()}
+	s, err := openOn(t, vfs.NewMem(), store, testConfig(1<<20))
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	for id := range record.StreamID(2) {
+		must(t, s.CreateStream(record.Stream{ID: id + 1, Namespace: "/", Name: fmt.Sprint(id + 1)}, true))
+	}
+	put := func(id record.StreamID, spill int) {
+		s.mu.Lock()
+		s.cfg.SpillRefs, s.slice = spill, 1
+		s.mu.Unlock()
+		must(t, s.Wait(t.Context(), s.publishTo(t, id, 10)))
+	}
+	put(1, 1<<20)
+	put(2, 1<<20)
+	taken, _, _, err := s.Get(t.Context(), 2)
+	must(t, err)
+	put(1, 1) // the first spill: all that is
+	put(2, 1)
+	s.mu.Lock()
+	for _, st := range s.streams {
+		st.refs.Rest()
+	}
+	s.mu.Unlock()
+	put(1, 1<<20) // behind references that are only in the store
+	put(2, 1<<20)
+	var calls atomic.Int64
+	settle := func() {
+		if calls.Add(1) == 1 {
+			s.SettleTaken(2, []record.Offset{taken.Offset}, false)
+		}
+	}
+	store.wait.Store(&settle)
+	put(1, 1)
+	put(1, 1<<20)
+	if calls.Load() == 0 {
+		t.Fatal("the spill read nothing back")
+	}
+	checkFloors(t, store.Map)
 }
