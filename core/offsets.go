@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/tidegate/tidegate/core/shard"
@@ -21,30 +20,6 @@ const offsetTimeout = 10 * time.Second
 // lastTimeout bounds the last publication, when the broker closes.
 const lastTimeout = 2 * time.Second
 
-// ended is a published cursor that is to be deleted; cursor 0 stands for all of
-// the stream.
-type ended struct{ stream, cursor uint64 }
-
-// unpublish are cursors that have ended and may still be published.
-type unpublish struct {
-	mu    sync.Mutex
-	ended []ended
-}
-
-func (u *unpublish) add(e ended) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.ended = append(u.ended, e)
-}
-
-func (u *unpublish) take() []ended {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	s := u.ended
-	u.ended = nil
-	return s
-}
-
 // publishOffsets copies cursors that moved to the metadata store, for tools,
 // other brokers and a broker that lost its index. The log stays the truth:
 // only acks that it holds are published.
@@ -60,24 +35,24 @@ func (b *Broker) publishOffsets(ctx context.Context) work.Loop {
 }
 
 // publishRound publishes what has moved. left is what the store did not accept
-// in earlier rounds, by shard.
+// in earlier rounds, by shard: what has moved since waits in the shards, each
+// cursor once however often it moves.
 func (b *Broker) publishRound(ctx context.Context, left [][]metadata.Offset) {
-	for i, s := range b.shards {
-		if len(left[i]) < offsetBatch {
-			left[i] = b.movedOffsets(ctx, i, s, left[i])
-		}
-		if err := b.putOffsets(ctx, left[i]); err != nil {
-			b.deps.Log.Debug("offsets not published, will be tried again", slog.Any("error", err))
-			continue
-		}
-		left[i] = left[i][:0]
+	if err := b.unpublishRound(ctx, left); err != nil {
+		b.deps.Log.Debug("ended offsets not removed, will be tried again", slog.Any("error", err))
+		return
 	}
-	for i, list := 0, b.unpublish.take(); i < len(list); i++ {
-		if err := b.dropOffset(ctx, list[i]); err != nil {
-			for _, e := range list[i:] {
-				b.unpublish.add(e)
+	for i, s := range b.shards {
+		for more := true; more; {
+			if len(left[i]) == 0 {
+				left[i] = b.movedOffsets(ctx, i, s, left[i])
 			}
-			return
+			if err := b.putOffsets(ctx, left[i]); err != nil {
+				b.deps.Log.Debug("offsets not published, will be tried again", slog.Any("error", err))
+				break
+			}
+			more = len(left[i]) >= offsetBatch/2
+			left[i] = left[i][:0]
 		}
 	}
 }
@@ -107,13 +82,4 @@ func (b *Broker) putOffsets(ctx context.Context, offsets []metadata.Offset) erro
 	ctx, cancel := context.WithTimeout(ctx, offsetTimeout)
 	defer cancel()
 	return b.deps.Catalog.PutOffsets(ctx, offsets)
-}
-
-func (b *Broker) dropOffset(ctx context.Context, e ended) error {
-	ctx, cancel := context.WithTimeout(ctx, offsetTimeout)
-	defer cancel()
-	if e.cursor == 0 {
-		return b.deps.Catalog.DeleteOffsets(ctx, e.stream)
-	}
-	return b.deps.Catalog.DeleteOffset(ctx, e.stream, e.cursor)
 }

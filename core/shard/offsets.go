@@ -34,6 +34,15 @@ func (s *Shard) flushAcks() record.LSN {
 	return s.open.Base + record.LSN(s.open.Len()) - 1
 }
 
+// unpublish remembers that acks of the cursor went into the log, which is to be
+// published. mu is held.
+func (s *Shard) unpublish(p *place) {
+	if !p.unpublished {
+		p.unpublished = true
+		s.unpublished = append(s.unpublished, p)
+	}
+}
+
 // Moved appends up to n cursors to dst that have moved since they were last
 // taken. They are durable once the record lsn is committed.
 func (s *Shard) Moved(dst []CursorState, n int) (_ []CursorState, lsn record.LSN) {
@@ -43,7 +52,7 @@ func (s *Shard) Moved(dst []CursorState, n int) (_ []CursorState, lsn record.LSN
 	lsn = s.flushAcks()
 	s.amu.Unlock()
 	n = min(n, len(s.unpublished))
-	for _, p := range s.unpublished[:n] {
+	for _, p := range s.unpublished[:n] { // their acks are in the open batch, or in one before
 		p.unpublished = false
 		if !p.gone {
 			dst = append(dst, CursorState{
@@ -55,4 +64,15 @@ func (s *Shard) Moved(dst []CursorState, n int) (_ []CursorState, lsn record.LSN
 	clear(s.unpublished[rest:])
 	s.unpublished = s.unpublished[:rest]
 	return dst, lsn
+}
+
+// HasCursor tells whether a durable cursor is there; a queue's is cursor 0.
+func (s *Shard) HasCursor(stream record.StreamID, cursor uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[stream]
+	if st == nil || !st.durable {
+		return false
+	}
+	return st.place(cursor) != nil
 }
