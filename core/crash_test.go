@@ -152,9 +152,11 @@ func (d *driver) restartSomehow() {
 	clean := d.rng.IntN(3) == 0
 	var after *vfs.MemFS
 	if !clean {
+		d.store.SetAway(true) // nothing gets there that the broker did after the crash
 		after = d.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: d.rng.IntN(101), RNG: d.rng})
 	}
 	d.close() // a clean stop has written all acks
+	d.store.SetAway(false)
 	if !clean {
 		d.fs = after
 		maps.Copy(d.mayReturn, d.recent)

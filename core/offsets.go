@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/shard"
 	"github.com/tidegate/tidegate/core/work"
 	"github.com/tidegate/tidegate/metadata"
@@ -82,4 +83,30 @@ func (b *Broker) putOffsets(ctx context.Context, offsets []metadata.Offset) erro
 	ctx, cancel := context.WithTimeout(ctx, offsetTimeout)
 	defer cancel()
 	return b.deps.Catalog.PutOffsets(ctx, offsets)
+}
+
+// readOffsets gives fn the published cursors of a shard, for a rebuild of its
+// index. Those of another incarnation, which is another log, are left out.
+func (b *Broker) readOffsets(ctx context.Context, i int, fn func(*shard.CursorState)) error {
+	foreign := 0
+	err := b.deps.Catalog.EachOffset(ctx, func(o *metadata.Offset) error {
+		switch {
+		case o.Shard != uint32(i):
+		case o.Incarnation != b.identity.Cluster:
+			foreign++
+		default:
+			c := shard.CursorState{
+				LSN: record.LSN(o.LSN), Stream: record.StreamID(o.Stream), Cursor: o.Cursor, Floor: record.Offset(o.Floor),
+			}
+			for _, r := range o.Ranges {
+				c.Ranges = append(c.Ranges, record.Range{First: record.Offset(r[0]), End: record.Offset(r[1])})
+			}
+			fn(&c)
+		}
+		return nil
+	})
+	if foreign > 0 {
+		b.deps.Log.Warn("published offsets of another log ignored", slog.Int("shard", i), slog.Int("cursors", foreign))
+	}
+	return err
 }

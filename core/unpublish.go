@@ -41,6 +41,13 @@ func (u *unpublish) add(e ended) {
 	}
 }
 
+// again has all that is published compared.
+func (u *unpublish) again() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.all = true
+}
+
 func (u *unpublish) take() (list map[ended]struct{}, all bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -64,7 +71,9 @@ func (b *Broker) unpublishRound(ctx context.Context, left [][]metadata.Offset) e
 			u.swept = true
 			return nil
 		}
-		u.swept = u.swept && !all
+		if all {
+			u.again()
+		}
 	}
 	for e := range list {
 		if err == nil {
@@ -78,13 +87,15 @@ func (b *Broker) unpublishRound(ctx context.Context, left [][]metadata.Offset) e
 }
 
 // sweepOffsets deletes the published offsets of this engine's shards that have
-// no cursor any more.
+// no cursor any more, and at the first time those of records that the log has
+// lost: others will have their numbers.
 func (b *Broker) sweepOffsets(ctx context.Context) error {
 	if err := b.deps.Catalog.DropOldOffsets(ctx); err != nil {
 		return err
 	}
 	return b.deps.Catalog.EachOffset(ctx, func(o *metadata.Offset) error {
-		if o.Incarnation != b.identity.Cluster || b.hasCursor(o) {
+		lost := !b.unpublish.swept && int64(o.Shard) < int64(len(b.begun)) && o.LSN > uint64(b.begun[o.Shard])
+		if o.Incarnation != b.identity.Cluster || b.hasCursor(o) && !lost {
 			return nil
 		}
 		ctx, cancel := context.WithTimeout(ctx, offsetTimeout)

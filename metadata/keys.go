@@ -80,17 +80,15 @@ func (k keys) binding(b *Binding) (string, error) {
 // root of offsets, the numbers as 16 and the shard as 8 hex digits. A filter's
 // stream has a part, and a cursor there, in every shard.
 func (k keys) offset(o *Offset) string {
-	return k.offsetsOf(o.Stream, o.Cursor) + fmt.Sprintf("%08x", o.Shard)
+	return k.offsetOf(o.Stream, o.Cursor) + fmt.Sprintf("%08x", o.Shard)
 }
 
-// offsetsOf is the prefix of all published offsets of a stream, or of one of its
-// cursors.
-func (k keys) offsetsOf(stream uint64, cursor ...uint64) string {
-	prefix := k.offsets + number(stream) + "/"
-	for _, c := range cursor {
-		prefix += number(c) + "/"
-	}
-	return prefix
+// offsetsOf is the prefix of all published offsets of a stream.
+func (k keys) offsetsOf(stream uint64) string { return k.offsets + number(stream) + "/" }
+
+// offsetOf is the prefix of the published offsets of one cursor, in all shards.
+func (k keys) offsetOf(stream, cursor uint64) string {
+	return k.offsetsOf(stream) + number(cursor) + "/"
 }
 
 // splitOffset takes the key of a published offset apart.

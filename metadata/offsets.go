@@ -75,7 +75,7 @@ func (c *Catalog) DeleteOffsets(ctx context.Context, stream uint64) error {
 func (c *Catalog) DeleteOffset(ctx context.Context, stream, cursor uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	prefix := c.keys.offsetsOf(stream, cursor)
+	prefix := c.keys.offsetOf(stream, cursor)
 	if _, _, err := c.store.Txn(ctx, nil, []Op{{Key: prefix, Prefix: true}}); err != nil {
 		return fmt.Errorf("delete offset %d of stream %d: %w", cursor, stream, asUnavailable(ctx, err))
 	}

@@ -8,7 +8,6 @@ package index
 
 import (
 	"fmt"
-	"sort"
 
 	"github.com/tidegate/tidegate/core/record"
 )
@@ -118,21 +117,9 @@ func (l *List) load(no uint64, from Loader) ([]record.LSN, error) {
 }
 
 // Find returns the offset of the reference to a record, if the list still has
-// one. References ascend with their records.
+// one.
 func (l *List) Find(lsn record.LSN, from Loader) (record.Offset, bool, error) {
-	var failed error
-	n := sort.Search(int(l.end-l.low), func(i int) bool {
-		got, _, err := l.Get(l.low+record.Offset(i), from)
-		if err != nil {
-			failed = err
-		}
-		return err != nil || got >= lsn
-	})
-	if failed != nil {
-		return 0, false, failed
-	}
-	o := l.low + record.Offset(n)
-	got, ok, err := l.Get(o, from)
+	o, got, ok, err := l.Seek(lsn, from)
 	return o, ok && got == lsn, err
 }
 

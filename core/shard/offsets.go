@@ -8,6 +8,7 @@ const publishedRanges = 64
 
 // CursorState is a durable cursor as of a record.
 type CursorState struct {
+	LSN    record.LSN // Published alone sets it
 	Stream record.StreamID
 	Cursor uint64
 	Floor  record.Offset

@@ -224,7 +224,7 @@ func (r *Reader) Settle(stream record.StreamID, o record.Offset, lsn record.LSN)
 		delete(r.also, lsn)
 	}
 	p := r.byID[stream]
-	if p == nil {
+	if p == nil || p.cur.Settled(o) {
 		return false
 	}
 	at, ok, err := p.stream.refs.Get(o, p.stream)
@@ -267,7 +267,7 @@ func (r *Reader) Reserve(stream record.StreamID, o record.Offset, lsn record.LSN
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	p := r.byID[stream]
-	if p == nil {
+	if p == nil || p.cur.Settled(o) {
 		return nil
 	}
 	at, ok, err := p.stream.refs.Get(o, p.stream)

@@ -56,6 +56,7 @@ type Shard struct {
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
+	rebuild     *rebuild                          // while recovering without a checkpoint
 	unsure      map[record.StreamID]record.Offset // while recovering, see applyLoss
 	dirty       []*place                          // cursors with acks that are not in the log
 	unpublished []*place                          // cursors whose acks are in the log and not in etcd
