@@ -95,13 +95,7 @@ func (b *Broker) readOffsets(ctx context.Context, i int, fn func(*shard.CursorSt
 		case o.Incarnation != b.identity.Cluster:
 			foreign++
 		default:
-			c := shard.CursorState{
-				LSN: record.LSN(o.LSN), Stream: record.StreamID(o.Stream), Cursor: o.Cursor, Floor: record.Offset(o.Floor),
-			}
-			for _, r := range o.Ranges {
-				c.Ranges = append(c.Ranges, record.Range{First: record.Offset(r[0]), End: record.Offset(r[1])})
-			}
-			fn(&c)
+			fn(cursorState(o))
 		}
 		return nil
 	})
@@ -109,4 +103,15 @@ func (b *Broker) readOffsets(ctx context.Context, i int, fn func(*shard.CursorSt
 		b.deps.Log.Warn("published offsets of another log ignored", slog.Int("shard", i), slog.Int("cursors", foreign))
 	}
 	return err
+}
+
+// cursorState is a published cursor in the words of its shard.
+func cursorState(o *metadata.Offset) *shard.CursorState {
+	c := &shard.CursorState{
+		LSN: record.LSN(o.LSN), Stream: record.StreamID(o.Stream), Cursor: o.Cursor, Floor: record.Offset(o.Floor),
+	}
+	for _, r := range o.Ranges {
+		c.Ranges = append(c.Ranges, record.Range{First: record.Offset(r[0]), End: record.Offset(r[1])})
+	}
+	return c
 }

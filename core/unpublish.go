@@ -86,16 +86,20 @@ func (b *Broker) unpublishRound(ctx context.Context, left [][]metadata.Offset) e
 	return err
 }
 
-// sweepOffsets deletes the published offsets of this engine's shards that have
-// no cursor any more, and at the first time those of records that the log has
+// sweepOffsets compares what is published with the cursors of the shards. It
+// deletes the offsets that have no cursor any more, and at the first time those of records that the log has
 // lost: others will have their numbers.
 func (b *Broker) sweepOffsets(ctx context.Context) error {
 	if err := b.deps.Catalog.DropOldOffsets(ctx); err != nil {
 		return err
 	}
 	return b.deps.Catalog.EachOffset(ctx, func(o *metadata.Offset) error {
-		lost := !b.unpublish.swept && int64(o.Shard) < int64(len(b.begun)) && o.LSN > uint64(b.begun[o.Shard])
-		if o.Incarnation != b.identity.Cluster || b.hasCursor(o) && !lost {
+		if o.Incarnation != b.identity.Cluster || int64(o.Shard) >= int64(len(b.shards)) {
+			return nil
+		}
+		lost := !b.unpublish.swept && o.LSN > uint64(b.begun[o.Shard])
+		if !lost && b.hasCursor(o) {
+			b.shards[o.Shard].Published(cursorState(o))
 			return nil
 		}
 		ctx, cancel := context.WithTimeout(ctx, offsetTimeout)

@@ -109,6 +109,7 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	s.recovering = false
 	doubt := s.unsure != nil
 	s.unsure = nil
+	s.unpublishAll()
 	s.open = &record.Batch{Base: s.log.NextLSN()}
 	s.committed.Store(uint64(s.log.NextLSN()) - 1)
 	if s.checkpoint.flushedAt = s.clock.Now(); doubt {
