@@ -66,7 +66,6 @@ type driver struct {
 	*history
 	rng   *rand.Rand
 	topic bool // an MQTT session, else a queue
-	whole bool // the log is never made smaller
 	pub   *publisher
 	cons  *core.Consumer
 	sess  *core.Session
@@ -161,7 +160,7 @@ func (d *driver) restartSomehow() {
 		d.fs = after
 		maps.Copy(d.mayReturn, d.recent)
 	}
-	if d.whole && d.rng.IntN(3) == 0 {
+	if d.rng.IntN(3) == 0 {
 		d.loseIndex()
 	}
 	d.open()
@@ -229,7 +228,7 @@ func TestRandomCrashes(t *testing.T) {
 					test: t, owed: map[int]bool{}, seen: map[int]bool{}, acked: map[int]bool{},
 					recent: map[int]bool{}, mayReturn: map[int]bool{}, last: map[string]int{},
 				}
-				d := &driver{world: w, history: h, rng: rand.New(rand.NewPCG(seed, 1)), topic: topic, whole: whole, weak: map[int]bool{}}
+				d := &driver{world: w, history: h, rng: rand.New(rand.NewPCG(seed, 1)), topic: topic, weak: map[int]bool{}}
 				d.connect()
 				for range 120 {
 					switch d.rng.IntN(12) {
