@@ -133,8 +133,7 @@ func (c *Catalog) identify(ctx context.Context) error {
 	return err
 }
 
-// readAll reads all keys that the view keeps. Offsets, which are many and
-// change all the time, are not among them.
+// readAll reads all keys that the view keeps.
 func (c *Catalog) readAll(ctx context.Context) (map[string]KV, Revision, error) {
 	now := make(map[string]KV)
 	var rev Revision

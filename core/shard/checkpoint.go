@@ -106,7 +106,11 @@ func (s *Shard) prepare(now time.Time, always bool) (*spill, error) {
 		return nil, err
 	}
 	sp.batch, s.pending = s.pending, index.Batch{}
-	sp.batch.Set(index.AppliedKey, index.AppendLSN(nil, sp.applied))
+	if s.rebuild != nil {
+		sp.flush = false // it holds nothing to start from yet
+	} else {
+		sp.batch.Set(index.AppliedKey, index.AppendLSN(nil, sp.applied))
+	}
 	s.checkpoint.refs = 0
 	return sp, nil
 }

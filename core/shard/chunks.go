@@ -61,6 +61,7 @@ func (s *Shard) bring(err error, owner uint64, stop <-chan struct{}) error {
 	stored := need.st.refs.Stored(need.no)
 	s.mu.Unlock()
 	lsns, err := s.readChunk(need, owner, stop)
+	lsns = index.Unskip(lsns, stored)
 	s.mu.Lock()
 	delete(s.reading, *need)
 	close(r.done)

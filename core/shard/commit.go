@@ -134,10 +134,7 @@ func (s *Shard) gatherAcks() {
 		s.open.Raw = record.AppendAck(s.open.Raw, &s.ack)
 		s.open.End()
 		s.open.Sync = true
-		if !p.unpublished {
-			p.unpublished = true
-			s.unpublished = append(s.unpublished, p)
-		}
+		s.unpublish(p)
 	}
 	clear(s.dirty)
 	s.dirty = s.dirty[:0]

@@ -235,6 +235,9 @@ func (r *Reader) Settle(stream record.StreamID, o record.Offset, lsn record.LSN)
 		}
 		delete(r.also, lsn)
 	}
+	if p := r.byID[stream]; p == nil || p.cur.Settled(o) {
+		return false
+	}
 	p, at, ok, err := r.find(stream, o)
 	if err != nil {
 		r.s.logger.Error("delivery not settled", slog.Any("error", err))
@@ -291,6 +294,9 @@ func (r *Reader) GiveBack(refs []Ref) {
 func (r *Reader) Reserve(stream record.StreamID, o record.Offset, lsn record.LSN) error {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
+	if p := r.byID[stream]; p == nil || p.cur.Settled(o) {
+		return nil
+	}
 	twins, err := r.findTwins(stream, lsn)
 	if err != nil {
 		return err

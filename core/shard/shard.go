@@ -57,6 +57,7 @@ type Shard struct {
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
+	rebuild     *rebuild                          // while recovering without a checkpoint
 	unsure      map[record.StreamID]record.Offset // while recovering, see applyLoss
 	slice       int                               // sliceLen, but in tests
 	reading     map[away]*chunkRead               // of references
@@ -114,6 +115,7 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	s.recovering = false
 	doubt := s.unsure != nil
 	s.unsure = nil
+	s.unpublishAll()
 	s.open = &record.Batch{Base: s.log.NextLSN()}
 	s.committed.Store(uint64(s.log.NextLSN()) - 1)
 	if s.checkpoint.flushedAt = s.clock.Now(); doubt {

@@ -201,6 +201,7 @@ func (s *Shard) Purge(id record.StreamID) (uint64, record.LSN, error) {
 		return n, 0, nil
 	}
 	s.ack.Stream, s.ack.Cursor, s.ack.Ranges = id, 0, st.queue.TakeAcks()
+	s.unpublish(st.self)
 	lsn, err := s.Append(record.KindAck, record.AppendAck(nil, &s.ack), nil)
 	return n, lsn, err
 }
