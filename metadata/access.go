@@ -141,6 +141,24 @@ func (c *Catalog) DeleteNamespace(ctx context.Context, name string) (bool, error
 	})
 }
 
+// ReplaceHash gives a user another password hash if it still has the old one.
+func (c *Catalog) ReplaceHash(ctx context.Context, user string, old, hash Secret) (bool, error) {
+	key := c.keys.key(kindUsers, user)
+	return c.write(ctx, fmt.Sprintf("replace password hash of user %q", user), func(v *view) (plan, error) {
+		u, ok := v.users[user]
+		if !ok || u.Hash != old {
+			return plan{}, errNothing
+		}
+		there, err := v.exists(key)
+		if err != nil {
+			return plan{}, err
+		}
+		u.Hash = hash
+		value, err := encode(u)
+		return plan{compares: []Compare{there}, ops: []Op{{Key: key, Value: value}}}, err
+	})
+}
+
 // Users returns all users by name.
 func (c *Catalog) Users() []User {
 	c.mu.RLock()
