@@ -23,8 +23,8 @@ type Client struct {
 	Given string
 	// Mechanism is how the client logged in.
 	Mechanism string
-	// Properties are what the client says of itself; they must not change any more.
-	Properties map[string]any
+	// Properties are what the client says of itself; nil if it says nothing.
+	Properties func() map[string]any
 	// ChannelMax and FrameMax are 0 where the protocol has no such limit.
 	ChannelMax, FrameMax uint32
 	// Heartbeat is the time after which a silent client is given up, 0 for none.
