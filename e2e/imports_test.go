@@ -20,6 +20,7 @@ var importRules = []struct {
 	{"cmd/", []string{"adapters/", "gateway", "core", "core/", "metadata", "metadata/", "cmd/"}},
 	{"adapters/mqtt", []string{"adapters/mqtt/", "gateway", "core", "core/clock", "metadata"}},
 	{"adapters/amqp", []string{"adapters/amqp/", "gateway", "core", "core/clock", "metadata"}},
+	{"gateway/api", []string{"gateway", "core", "metadata"}},
 	{"gateway", []string{"core", "metadata"}},
 	{"core", []string{"core/", "metadata"}},
 	{"metadata/etcd", []string{"metadata"}},
