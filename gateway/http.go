@@ -32,7 +32,7 @@ func (s *Server) httpHandler() http.Handler {
 		limit := cmp.Or(rt.MaxBody, maxBodyBytes)
 		mux.Handle(rt.Pattern, http.MaxBytesHandler(s.authorised(rt.Access, rt.Handler), limit))
 	}
-	return secured(http.NewCrossOriginProtection().Handler(mux))
+	return secured(http.NewCrossOriginProtection().Handler(apiPaths(mux)))
 }
 
 // secured sets the headers that keep a browser from misusing an answer.

@@ -80,15 +80,12 @@ type route struct {
 	maxBody int64
 }
 
-// Routes returns the table of routes for the front door. A path may end in a
-// slash or not.
+// Routes returns the table of routes for the front door.
 func (a *API) Routes() []gateway.Route {
 	var out []gateway.Route
 	for _, rt := range a.table() {
 		h := a.serve(rt.handler)
-		for _, suffix := range []string{"", "/{$}"} {
-			out = append(out, gateway.Route{Pattern: rt.pattern + suffix, Access: rt.access, Handler: h, MaxBody: rt.maxBody})
-		}
+		out = append(out, gateway.Route{Pattern: rt.pattern, Access: rt.access, Handler: h, MaxBody: rt.maxBody})
 	}
 	missing := a.serve(func(context.Context, *request) (answer, error) { return answer{}, errMissing })
 	return append(out, gateway.Route{Pattern: "/api/", Access: gateway.Member, Handler: missing})

@@ -11,6 +11,9 @@ import (
 	"github.com/tidegate/tidegate/gateway"
 )
 
+// PathValue returns the part of the path that matched a wildcard.
+func (r *request) PathValue(name string) string { return gateway.PathValue(r.Request, name) }
+
 // decode reads the body, a JSON object, into the struct that to points to. No
 // body is an empty object. Numbers without a type of their own are json.Number.
 func (r *request) decode(to any) error {
