@@ -67,7 +67,9 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	exchange := func(name string, args amqp091.Table) func(*amqp091.Channel) error {
-		return func(ch *amqp091.Channel) error { return ch.ExchangeDeclare(name, "topic", true, false, false, false, args) }
+		return func(ch *amqp091.Channel) error {
+			return ch.ExchangeDeclare(name, "topic", true, false, false, false, args)
+		}
 	}
 	refused := func(op, kind, name string) string {
 		return "ACCESS_REFUSED - " + op + " access to " + kind + " '" + name + "' in vhost '/' refused for user 'reader'"

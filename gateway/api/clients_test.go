@@ -85,14 +85,14 @@ func TestCloseWithReason(t *testing.T) {
 	w.must(err)
 	defer conn.Close()
 	closed := conn.NotifyClose(make(chan *amqp091.Error, 1))
-	req, err := http.NewRequestWithContext(t.Context(), "DELETE", "http://"+w.http+"/api/connections/username/device", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+w.http+"/api/connections/username/device", nil)
 	w.must(err)
 	req.SetBasicAuth("boss", "boss")
 	req.Header.Set("X-Reason", "maintenance")
 	resp, err := http.DefaultClient.Do(req)
 	w.must(err)
 	resp.Body.Close()
-	if got := <-closed; resp.StatusCode != 204 || got.Code != 320 || got.Reason != "CONNECTION_FORCED - maintenance" {
+	if got := <-closed; resp.StatusCode != http.StatusNoContent || got.Code != 320 || got.Reason != "CONNECTION_FORCED - maintenance" {
 		t.Errorf("got %d and %v", resp.StatusCode, got)
 	}
 }
