@@ -257,8 +257,10 @@ func TestAccessCommands(t *testing.T) {
 		}
 	}
 	for _, want := range [][]string{
-		{"monitoring", "user", "list"}, {`"name": "ann"`, "user", "list", "--json"},
-		{"plant", "vhost", "list"}, {"^$", "permission", "list", "--vhost", "plant"},
+		{"monitoring", "user", "list"},
+		{`"name": "ann"`, "user", "list", "--json"},
+		{"plant", "vhost", "list"},
+		{"^$", "permission", "list", "--vhost", "plant"},
 	} {
 		if out := b.must(want[1:]...); !strings.Contains(out, want[0]) || strings.Contains(out, "argon2id$") {
 			t.Errorf("tidegate %s: got %s, want %q in it", strings.Join(want[1:], " "), out, want[0])
