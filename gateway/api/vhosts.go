@@ -155,13 +155,25 @@ func (a *API) deleteVhost(ctx context.Context, r *request) (answer, error) {
 	if name == rootVhost {
 		return answer{}, badRequest("virtual host '/' can't be deleted")
 	}
-	deleted, err := a.Catalog.DeleteNamespace(ctx, name)
-	if err != nil {
-		return answer{}, err
-	}
-	if !deleted {
+	if _, ok := a.Catalog.Namespace(name); !ok {
 		return answer{}, errMissing
 	}
-	a.Clients.CloseAll("vhost '"+name+"' is deleted", func(c *gateway.Connected) bool { return c.Namespace == name })
+	// Once before, so that after a crash in between there are no sessions of a
+	// virtual host that is gone, and once for those that came meanwhile.
+	if err := a.endClients(ctx, name); err != nil {
+		return answer{}, err
+	}
+	if _, err := a.Catalog.DeleteNamespace(ctx, name); err != nil {
+		return answer{}, err
+	}
+	if err := a.endClients(ctx, name); err != nil {
+		return answer{}, err
+	}
 	return done()
+}
+
+// endClients ends the connections and the sessions in a virtual host.
+func (a *API) endClients(ctx context.Context, vhost string) error {
+	a.Clients.CloseAll("vhost '"+vhost+"' is deleted", func(c *gateway.Connected) bool { return c.Namespace == vhost })
+	return a.Broker.EndSessions(ctx, vhost)
 }
