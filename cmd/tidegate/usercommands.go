@@ -29,19 +29,20 @@ type newPassword struct {
 }
 
 // read returns the password.
-func (p *newPassword) read() (metadata.Secret, error) {
+func (p *newPassword) read(stdin io.Reader) (metadata.Secret, error) {
 	if p.Password != "" {
 		return metadata.Secret(p.Password), nil
 	}
-	file := os.Stdin
+	from := stdin
 	if p.PasswordFile != "-" {
-		var err error
-		if file, err = os.Open(p.PasswordFile); err != nil {
+		file, err := os.Open(p.PasswordFile)
+		if err != nil {
 			return "", &usageError{fmt.Errorf("read password: %w", err)}
 		}
 		defer func() { _ = file.Close() }() // only read
+		from = file
 	}
-	line, err := bufio.NewReader(io.LimitReader(file, 4096)).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(from, 4096)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read password: %w", err)
 	}
@@ -60,7 +61,7 @@ type userAdd struct {
 }
 
 // Run makes the user; one that exists is not changed.
-func (c *userAdd) Run(ctx context.Context) error {
+func (c *userAdd) Run(ctx context.Context, con *console) error {
 	var users []map[string]any
 	if err := c.call(ctx, http.MethodGet, "users", nil, &users); err != nil {
 		return err
@@ -70,7 +71,7 @@ func (c *userAdd) Run(ctx context.Context) error {
 			return fmt.Errorf("user %q exists already", c.Name)
 		}
 	}
-	password, err := c.read()
+	password, err := c.read(con.stdin)
 	if err != nil {
 		return err
 	}
@@ -102,11 +103,11 @@ type userPasswd struct {
 }
 
 // Run changes the password of a user that exists.
-func (c *userPasswd) Run(ctx context.Context) error {
+func (c *userPasswd) Run(ctx context.Context, con *console) error {
 	if err := c.call(ctx, http.MethodGet, path("users", c.Name), nil, nil); err != nil {
 		return err
 	}
-	password, err := c.read()
+	password, err := c.read(con.stdin)
 	if err != nil {
 		return err
 	}
