@@ -16,6 +16,8 @@ import (
 //	namespaces/<namespace>
 //	users/<user>
 //	permissions/<namespace>/<user>
+//	topicpermissions/<namespace>/<user>/<exchange>
+//	policies/<namespace>/{p,o}/<policy>            o for the operator's
 //	exchanges/<namespace>/<exchange>
 //	guards/<namespace>/<exchange>                  written by each bind, see CreateBinding
 //	queues/<namespace>/<queue>
@@ -31,6 +33,8 @@ const (
 	kindNamespaces  = "namespaces"
 	kindUsers       = "users"
 	kindPermissions = "permissions"
+	kindTopics      = "topicpermissions"
+	kindPolicies    = "policies"
 	kindExchanges   = "exchanges"
 	kindGuards      = "guards"
 	kindQueues      = "queues"
@@ -67,6 +71,10 @@ func (k keys) namespace(name string) string        { return k.key(kindNamespaces
 func (k keys) exchange(namespace, n string) string { return k.key(kindExchanges, namespace, n) }
 func (k keys) guard(namespace, n string) string    { return k.key(kindGuards, namespace, n) }
 func (k keys) queue(namespace, n string) string    { return k.key(kindQueues, namespace, n) }
+
+func (k keys) policy(namespace string, operator bool, n string) string {
+	return k.key(kindPolicies, namespace, policyKind(operator), n)
+}
 
 func (k keys) binding(b *Binding) (string, error) {
 	args, err := digest(b.Args)
@@ -130,6 +138,13 @@ func destKind(toExchange bool) string {
 		return "x"
 	}
 	return "q"
+}
+
+func policyKind(operator bool) string {
+	if operator {
+		return "o"
+	}
+	return "p"
 }
 
 func number(n uint64) string { return fmt.Sprintf("%016x", n) }

@@ -18,6 +18,10 @@ type consumer struct {
 	queue  string
 	noAck  bool
 	queued atomic.Bool
+	// For those who look after the broker:
+	exclusive bool
+	prefetch  uint16
+	args      wire.Table
 	// gone is set by the engine when the queue was deleted.
 	gone atomic.Bool
 
