@@ -33,7 +33,7 @@ var importRules = []struct {
 
 // coreOrder lists the packages of core: each may depend on those after it only.
 var coreOrder = []string{
-	"core/shard", "core/replica", "core/queue", "core/schedule", "core/txn", "core/route", "core/index",
+	"core/sim", "core/shard", "core/replica", "core/queue", "core/schedule", "core/txn", "core/route", "core/index",
 	"core/commitlog", "core/segment", "core/record", "core/work", "core/clock",
 }
 
