@@ -1,10 +1,6 @@
 package sim_test
 
-import (
-	"time"
-
-	"github.com/tidegate/tidegate/core"
-)
+import "time"
 
 // grace is how long the metadata store may be away before the engine frees the disk
 // of acks that are not published: core's publishGrace.
@@ -44,7 +40,7 @@ func (w *world) born() {
 // restedLoops notes that every loop has done what was due: with the store there for
 // an interval, all acks are published.
 func (w *world) restedLoops() {
-	if !w.store.away && w.clock.now.Sub(w.outage.back) >= core.DefaultConfig().OffsetInterval {
+	if !w.store.away && w.clock.now.Sub(w.outage.back) >= w.cfg.OffsetInterval {
 		w.outage = outage{back: w.outage.back}
 	}
 }

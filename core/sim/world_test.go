@@ -163,6 +163,7 @@ func (w *world) configure() {
 	cfg.Shards = 1 + w.rng.IntN(3)
 	cfg.SegmentBytes = 4 << 10 << (2 * w.rng.IntN(3))
 	cfg.Upkeep.Interval = time.Duration(1+w.rng.IntN(5000)) * time.Millisecond
+	cfg.OffsetInterval = time.Duration(1+w.rng.IntN(10_000)) * time.Millisecond
 	cfg.Upkeep.RewritePercent = w.rng.IntN(101)
 	cfg.Upkeep.Compress = w.rng.IntN(2) == 0
 	cfg.TailBytes = w.rng.IntN(3) * (8 << 10)
