@@ -170,7 +170,8 @@ func (r *rewrite) run(ctx context.Context, old []*file) (*file, error) {
 	if err != nil || empty {
 		return nil, errors.Join(err, removeIfThere(l.cfg.FS, temp))
 	}
-	return &r.file, nil
+	came := r.file // a pointer into r would keep its buffers for as long as the file is known
+	return &came, nil
 }
 
 // copy takes what is to be kept of one segment.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -356,9 +357,13 @@ func upkeepModel(t *testing.T, seed uint64) (total UpkeepStats) {
 	for range 2 {
 		var crashes []moment
 		armed := false
+		chance := rand.New(rand.NewPCG(seed, rng.Uint64())) // of the committer too, which rng is not
+		var mu sync.Mutex                                   // guards chance, crashes and armed
 		wrapped := errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if armed && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && rng.IntN(6) == 0 {
-				kept := vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng}
+			mu.Lock()
+			defer mu.Unlock()
+			if armed && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && chance.IntN(6) == 0 {
+				kept := vfs.CrashCloneCfg{UnsyncedDataPercent: chance.IntN(101), RNG: chance}
 				crashes = append(crashes, moment{fs.CrashClone(kept), nil})
 			}
 			return nil
@@ -373,13 +378,18 @@ func upkeepModel(t *testing.T, seed uint64) (total UpkeepStats) {
 			x.flood(filters + 1)
 			s.rest(t)
 			before, stores := fs.CrashClone(vfs.CrashCloneCfg{}), []*index.Map{store.Copy(), store.Crash()}
-			armed = true
+			arm := func(on bool) (met []moment) {
+				mu.Lock()
+				defer mu.Unlock()
+				armed, met, crashes = on, crashes, nil
+				return met
+			}
+			arm(true)
 			s.upkeepAll(t)
-			armed = false
+			met := arm(false)
 			s.readable(t)
 			s.sameFold(t, fs.CrashClone(vfs.CrashCloneCfg{}))
-			comparePasts(t, rng, cfg, before, crashes, stores)
-			crashes = nil
+			comparePasts(t, rng, cfg, before, met, stores)
 		}
 		st := s.UpkeepStats()
 		total.Dropped += st.Dropped
