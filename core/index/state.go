@@ -24,6 +24,7 @@ import (
 //	'S' session u64                record.Session
 //	'U' session u64, filter        record.Subscription
 //	'V' session u64, key u32       record.Value
+//	'g' and 'k'                    of stream queues, see kept.go
 const (
 	keyFormat       = 'f'
 	keyApplied      = 'a'

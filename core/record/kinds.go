@@ -23,7 +23,8 @@ const (
 	KindSubscriptionDrop Kind = 11 // a subscription ends, see Subscription
 	KindValue            Kind = 12 // an adapter's value kept with a session, see Value
 	KindRelease          Kind = 13 // an exactly-once number is free again, see Once
-	KindLoss             Kind = 30 // records were lost here and given up, see Loss
+	// 14 to 18: see KindTruncate.
+	KindLoss Kind = 30 // records were lost here and given up, see Loss
 
 	// KindPlaced is a message of a rewritten segment, see AppendPlaced. Kinds from
 	// 32 on are never appended to a log, only written when it is rewritten.
@@ -78,10 +79,12 @@ func DecodeAck(body []byte, a *Ack) error {
 
 // Stream describes a stream at its creation.
 //
-//	stream u64 | flags u8 (1: filter) | namespace string | name string
+//	stream u64 | flags u8 (1: filter, 2: kept, 4: compacted) | namespace string | name string
 type Stream struct {
 	ID        StreamID
 	Filter    bool // a stream of an MQTT filter; else a queue
+	Kept      bool // a stream queue: messages stay although they were consumed
+	Compacted bool // a kept one of which the last message of each key stays
 	Namespace string
 	Name      string // of the queue, or the filter
 }
@@ -89,7 +92,7 @@ type Stream struct {
 // AppendStream appends the body of a KindStreamCreate record.
 func AppendStream(dst []byte, s *Stream) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.ID))
-	dst = append(dst, flag(s.Filter, 1))
+	dst = append(dst, flag(s.Filter, 1)|flag(s.Kept, 2)|flag(s.Compacted, 4))
 	dst = appendString(dst, s.Namespace)
 	return appendString(dst, s.Name)
 }
@@ -98,7 +101,8 @@ func AppendStream(dst []byte, s *Stream) []byte {
 func DecodeStream(body []byte, s *Stream) error {
 	r := reader{p: body}
 	s.ID = StreamID(r.u64())
-	s.Filter = r.u8()&1 != 0
+	flags := r.u8()
+	s.Filter, s.Kept, s.Compacted = flags&1 != 0, flags&2 != 0, flags&4 != 0
 	s.Namespace, s.Name = r.string(), r.string()
 	return r.close("stream")
 }
