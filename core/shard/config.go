@@ -31,6 +31,7 @@ var (
 	ErrClosed   = errors.New("shard closed")
 	ErrFailed   = errors.New("shard stopped after a storage error")
 	ErrNotFound = errors.New("no such stream, cursor or record")
+	ErrBusy     = errors.New("the group has consumers")
 )
 
 // Config says where a shard lives and how much it may hold. All fields but Upkeep

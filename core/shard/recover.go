@@ -103,6 +103,7 @@ func (s *Shard) load() (record.LSN, error) {
 		load   func(key, value []byte) error
 	}{
 		{index.StreamPrefix, s.loadStream},
+		{index.KeptPrefix, s.loadKept},
 		{index.CursorPrefix, s.loadCursor},
 		{index.RetainedPrefix, s.loadRetained},
 		{index.OncePrefix, s.loadOnce},
@@ -152,6 +153,9 @@ func (s *Shard) loadCursor(k, v []byte) error {
 	if st.queue != nil {
 		st.queue.Cursor = cur
 		return nil
+	}
+	if st.kept != nil {
+		return st.kept.restore(id, &cur)
 	}
 	st.places.put(newPlace(st, id, true, cur))
 	return nil

@@ -52,7 +52,9 @@ type Shard struct {
 
 	mu          sync.Mutex // guards the folded state
 	streams     map[record.StreamID]*stream
-	namespaces  map[string]string // the names that streams share
+	keptStreams map[record.StreamID]*stream // those of streams with retention
+	applyTime   int64                       // of the record that is applied, unix milliseconds
+	namespaces  map[string]string           // the names that streams share
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
@@ -88,6 +90,9 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 		once:       map[uint64]map[uint16]record.LSN{},
 		batches:    1,
 		streams:    map[record.StreamID]*stream{},
+
+		keptStreams: map[record.StreamID]*stream{},
+
 		namespaces: map[string]string{},
 		retained:   map[string]*route.Topics[record.LSN]{},
 		sessions:   map[uint64]*SessionState{},
