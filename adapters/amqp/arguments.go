@@ -45,6 +45,7 @@ var queueArguments = map[string]argumentRule{
 	"x-max-age":                       streamOnly,
 	"x-stream-max-segment-size-bytes": streamOnly,
 	"x-stream-filter-size-bytes":      streamOnly,
+	"x-cleanup-policy":                streamOnly,
 	"x-queue-mode":                    ignored,
 	"x-queue-version":                 ignored,
 	"x-queue-leader-locator":          ignored,
@@ -60,6 +61,9 @@ func checkQueueArguments(m *wire.QueueDeclare, queue string) (map[string]any, er
 	args, err := plainTable(m.Arguments)
 	if err != nil {
 		return nil, err
+	}
+	if args["x-queue-type"] == "stream" {
+		return checkStreamArguments(m, args, queue)
 	}
 	for name, value := range args {
 		rule, known := queueArguments[name]
@@ -107,16 +111,19 @@ func checkQueueType(m *wire.QueueDeclare, args map[string]any, queue string) err
 	case "classic":
 		delete(args, "x-queue-type")
 		return nil
-	case "stream":
-		return refuse(codeNotImplemented, "queue type 'stream' of %s is not supported in this version", queue)
 	case "quorum":
 	default:
 		return refuse(codePreconditionFailed, `invalid arg 'x-queue-type' for %s: "unsupported queue type '%v'"`, queue, value)
 	}
+	return checkReplicated(m, "quorum", queue)
+}
+
+// checkReplicated refuses what queues of types that have replicas can't be.
+func checkReplicated(m *wire.QueueDeclare, queueType, queue string) error {
 	var invalid string
 	switch {
 	case m.Queue == "":
-		return refuse(codePreconditionFailed, "Cannot declare a server-named queue for type quorum")
+		return refuse(codePreconditionFailed, "Cannot declare a server-named queue for type %s", queueType)
 	case !m.Durable:
 		invalid = "non-durable"
 	case m.Exclusive:
@@ -133,16 +140,12 @@ func checkQueueType(m *wire.QueueDeclare, args map[string]any, queue string) err
 var consumeArguments = map[string]bool{
 	"x-filter-jms-selector": true,
 	"x-stream-filter":       true,
-	"x-stream-offset":       true,
-	"x-consumer-group":      true,
 	"x-tag":                 true,
 }
 
-func checkConsumeArguments(t wire.Table, queue string) error {
-	args, err := plainTable(t)
-	if err != nil {
-		return err
-	}
+// checkConsumeArguments refuses what can't be done. Those of stream queues are
+// checked when the type of the queue is known, see streamArguments.
+func checkConsumeArguments(args map[string]any, queue string) error {
 	for name, value := range args {
 		if name == "x-priority" {
 			if _, ok := value.(int64); !ok {

@@ -87,9 +87,9 @@ type Shard struct {
 func Open(cfg Config, deps Deps) (*Shard, error) {
 	s := &Shard{
 		cfg: cfg, clock: deps.Clock, logger: deps.Log, work: deps.Work, fs: deps.FS,
-		once:       map[uint64]map[uint16]record.LSN{},
-		batches:    1,
-		streams:    map[record.StreamID]*stream{},
+		once:    map[uint64]map[uint16]record.LSN{},
+		batches: 1,
+		streams: map[record.StreamID]*stream{},
 
 		keptStreams: map[record.StreamID]*stream{},
 
