@@ -99,15 +99,15 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 	case record.KindLoss:
 		return s.applyLoss(body, lsn)
 	case record.KindTruncate:
-		return s.applyTruncate(body)
+		return s.applyTruncate(body, lsn)
 	case record.KindGroup:
-		return s.applyGroup(body)
+		return s.applyGroup(body, lsn)
 	case record.KindSeek:
-		return s.applySeek(body)
+		return s.applySeek(body, lsn)
 	case record.KindCompact:
-		return s.applyCompact(body)
+		return s.applyCompact(body, lsn)
 	case record.KindForget:
-		return s.applyForget(body)
+		return s.applyForget(body, lsn)
 	default:
 		return fmt.Errorf("kind %d: %w", kind, record.ErrVersion)
 	}

@@ -221,13 +221,13 @@ func leaving(info *chunk, no uint64, below record.Offset) index.Bits {
 
 // applyCompact takes superseded messages out of a stream. Readers pass over
 // them, offsets stay as they are.
-func (s *Shard) applyCompact(body []byte) error {
+func (s *Shard) applyCompact(body []byte, lsn record.LSN) error {
 	r, err := record.DecodeCompact(body)
 	if err != nil {
 		return err
 	}
 	st := s.streams[r.Stream]
-	if st == nil || st.kept == nil || st.kept.compaction == nil {
+	if st == nil || st.kept == nil || st.kept.compaction == nil || lsn < st.since {
 		return nil
 	}
 	k := st.kept
@@ -300,13 +300,13 @@ func (k *keptStream) oldTombstones(now time.Time, below record.Offset) (record.F
 }
 
 // applyForget takes tombstones out of a stream, unless their keys have values again.
-func (s *Shard) applyForget(body []byte) error {
+func (s *Shard) applyForget(body []byte, lsn record.LSN) error {
 	f, err := record.DecodeForget(body)
 	if err != nil {
 		return err
 	}
 	st := s.streams[f.Stream]
-	if st == nil || st.kept == nil || st.kept.compaction == nil {
+	if st == nil || st.kept == nil || st.kept.compaction == nil || lsn < st.since {
 		return nil
 	}
 	k := st.kept

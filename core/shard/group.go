@@ -105,12 +105,12 @@ func (s *Shard) dispatchKept(k *keptStream) {
 }
 
 // applyGroup begins a group.
-func (s *Shard) applyGroup(body []byte) error {
+func (s *Shard) applyGroup(body []byte, lsn record.LSN) error {
 	r, err := record.DecodeGroup(body)
 	if err != nil {
 		return err
 	}
-	if st := s.streams[r.Stream]; st != nil && st.kept != nil && st.kept.groups[r.Cursor] == nil {
+	if st := s.streams[r.Stream]; st != nil && st.kept != nil && lsn >= st.since && st.kept.groups[r.Cursor] == nil {
 		st.kept.addGroup(r.Cursor, r.Name, r.Offset)
 		s.pending.Set(index.GroupKey(r.Stream, r.Cursor), []byte(r.Name))
 	}
@@ -119,13 +119,13 @@ func (s *Shard) applyGroup(body []byte) error {
 
 // applySeek sets a group's cursor to another offset: all from there on is not
 // settled, and nothing is marked as delivered.
-func (s *Shard) applySeek(body []byte) error {
+func (s *Shard) applySeek(body []byte, lsn record.LSN) error {
 	r, err := record.DecodeCursorRef(body)
 	if err != nil {
 		return err
 	}
 	st := s.streams[r.Stream]
-	if st == nil || st.kept == nil {
+	if st == nil || st.kept == nil || lsn < st.since {
 		return nil
 	}
 	if g := st.kept.groups[r.Cursor]; g != nil {

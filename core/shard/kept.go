@@ -160,13 +160,13 @@ func (k *keptStream) get(o record.Offset) (record.LSN, bool, error) {
 }
 
 // applyTruncate moves the beginning of a stream.
-func (s *Shard) applyTruncate(body []byte) error {
+func (s *Shard) applyTruncate(body []byte, lsn record.LSN) error {
 	t, err := record.DecodeTruncate(body)
 	if err != nil {
 		return err
 	}
 	st := s.streams[t.Stream]
-	if st == nil || st.kept == nil {
+	if st == nil || st.kept == nil || lsn < st.since {
 		return nil
 	}
 	k := st.kept
@@ -241,7 +241,7 @@ func (s *Shard) loadKept(key, v []byte) error {
 	}
 	st := s.streams[record.StreamID(id)]
 	if st == nil || st.kept == nil {
-		return fmt.Errorf("retention of stream %x, which is not there: %w", id, record.ErrCorrupt)
+		return nil // dropped: the record of that is in the log behind, and takes this out
 	}
 	if cursor != 0 {
 		st.kept.addGroup(cursor, string(v), 0)

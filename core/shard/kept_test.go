@@ -231,3 +231,11 @@ func TestKeysOfTruncatedMessagesAreForgotten(t *testing.T) {
 		t.Errorf("the index knows %d keys of %d", keys, rounds*sweepStep)
 	}
 }
+
+// reference is the record at an offset, if the stream needs it.
+func (st *stream) reference(o record.Offset) (record.LSN, bool, error) {
+	if st.kept != nil {
+		return st.kept.get(o)
+	}
+	return st.refs.Get(o, st)
+}
