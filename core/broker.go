@@ -23,6 +23,7 @@ type Broker struct {
 	deps     Deps
 	identity identity
 	shards   []*shard.Shard
+	begun    []record.LSN // the last record of each shard at the start
 
 	mu         sync.RWMutex
 	namespaces map[string]*namespace
@@ -52,7 +53,8 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	b := &Broker{cfg: cfg, deps: deps, identity: id, namespaces: map[string]*namespace{}}
 	b.sessions.byKey = map[sessionKey]*session{}
 	b.pressure.start(&b.cfg, id.Shards, &b.deps)
-	if err := b.openShards(id); err != nil { //nolint:contextcheck // a shard runs until it is closed
+	published := func(i int, fn func(*shard.CursorState)) error { return b.readOffsets(ctx, i, fn) }
+	if err := b.openShards(id, published); err != nil { //nolint:contextcheck // a shard runs until it is closed
 		return nil, errors.Join(err, b.closeShards())
 	}
 	var listenErr error
@@ -80,7 +82,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	return b, nil
 }
 
-func (b *Broker) openShards(id identity) error {
+func (b *Broker) openShards(id identity, published func(i int, fn func(*shard.CursorState)) error) error {
 	for i := range id.Shards {
 		files := id.files(b.deps.FS, b.deps.Dir, i)
 		s, err := shard.Open(shard.Config{
@@ -97,17 +99,20 @@ func (b *Broker) openShards(id identity) error {
 			CheckpointBytes:    b.cfg.CheckpointBytes,
 			CheckpointInterval: b.cfg.CheckpointInterval,
 			Upkeep:             b.cfg.Upkeep.ofShard(),
-		}, b.shardDeps(i))
+		}, b.shardDeps(i, published))
 		if err != nil {
 			return err
 		}
-		b.shards = append(b.shards, s)
+		b.shards, b.begun = append(b.shards, s), append(b.begun, s.Committed())
 	}
 	return nil
 }
 
-func (b *Broker) shardDeps(i int) shard.Deps {
-	d := shard.Deps{FS: b.deps.FS, Clock: b.deps.Clock, Log: b.deps.Log, Work: b.deps.Work}
+func (b *Broker) shardDeps(i int, published func(int, func(*shard.CursorState)) error) shard.Deps {
+	d := shard.Deps{
+		FS: b.deps.FS, Clock: b.deps.Clock, Log: b.deps.Log, Work: b.deps.Work,
+		Published: func(fn func(*shard.CursorState)) error { return published(i, fn) },
+	}
 	if b.deps.OpenIndex != nil {
 		d.OpenStore = func() (index.Store, error) { return b.deps.OpenIndex(i) }
 	}

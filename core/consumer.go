@@ -20,6 +20,7 @@ func NewLimit(n uint32) *Limit { return queue.NewLimit(n) }
 
 // receiver is a consumer of a shard: of a queue, or of a stream queue.
 type receiver interface {
+	Hint() shard.Hint
 	Fetch(dst []shard.Ref, n int) ([]shard.Ref, error)
 	Settle(offsets []record.Offset, giveBack bool) (n int)
 	Kick()
@@ -80,6 +81,7 @@ func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec
 	if c.c, err = s.Consume(q.stream, spec.Limits, spec.Notify, cancelled); err != nil {
 		return nil, ns.notFound("queue", spec.Queue)
 	}
+	c.hint = c.c.Hint()
 	q.exclusive = spec.Exclusive
 	b.counters.consumers.Add(1)
 	return c, nil
@@ -111,6 +113,9 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			if err != nil && !truncated && !errors.Is(err, errLost) {
 				c.done(c.offsets)
 				c.giveBack(c.refs[i:])
+				if errors.Is(err, shard.ErrLeft) {
+					return dst, nil // cancelled meanwhile
+				}
 				return dst, err
 			}
 			if err != nil && !truncated {

@@ -121,11 +121,15 @@ func (b *Broker) namespaceChanged(n *metadata.Namespace, deleted bool) {
 		b.namespaces[n.Name] = newNamespace(n.Name, durable)
 	}
 	b.mu.Unlock()
-	if ns == nil || deleted {
+	if ns == nil {
 		return
 	}
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
+	if deleted {
+		b.emptyNamespace(ns)
+		return
+	}
 	ns.durability = durable
 	ns.version.Add(1)
 }

@@ -3,9 +3,9 @@ package core
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
+	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/shard"
 	"github.com/tidegate/tidegate/core/work"
 	"github.com/tidegate/tidegate/metadata"
@@ -20,30 +20,6 @@ const offsetTimeout = 10 * time.Second
 
 // lastTimeout bounds the last publication, when the broker closes.
 const lastTimeout = 2 * time.Second
-
-// ended is a published cursor that is to be deleted; cursor 0 stands for all of
-// the stream.
-type ended struct{ stream, cursor uint64 }
-
-// unpublish are cursors that have ended and may still be published.
-type unpublish struct {
-	mu    sync.Mutex
-	ended []ended
-}
-
-func (u *unpublish) add(e ended) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.ended = append(u.ended, e)
-}
-
-func (u *unpublish) take() []ended {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	s := u.ended
-	u.ended = nil
-	return s
-}
 
 // publishOffsets copies cursors that moved to the metadata store, for tools,
 // other brokers and a broker that lost its index. The log stays the truth:
@@ -60,24 +36,24 @@ func (b *Broker) publishOffsets(ctx context.Context) work.Loop {
 }
 
 // publishRound publishes what has moved. left is what the store did not accept
-// in earlier rounds, by shard.
+// in earlier rounds, by shard: what has moved since waits in the shards, each
+// cursor once however often it moves.
 func (b *Broker) publishRound(ctx context.Context, left [][]metadata.Offset) {
-	for i, s := range b.shards {
-		if len(left[i]) < offsetBatch {
-			left[i] = b.movedOffsets(ctx, i, s, left[i])
-		}
-		if err := b.putOffsets(ctx, left[i]); err != nil {
-			b.deps.Log.Debug("offsets not published, will be tried again", slog.Any("error", err))
-			continue
-		}
-		left[i] = left[i][:0]
+	if err := b.unpublishRound(ctx, left); err != nil {
+		b.deps.Log.Debug("ended offsets not removed, will be tried again", slog.Any("error", err))
+		return
 	}
-	for i, list := 0, b.unpublish.take(); i < len(list); i++ {
-		if err := b.dropOffset(ctx, list[i]); err != nil {
-			for _, e := range list[i:] {
-				b.unpublish.add(e)
+	for i, s := range b.shards {
+		for more := true; more; {
+			if len(left[i]) == 0 {
+				left[i] = b.movedOffsets(ctx, i, s, left[i])
 			}
-			return
+			if err := b.putOffsets(ctx, left[i]); err != nil {
+				b.deps.Log.Debug("offsets not published, will be tried again", slog.Any("error", err))
+				break
+			}
+			more = len(left[i]) >= offsetBatch/2
+			left[i] = left[i][:0]
 		}
 	}
 }
@@ -109,11 +85,33 @@ func (b *Broker) putOffsets(ctx context.Context, offsets []metadata.Offset) erro
 	return b.deps.Catalog.PutOffsets(ctx, offsets)
 }
 
-func (b *Broker) dropOffset(ctx context.Context, e ended) error {
-	ctx, cancel := context.WithTimeout(ctx, offsetTimeout)
-	defer cancel()
-	if e.cursor == 0 {
-		return b.deps.Catalog.DeleteOffsets(ctx, e.stream)
+// readOffsets gives fn the published cursors of a shard, for a rebuild of its
+// index. Those of another incarnation, which is another log, are left out.
+func (b *Broker) readOffsets(ctx context.Context, i int, fn func(*shard.CursorState)) error {
+	foreign := 0
+	err := b.deps.Catalog.EachOffset(ctx, func(o *metadata.Offset) error {
+		switch {
+		case o.Shard != uint32(i):
+		case o.Incarnation != b.identity.Cluster:
+			foreign++
+		default:
+			fn(cursorState(o))
+		}
+		return nil
+	})
+	if foreign > 0 {
+		b.deps.Log.Warn("published offsets of another log ignored", slog.Int("shard", i), slog.Int("cursors", foreign))
 	}
-	return b.deps.Catalog.DeleteOffset(ctx, e.stream, e.cursor)
+	return err
+}
+
+// cursorState is a published cursor in the words of its shard.
+func cursorState(o *metadata.Offset) *shard.CursorState {
+	c := &shard.CursorState{
+		LSN: record.LSN(o.LSN), Stream: record.StreamID(o.Stream), Cursor: o.Cursor, Floor: record.Offset(o.Floor),
+	}
+	for _, r := range o.Ranges {
+		c.Ranges = append(c.Ranges, record.Range{First: record.Offset(r[0]), End: record.Offset(r[1])})
+	}
+	return c
 }

@@ -37,6 +37,9 @@ func (b *Broker) DeclareQueue(ctx context.Context, namespace string, spec QueueS
 		return QueueStatus{}, err
 	}
 	if !known {
+		if err := b.roomForQueue(ns, spec.Name); err != nil {
+			return QueueStatus{}, err
+		}
 		if err := b.createQueue(ctx, ns, spec); err != nil {
 			return QueueStatus{}, err
 		}

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -164,11 +165,15 @@ func (s *session) Subscriptions() []Subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := make([]Subscription, 0, len(s.subs))
-	for _, sub := range s.subs {
+	for _, sub := range s.bySubID() {
 		out = append(out, sub.spec)
 	}
-	slices.SortFunc(out, func(a, b Subscription) int { return int(a.ID) - int(b.ID) })
 	return out
+}
+
+// bySubID returns the subscriptions by ascending id. mu is held.
+func (s *session) bySubID() []*subscription {
+	return slices.SortedFunc(maps.Values(s.subs), func(a, b *subscription) int { return cmp.Compare(a.id, b.id) })
 }
 
 // state is the session's record.
@@ -394,7 +399,7 @@ func (s *session) end(ctx context.Context) error {
 		return nil
 	}
 	s.ended = true
-	subs := slices.Collect(maps.Values(s.subs))
+	subs := s.bySubID()
 	s.mu.Unlock()
 	defer s.b.sessions.remove(s)
 	lsns := make([]record.LSN, len(s.b.shards))

@@ -1,10 +1,13 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +28,13 @@ func (t *sessions) remove(s *session) {
 	if t.byKey[s.key] == s {
 		delete(t.byKey, s.key)
 	}
+}
+
+// byID returns all sessions by ascending id.
+func (t *sessions) byID() []*session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.SortedFunc(maps.Values(t.byKey), func(a, b *session) int { return cmp.Compare(a.id, b.id) })
 }
 
 func (t *sessions) count() int {
@@ -91,6 +101,9 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 	s.expiry, s.deadline = spec.Expiry, time.Time{}
 	s.mu.Unlock()
 	h := &Session{session: s, spec: spec, hints: make([]shard.Hint, len(b.shards)), acked: make([]record.LSN, len(b.shards))}
+	for i, r := range s.readers {
+		h.hints[i] = r.Hint()
+	}
 	h.tracker = newTracker(b.shards, spec.Notify)
 	if fresh { // numbers of a transient session that a crash has ended
 		if err := b.releaseOnce(s.id); err != nil {
@@ -153,7 +166,9 @@ func (b *Broker) releaseOnce(id uint64) error {
 func (b *Broker) restoreSessions(ctx context.Context) error {
 	lsns := make([]record.LSN, len(b.shards))
 	for _, sh := range b.shards {
-		for _, st := range sh.TakeSessions() {
+		states := sh.TakeSessions()
+		for _, id := range slices.Sorted(maps.Keys(states)) { // the log tells no map's order
+			st := states[id]
 			if err := b.restoreSession(st, lsns); err != nil {
 				return err
 			}
@@ -165,7 +180,7 @@ func (b *Broker) restoreSessions(ctx context.Context) error {
 	if err := b.wait(ctx, lsns); err != nil {
 		return err
 	}
-	for _, s := range b.sessions.byKey {
+	for _, s := range b.sessions.byID() {
 		if err := s.attachReaders(); err != nil {
 			return err
 		}
@@ -241,7 +256,8 @@ func (b *Broker) restoreSession(st *shard.SessionState, lsns []record.LSN) error
 	b.sessions.byKey[s.key] = s
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	for _, r := range st.Subscriptions {
+	for _, filter := range slices.Sorted(maps.Keys(st.Subscriptions)) {
+		r := st.Subscriptions[filter]
 		sub := &subscription{id: SubID(r.ID), kind: s.kind(r.QoS), spec: Subscription{
 			ID: SubID(r.ID), Filter: r.Filter, QoS: r.QoS, NoLocal: r.NoLocal, Data: r.Data,
 		}}

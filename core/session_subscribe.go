@@ -165,7 +165,7 @@ func (s *session) attachReader(subs ...*subscription) error {
 }
 
 func (s *session) attachReaders() error {
-	for _, sub := range s.subs {
+	for _, sub := range s.bySubID() {
 		if err := s.attachReader(sub); err != nil {
 			return err
 		}

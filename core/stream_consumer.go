@@ -59,7 +59,7 @@ func (b *Broker) consumeStream(ctx context.Context, ns *namespace, q *declared, 
 	if err != nil {
 		return nil, fmt.Errorf("consume stream '%s': %w", spec.Queue, b.storageError(err))
 	}
-	c.c, c.stream = stream, stream
+	c.c, c.stream, c.hint = stream, stream, stream.Hint()
 	b.counters.consumers.Add(1)
 	return c, nil
 }

@@ -17,9 +17,10 @@ var importRules = []struct {
 	folder string
 	may    []string
 }{
-	{"cmd/", []string{"adapters/", "gateway", "core", "core/", "metadata", "metadata/", "cmd/"}},
+	{"cmd/", []string{"adapters/", "gateway", "gateway/", "core", "core/", "metadata", "metadata/", "cmd/"}},
 	{"adapters/mqtt", []string{"adapters/mqtt/", "gateway", "core", "core/clock", "metadata"}},
 	{"adapters/amqp", []string{"adapters/amqp/", "gateway", "core", "core/clock", "metadata"}},
+	{"gateway/api", []string{"gateway", "core", "metadata"}},
 	{"gateway", []string{"core", "metadata"}},
 	{"core", []string{"core/", "metadata"}},
 	{"metadata/etcd", []string{"metadata"}},
@@ -32,7 +33,7 @@ var importRules = []struct {
 
 // coreOrder lists the packages of core: each may depend on those after it only.
 var coreOrder = []string{
-	"core/shard", "core/replica", "core/queue", "core/schedule", "core/txn", "core/route", "core/index",
+	"core/sim", "core/shard", "core/replica", "core/queue", "core/schedule", "core/txn", "core/route", "core/index",
 	"core/commitlog", "core/segment", "core/record", "core/work", "core/clock",
 }
 

@@ -103,7 +103,7 @@ func (a *Authenticator) check(ctx context.Context, l Login) (user, reason string
 	}
 	ok := a.verified.has(l.User, l.Password, hash)
 	if !ok {
-		stored, err := parseHash(string(hash))
+		stored, err := parseStored(string(hash))
 		if err != nil {
 			stored = a.dummy
 			reason = err.Error()
@@ -147,7 +147,7 @@ func (a *Authenticator) storedHash(l Login) (metadata.Secret, string) {
 
 // verify hashes the password, when there is room for it, and remembers it if
 // it was right for the stored hash.
-func (a *Authenticator) verify(ctx context.Context, l Login, hash metadata.Secret, stored argonHash) (bool, error) {
+func (a *Authenticator) verify(ctx context.Context, l Login, hash metadata.Secret, stored storedPassword) (bool, error) {
 	select {
 	case a.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -159,9 +159,16 @@ func (a *Authenticator) verify(ctx context.Context, l Login, hash metadata.Secre
 	if hash != "" && a.verified.has(l.User, l.Password, hash) {
 		return true, nil
 	}
+	_, foreign := stored.(foreignHash)
 	if !stored.matches(l.Password) {
+		if foreign {
+			a.dummy.matches(l.Password) // takes as long as any other wrong password
+		}
 		return false, nil
 	}
 	a.verified.add(l.User, l.Password, hash)
+	if foreign {
+		a.rehash(ctx, l.User, l.Password, hash)
+	}
 	return true, nil
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -8,59 +9,30 @@ import (
 	"net/http/pprof"
 )
 
-// access is who may use a route.
-type access uint8
-
-const (
-	// public needs no login.
-	public access = iota + 1
-	// monitoring needs the tag monitoring or administrator. A program on this
-	// machine needs no login if the configuration says so.
-	monitoring
-	// member needs a login.
-	member
-	// administrator needs the tag administrator.
-	administrator
-)
-
-// The tags of users that routes ask for.
-const (
-	tagAdministrator = "administrator"
-	tagMonitoring    = "monitoring"
-)
-
-// route is one line of the table that all of the HTTP side is made of: there
-// is no other way to a handler.
-type route struct {
-	pattern string
-	access  access
-	handler http.Handler
-}
-
 // routes is the table of the HTTP side.
-func (s *Server) routes() []route {
-	return []route{
-		{"GET /healthz", public, http.HandlerFunc(s.healthz)},
-		{"GET /readyz", public, http.HandlerFunc(s.readyz)},
-		{"GET /metrics", monitoring, s.metrics.handler()},
-		{"GET /debug/pprof/", administrator, http.HandlerFunc(pprof.Index)},
-		{"GET /debug/pprof/cmdline", administrator, http.HandlerFunc(pprof.Cmdline)},
-		{"GET /debug/pprof/profile", administrator, http.HandlerFunc(pprof.Profile)},
-		{"GET /debug/pprof/symbol", administrator, http.HandlerFunc(pprof.Symbol)},
-		{"POST /debug/pprof/symbol", administrator, http.HandlerFunc(pprof.Symbol)},
-		{"GET /debug/pprof/trace", administrator, http.HandlerFunc(pprof.Trace)},
-		{"/", member, http.NotFoundHandler()},
-	}
+func (s *Server) routes() []Route {
+	return append([]Route{
+		{"GET /healthz", Public, http.HandlerFunc(s.healthz), 0},
+		{"GET /readyz", Public, http.HandlerFunc(s.readyz), 0},
+		{"GET /metrics", Metrics, s.metrics.handler(), 0},
+		{"GET /debug/pprof/", Administrator, http.HandlerFunc(pprof.Index), 0},
+		{"GET /debug/pprof/cmdline", Administrator, http.HandlerFunc(pprof.Cmdline), 0},
+		{"GET /debug/pprof/profile", Administrator, http.HandlerFunc(pprof.Profile), 0},
+		{"GET /debug/pprof/symbol", Administrator, http.HandlerFunc(pprof.Symbol), 0},
+		{"POST /debug/pprof/symbol", Administrator, http.HandlerFunc(pprof.Symbol), 0},
+		{"GET /debug/pprof/trace", Administrator, http.HandlerFunc(pprof.Trace), 0},
+		{"/", Member, http.NotFoundHandler(), 0},
+	}, s.deps.Routes...)
 }
 
 // httpHandler returns the HTTP side with everything that stands before a route.
 func (s *Server) httpHandler() http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range s.routes() {
-		mux.Handle(rt.pattern, s.authorised(rt.access, rt.handler))
+		limit := cmp.Or(rt.MaxBody, maxBodyBytes)
+		mux.Handle(rt.Pattern, http.MaxBytesHandler(s.authorised(rt.Access, rt.Handler), limit))
 	}
-	h := http.NewCrossOriginProtection().Handler(mux)
-	return secured(http.MaxBytesHandler(h, maxBodyBytes))
+	return secured(http.NewCrossOriginProtection().Handler(apiPaths(mux)))
 }
 
 // secured sets the headers that keep a browser from misusing an answer.
@@ -77,9 +49,9 @@ func secured(next http.Handler) http.Handler {
 }
 
 // authorised lets through who has the access.
-func (s *Server) authorised(need access, next http.Handler) http.Handler {
+func (s *Server) authorised(need Access, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if need == public || (need == monitoring && s.cfg.MetricsLoopback && fromLoopback(r)) {
+		if need == Public || (need == Metrics && s.cfg.MetricsLoopback && fromLoopback(r)) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -87,29 +59,20 @@ func (s *Server) authorised(need access, next http.Handler) http.Handler {
 		switch {
 		case errors.Is(err, ErrRefused):
 			w.Header().Set("WWW-Authenticate", `Basic realm="Tidegate", charset="UTF-8"`)
-			http.Error(w, "login required", http.StatusUnauthorized)
+			deny(w, r, http.StatusUnauthorized, "not_authorised", "Login failed")
 		case err != nil:
 			s.log.LogAttrs(r.Context(), slog.LevelDebug, "http login", slog.Any("error", err))
-			http.Error(w, "login not possible now", http.StatusServiceUnavailable)
+			deny(w, r, http.StatusServiceUnavailable, "unavailable", "login not possible now")
 		case !need.granted(p):
-			http.Error(w, "not permitted", http.StatusForbidden)
+			status := http.StatusForbidden
+			if isAPI(r) {
+				status = http.StatusUnauthorized // programs for RabbitMQ's API expect it so
+			}
+			deny(w, r, status, "not_authorised", "Not "+need.String()+" user")
 		default:
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requesterKey{}, p)))
 		}
 	})
-}
-
-func (a access) granted(p *Principal) bool {
-	switch a {
-	case monitoring:
-		return p.HasTag(tagMonitoring, tagAdministrator)
-	case member:
-		return true
-	case administrator:
-		return p.HasTag(tagAdministrator)
-	default:
-		return false
-	}
 }
 
 // login checks the basic authentication of a request.

@@ -122,26 +122,26 @@ func TestRoutes(t *testing.T) {
 	cfg.MetricsLoopback = false
 	s := run(t, cfg, newAuth(newCatalog(t)), httpEndpoint())
 	everybody := []string{"", "device", "watch", "boss", "guest"}
-	allowed := map[string][]string{
-		"public":        everybody,
-		"monitoring":    {"watch", "boss", "guest"},
-		"member":        {"device", "watch", "boss", "guest"},
-		"administrator": {"boss", "guest"},
+	allowed := map[gateway.Access][]string{
+		gateway.Public:        everybody,
+		gateway.Metrics:       {"watch", "boss", "guest"},
+		gateway.Member:        {"device", "watch", "boss", "guest"},
+		gateway.Administrator: {"boss", "guest"},
 	}
-	want := map[string]string{
-		"GET /healthz": "public", "GET /readyz": "public", "GET /metrics": "monitoring",
-		"GET /debug/pprof/": "administrator", "GET /debug/pprof/cmdline": "administrator",
-		"GET /debug/pprof/profile": "administrator", "GET /debug/pprof/symbol": "administrator",
-		"POST /debug/pprof/symbol": "administrator", "GET /debug/pprof/trace": "administrator",
-		"/": "member",
+	want := map[string]gateway.Access{
+		"GET /healthz": gateway.Public, "GET /readyz": gateway.Public, "GET /metrics": gateway.Metrics,
+		"GET /debug/pprof/": gateway.Administrator, "GET /debug/pprof/cmdline": gateway.Administrator,
+		"GET /debug/pprof/profile": gateway.Administrator, "GET /debug/pprof/symbol": gateway.Administrator,
+		"POST /debug/pprof/symbol": gateway.Administrator, "GET /debug/pprof/trace": gateway.Administrator,
+		"/": gateway.Member,
 	}
-	routes := s.Routes()
+	routes := s.RoutesForTest()
 	if len(routes) != len(want) {
 		t.Errorf("there are %d routes, want %d", len(routes), len(want))
 	}
 	for _, rt := range routes {
 		if want[rt.Pattern] != rt.Access {
-			t.Errorf("%s is for %s, want %q", rt.Pattern, rt.Access, want[rt.Pattern])
+			t.Errorf("%s is for %v users, want %v", rt.Pattern, rt.Access, want[rt.Pattern])
 			continue
 		}
 		method, path, ok := strings.Cut(rt.Pattern, " ")
@@ -160,14 +160,14 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-func expect(got reply, access, user string, allowed []string) error {
+func expect(got reply, access gateway.Access, user string, allowed []string) error {
 	in := false
 	for _, a := range allowed {
 		in = in || a == user
 	}
 	switch {
 	case in && (got.status == http.StatusUnauthorized || got.status == http.StatusForbidden):
-		return fmt.Errorf("refused with %d, though it is for %s", got.status, access)
+		return fmt.Errorf("refused with %d, though it is for %v users", got.status, access)
 	case !in && user == "" && (got.status != http.StatusUnauthorized || got.header.Get("WWW-Authenticate") == ""):
 		return fmt.Errorf("got %d, want 401 with a challenge", got.status)
 	case !in && user != "" && got.status != http.StatusForbidden:

@@ -18,6 +18,19 @@ const (
 	Read
 )
 
+// String returns the operation's name in permissions and refusals.
+func (o Operation) String() string {
+	switch o {
+	case Configure:
+		return "configure"
+	case Write:
+		return "write"
+	case Read:
+		return "read"
+	}
+	return "no"
+}
+
 // Principal is a user that has logged in. Its permissions are those of now,
 // not of the login. It is safe for concurrent use.
 type Principal struct {

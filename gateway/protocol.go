@@ -28,6 +28,10 @@ type Conn struct {
 	// Identity is the name from a verified TLS client certificate, or "".
 	Identity string
 
+	// Secure tells that the connection is encrypted.
+	Secure bool
+
+	clients *Clients // nil where no list is kept
 	// socket is the accepted socket below TLS and WebSocket; closing it ends
 	// the connection without a goodbye.
 	socket net.Conn

@@ -43,7 +43,7 @@ func (s *Server) serveStream(ctx context.Context, e *endpoint, socket net.Conn) 
 				slog.String("remote", socket.RemoteAddr().String()), slog.Any("error", err))
 			return
 		}
-		conn.Conn, conn.Identity = secure, identity
+		conn.Conn, conn.Identity, conn.Secure = secure, identity, true
 	}
 	s.serve(ctx, e, conn)
 }
@@ -62,6 +62,7 @@ func (s *Server) newConn(conn, socket net.Conn) *Conn {
 		Conn:     conn,
 		ID:       strconv.FormatUint(s.lastID.Add(1), 10),
 		Loopback: remoteAddr(socket).IsLoopback(),
+		clients:  s.deps.Clients,
 		socket:   socket,
 	}
 }
@@ -70,6 +71,9 @@ func (s *Server) newConn(conn, socket net.Conn) *Conn {
 // connection alone.
 func (s *Server) serve(ctx context.Context, e *endpoint, conn *Conn) {
 	defer func() { _ = conn.Close() }() // its last words are said; the socket is closed below
+	if s.deps.Clients != nil {
+		defer s.deps.Clients.leave(conn)
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			s.metrics.panics.WithLabelValues(e.Name).Inc()

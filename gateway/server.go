@@ -49,6 +49,10 @@ type Endpoint struct {
 // Deps are what the front door stands before.
 type Deps struct {
 	Auth *Authenticator
+	// Clients is where the protocols announce who has logged in; nil keeps no list.
+	Clients *Clients
+	// Routes are those of the HTTP side beside health, metrics and profiles.
+	Routes []Route
 	// Stats returns the engine's counters for the metrics.
 	Stats func() core.Stats
 	// Healthy returns why the engine can't serve, or nil.

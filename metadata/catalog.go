@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -79,6 +80,9 @@ type Catalog struct {
 	// listener sees every revision once and in order. It is taken before mu.
 	deliver  sync.Mutex
 	listener func([]Change) // under deliver
+
+	// access is view.access, for readers without the lock.
+	access atomic.Uint64
 
 	dirty   chan struct{} // capacity 1; full means that a save is due already
 	stop    context.CancelFunc

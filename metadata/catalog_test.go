@@ -276,6 +276,9 @@ func TestUsersAndPermissions(t *testing.T) {
 	if created, err := c.CreateUser(t.Context(), metadata.User{Name: u.Name}); err != nil || created {
 		t.Errorf("create user again: got %v, %v, want false, nil", created, err)
 	}
+	if _, err := c.CreateNamespace(t.Context(), metadata.Namespace{Name: "/"}); err != nil {
+		t.Fatal(err)
+	}
 	p := metadata.Permission{User: u.Name, Namespace: "/", Configure: ".*", Write: "^a%/", Read: ""}
 	if err := c.PutPermission(t.Context(), p); err != nil {
 		t.Fatal(err)
@@ -300,6 +303,9 @@ func TestUsersAndPermissions(t *testing.T) {
 func TestLookupsDoNotAllocate(t *testing.T) {
 	c := open(t, memory.New())
 	declare(t, c, "namespace", "exchange e", "queue q")
+	if err := c.PutUser(t.Context(), metadata.User{Name: "u"}); err != nil {
+		t.Fatal(err)
+	}
 	if err := c.PutPermission(t.Context(), metadata.Permission{User: "u", Namespace: "n"}); err != nil {
 		t.Fatal(err)
 	}
@@ -321,10 +327,15 @@ func second[T any](_ T, ok bool) bool { return ok }
 
 func TestSecretIsHidden(t *testing.T) {
 	u := metadata.User{Name: "me", Hash: "topsecret"}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		if text := fmt.Sprintf(verb, u); strings.Contains(text, "topsecret") || strings.Contains(text, "746f70") {
+			t.Errorf("%s: got %q, want *** in place of the secret", verb, text)
+		}
+	}
 	var log strings.Builder
 	slog.New(slog.NewTextHandler(&log, nil)).Info("user", slog.Any("hash", u.Hash), slog.Any("user", u))
 	for _, text := range []string{
-		fmt.Sprint(u), fmt.Sprintf("%v %+v %#v %s %q %x", u, u, u, u, u, u), u.Hash.String(), log.String(),
+		fmt.Sprint(u), u.Hash.String(), log.String(),
 		fmt.Sprintf("%s %q %x %#v %v %d", u.Hash, u.Hash, u.Hash, u.Hash, u.Hash, u.Hash),
 	} {
 		if strings.Contains(text, "topsecret") || strings.Contains(text, "746f70") || !strings.Contains(text, "***") {

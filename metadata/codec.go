@@ -98,6 +98,14 @@ func encodeBinding(b Binding) ([]byte, error) {
 	return encode(b)
 }
 
+func encodePolicy(p Policy) ([]byte, error) {
+	var err error
+	if p.Definition, err = plainArgs(p.Definition); err != nil {
+		return nil, err
+	}
+	return encode(p)
+}
+
 // identity is the value of the key of that kind.
 type identity struct {
 	ID string `json:"id"`
@@ -108,7 +116,7 @@ type marker struct{}
 
 // decodeEntry decodes a value by its key. Names come from the key, which keeps
 // every byte of them, while JSON keeps only UTF-8. It returns one of Namespace,
-// User, Permission, Exchange, Queue, Binding and identity, or nil for keys
+// User, Permission, TopicPermission, Policy, Exchange, Queue, Binding and identity, or nil for keys
 // that have no meaning of their own.
 func (k keys) decodeEntry(key string, value []byte) (any, error) {
 	kind, names, err := k.split(key)
@@ -124,7 +132,8 @@ func (k keys) decodeEntry(key string, value []byte) (any, error) {
 
 // levels is how many names the keys of a kind have.
 var levels = map[string]int{
-	kindNamespaces: 1, kindUsers: 1, kindPermissions: 2, kindExchanges: 2, kindQueues: 2, kindBindings: 6, kindIdentity: 0,
+	kindNamespaces: 1, kindUsers: 1, kindPermissions: 2, kindTopics: 3, kindPolicies: 3,
+	kindExchanges: 2, kindQueues: 2, kindBindings: 6, kindIdentity: 0,
 }
 
 func decodeKind(kind string, names []string, value []byte) (any, error) {
@@ -151,6 +160,13 @@ func decodeKind(kind string, names []string, value []byte) (any, error) {
 		err := decode(value, &p)
 		p.Namespace, p.User = names[0], names[1]
 		return p, err
+	case kindTopics:
+		p := TopicPermission{}
+		err := decode(value, &p)
+		p.Namespace, p.User, p.Exchange = names[0], names[1], names[2]
+		return p, err
+	case kindPolicies:
+		return decodePolicy(names, value)
 	case kindExchanges:
 		return decodeExchange(names, value)
 	case kindQueues:
@@ -161,6 +177,17 @@ func decodeKind(kind string, names []string, value []byte) (any, error) {
 	id := identity{}
 	err := decode(value, &id)
 	return id, err
+}
+
+func decodePolicy(names []string, value []byte) (any, error) {
+	p := Policy{}
+	if err := decode(value, &p); err != nil {
+		return nil, err
+	}
+	p.Namespace, p.Operator, p.Name = names[0], names[1] == policyKind(true), names[2]
+	var err error
+	p.Definition, err = restoreArgs(p.Definition)
+	return p, err
 }
 
 func decodeExchange(names []string, value []byte) (any, error) {

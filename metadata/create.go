@@ -44,12 +44,6 @@ func (c *Catalog) PutUser(ctx context.Context, u User) error {
 	return c.put(ctx, fmt.Sprintf("put user %q", u.Name), c.keys.key(kindUsers, u.Name), u)
 }
 
-// PutPermission sets what a user may do in a namespace.
-func (c *Catalog) PutPermission(ctx context.Context, p Permission) error {
-	what := fmt.Sprintf("put permission of user %q in namespace %q", p.User, p.Namespace)
-	return c.put(ctx, what, c.keys.key(kindPermissions, p.Namespace, p.User), p)
-}
-
 func (c *Catalog) put(ctx context.Context, what, key string, object any) error {
 	value, err := encode(object)
 	if err != nil {

@@ -84,6 +84,7 @@ func (c *Catalog) update(rev Revision, change func(*view) ([]Change, []error)) {
 	defer c.deliver.Unlock()
 	c.mu.Lock()
 	changes, errs := change(c.view)
+	c.access.Store(c.view.access)
 	c.unreadable = append(c.unreadable, errs[:min(len(errs), maxUnreadable-len(c.unreadable))]...)
 	c.mu.Unlock()
 	for _, err := range errs {
@@ -133,13 +134,13 @@ func (c *Catalog) identify(ctx context.Context) error {
 	return err
 }
 
-// readAll reads all keys that the view keeps. Offsets, which are many and
-// change all the time, are not among them.
+// readAll reads all keys that the view keeps.
 func (c *Catalog) readAll(ctx context.Context) (map[string]KV, Revision, error) {
 	now := make(map[string]KV)
 	var rev Revision
 	for _, kind := range []string{
-		kindIdentity, kindNamespaces, kindUsers, kindPermissions, kindExchanges, kindGuards, kindQueues, kindBindings,
+		kindIdentity, kindNamespaces, kindUsers, kindPermissions, kindTopics, kindPolicies,
+		kindExchanges, kindGuards, kindQueues, kindBindings,
 	} {
 		prefix := c.keys.prefix(kind)
 		if kind == kindIdentity {

@@ -16,13 +16,15 @@ import (
 //	namespaces/<namespace>
 //	users/<user>
 //	permissions/<namespace>/<user>
+//	topicpermissions/<namespace>/<user>/<exchange>
+//	policies/<namespace>/{p,o}/<policy>            o for the operator's
 //	exchanges/<namespace>/<exchange>
 //	guards/<namespace>/<exchange>                  written by each bind, see CreateBinding
 //	queues/<namespace>/<queue>
 //	bindings/<namespace>/{q,x}/<destination>/<source>/<key>/<arguments>
-//	offsets/<stream>/<cursor>                      both as 16 hex digits
 //
-// Names are escaped, so that a level never has a "/" in it; an empty name is an
+// Published offsets change all the time, and the catalog's watch is not to hear
+// of them: they have a root of their own, see offset. Names are escaped, so that a level never has a "/" in it; an empty name is an
 // empty level. A binding lies below its destination, so that deleting a queue
 // deletes one prefix.
 const (
@@ -31,19 +33,25 @@ const (
 	kindNamespaces  = "namespaces"
 	kindUsers       = "users"
 	kindPermissions = "permissions"
+	kindTopics      = "topicpermissions"
+	kindPolicies    = "policies"
 	kindExchanges   = "exchanges"
 	kindGuards      = "guards"
 	kindQueues      = "queues"
 	kindBindings    = "bindings"
-	kindOffsets     = "offsets"
+	kindOffsets     = "offsets" // below the root once; what is there is not read
 )
 
 // keys makes and reads the keys of one cluster.
 type keys struct {
-	root string // "/tidegate/<cluster>/"
+	root    string // "/tidegate/<cluster>/"
+	offsets string // "/tidegate-offsets/<cluster>/"
 }
 
-func newKeys(cluster string) keys { return keys{root: "/tidegate/" + url.PathEscape(cluster) + "/"} }
+func newKeys(cluster string) keys {
+	cluster = url.PathEscape(cluster) + "/"
+	return keys{root: "/tidegate/" + cluster, offsets: "/tidegate-offsets/" + cluster}
+}
 
 func (k keys) key(kind string, names ...string) string {
 	var b strings.Builder
@@ -64,6 +72,10 @@ func (k keys) exchange(namespace, n string) string { return k.key(kindExchanges,
 func (k keys) guard(namespace, n string) string    { return k.key(kindGuards, namespace, n) }
 func (k keys) queue(namespace, n string) string    { return k.key(kindQueues, namespace, n) }
 
+func (k keys) policy(namespace string, operator bool, n string) string {
+	return k.key(kindPolicies, namespace, policyKind(operator), n)
+}
+
 func (k keys) binding(b *Binding) (string, error) {
 	args, err := digest(b.Args)
 	if err != nil {
@@ -72,8 +84,32 @@ func (k keys) binding(b *Binding) (string, error) {
 	return k.key(kindBindings, b.Namespace, destKind(b.ToExchange), b.Dest, b.Source, b.Key, args), nil
 }
 
+// offset is the key of a published offset: <stream>/<cursor>/<shard> below the
+// root of offsets, the numbers as 16 and the shard as 8 hex digits. A filter's
+// stream has a part, and a cursor there, in every shard.
 func (k keys) offset(o *Offset) string {
-	return k.key(kindOffsets, number(o.Stream), number(o.Cursor))
+	return k.offsetOf(o.Stream, o.Cursor) + fmt.Sprintf("%08x", o.Shard)
+}
+
+// offsetsOf is the prefix of all published offsets of a stream.
+func (k keys) offsetsOf(stream uint64) string { return k.offsets + number(stream) + "/" }
+
+// offsetOf is the prefix of the published offsets of one cursor, in all shards.
+func (k keys) offsetOf(stream, cursor uint64) string {
+	return k.offsetsOf(stream) + number(cursor) + "/"
+}
+
+// splitOffset takes the key of a published offset apart.
+func (k keys) splitOffset(key string, o *Offset) (err error) {
+	rest, below := strings.CutPrefix(key, k.offsets)
+	levels := strings.Split(rest, "/")
+	if !below || len(levels) != 3 {
+		return fmt.Errorf("key %q: %w", key, ErrInvalid)
+	}
+	if o.Stream, err = parseNumber(levels[0]); err == nil {
+		o.Cursor, err = parseNumber(levels[1])
+	}
+	return err
 }
 
 // split takes a key apart into its kind and the names in it.
@@ -102,6 +138,13 @@ func destKind(toExchange bool) string {
 		return "x"
 	}
 	return "q"
+}
+
+func policyKind(operator bool) string {
+	if operator {
+		return "o"
+	}
+	return "p"
 }
 
 func number(n uint64) string { return fmt.Sprintf("%016x", n) }

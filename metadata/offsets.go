@@ -2,7 +2,6 @@ package metadata
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -65,59 +64,69 @@ func (c *Catalog) PutOffsets(ctx context.Context, offsets []Offset) error {
 func (c *Catalog) DeleteOffsets(ctx context.Context, stream uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	prefix := c.keys.prefix(kindOffsets, number(stream))
+	prefix := c.keys.offsetsOf(stream)
 	if _, _, err := c.store.Txn(ctx, nil, []Op{{Key: prefix, Prefix: true}}); err != nil {
 		return fmt.Errorf("delete offsets of stream %d: %w", stream, asUnavailable(ctx, err))
 	}
 	return nil
 }
 
-// DeleteOffset removes the published copy of one cursor.
+// DeleteOffset removes the published copies of one cursor, in all shards.
 func (c *Catalog) DeleteOffset(ctx context.Context, stream, cursor uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	key := c.keys.offset(&Offset{Stream: stream, Cursor: cursor})
-	if _, _, err := c.store.Txn(ctx, nil, []Op{{Key: key}}); err != nil {
+	prefix := c.keys.offsetOf(stream, cursor)
+	if _, _, err := c.store.Txn(ctx, nil, []Op{{Key: prefix, Prefix: true}}); err != nil {
 		return fmt.Errorf("delete offset %d of stream %d: %w", cursor, stream, asUnavailable(ctx, err))
 	}
 	return nil
 }
 
-// Offsets reads all published cursors from the store, as of one revision,
-// ordered by stream and cursor. They are not kept in memory.
-func (c *Catalog) Offsets(ctx context.Context) ([]Offset, error) {
-	out, err := c.readOffsets(ctx)
-	for errors.Is(err, ErrCompacted) { // slower than the compaction: from the start
-		out, err = c.readOffsets(ctx)
+// DropOldOffsets removes what was published below the catalog's own root, where
+// nothing reads it any more.
+func (c *Catalog) DropOldOffsets(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	if _, _, err := c.store.Txn(ctx, nil, []Op{{Key: c.keys.prefix(kindOffsets), Prefix: true}}); err != nil {
+		return fmt.Errorf("delete old offsets: %w", asUnavailable(ctx, err))
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read offsets: %w", err)
-	}
-	return out, nil
+	return nil
 }
 
-func (c *Catalog) readOffsets(ctx context.Context) ([]Offset, error) {
+// Offsets returns all published cursors, ordered by stream, cursor and shard. They are not kept in memory.
+func (c *Catalog) Offsets(ctx context.Context) ([]Offset, error) {
 	var out []Offset
-	_, err := c.readPages(ctx, c.keys.prefix(kindOffsets), 0, func(kv KV) error {
-		_, names, err := c.keys.split(kv.Key)
-		if err != nil {
-			return err
-		}
-		if len(names) != 2 {
-			return fmt.Errorf("key %q: %w", kv.Key, ErrInvalid)
-		}
-		var o Offset
-		if err := decode(kv.Value, &o); err != nil {
-			return fmt.Errorf("key %q: %w", kv.Key, err)
-		}
-		if o.Stream, err = parseNumber(names[0]); err != nil {
-			return err
-		}
-		if o.Cursor, err = parseNumber(names[1]); err != nil {
-			return err
-		}
-		out = append(out, o)
+	err := c.EachOffset(ctx, func(o *Offset) error {
+		out = append(out, *o)
 		return nil
 	})
 	return out, err
+}
+
+// EachOffset calls fn for every published cursor, ordered by stream, cursor and shard.
+// Each page is as of its own moment, so that a read that takes long does not
+// outlive the store's history. An error of fn ends it and is returned.
+func (c *Catalog) EachOffset(ctx context.Context, fn func(*Offset) error) error {
+	for after := ""; ; {
+		page, _, err := c.store.Range(ctx, c.keys.offsets, after, pageSize, 0)
+		if err != nil {
+			return fmt.Errorf("read offsets: %w", asUnavailable(ctx, err))
+		}
+		for _, kv := range page {
+			after = kv.Key
+			var o Offset
+			if err := decode(kv.Value, &o); err != nil {
+				return fmt.Errorf("key %q: %w", kv.Key, err)
+			}
+			if err := c.keys.splitOffset(kv.Key, &o); err != nil {
+				return err
+			}
+			if err := fn(&o); err != nil {
+				return err
+			}
+		}
+		if len(page) < pageSize {
+			return nil
+		}
+	}
 }

@@ -9,13 +9,29 @@ type Namespace struct {
 	// Durability tells when publishes are confirmed: "fsync", "os" or "memory".
 	// Empty is the broker's default.
 	Durability string `json:"durability,omitempty"`
+	// Description and Tags are for people.
+	Description string   `json:"description,omitempty"`
+	Tags        []string `json:"tags,omitempty"`
+	// Limits bound what the namespace may hold.
+	Limits Limits `json:"limits,omitzero"`
 }
 
-// User may log in. Hash is an argon2id PHC string; it prints as "***".
+// Limits bound what one namespace or one user may hold; nil is no limit, and 0
+// allows nothing.
+type Limits struct {
+	MaxConnections *int `json:"max_connections,omitempty"`
+	// MaxQueues is for namespaces alone.
+	MaxQueues *int `json:"max_queues,omitempty"`
+}
+
+// User may log in. Hash is an argon2id PHC string, or until the first login a
+// hash that came with the definitions of another broker; it prints as "***".
 type User struct {
 	Name string   `json:"name"`
 	Hash Secret   `json:"hash"`
 	Tags []string `json:"tags,omitempty"` // "administrator", …
+	// Limits bound the user's connections.
+	Limits Limits `json:"limits,omitzero"`
 }
 
 // Permission gives a user rights in a namespace by regular expressions on
@@ -27,6 +43,34 @@ type Permission struct {
 	Configure string `json:"configure"`
 	Write     string `json:"write"`
 	Read      string `json:"read"`
+}
+
+// TopicPermission narrows what a user may do with a topic exchange to routing
+// keys that regular expressions match. Without one for the exchange, all keys
+// are allowed.
+type TopicPermission struct {
+	User      string `json:"user"`
+	Namespace string `json:"namespace"`
+	Exchange  string `json:"exchange"`
+	Write     string `json:"write"`
+	Read      string `json:"read"`
+}
+
+// Policy gives settings to the queues and exchanges of a namespace whose names
+// its pattern matches; see [EffectivePolicy].
+type Policy struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// Operator marks the operator's policies, which bound the others.
+	Operator bool `json:"operator,omitempty"`
+	// Pattern is a regular expression on names, unanchored unless written so.
+	Pattern string `json:"pattern"`
+	// ApplyTo is one of the constants of that name; empty is ApplyAll.
+	ApplyTo string `json:"apply_to,omitempty"`
+	// Priority decides between policies that match: the highest counts.
+	Priority int `json:"priority,omitempty"`
+	// Definition are the settings by key, such as "message-ttl".
+	Definition map[string]any `json:"definition,omitempty"`
 }
 
 // Exchange is a durable exchange.

@@ -12,6 +12,27 @@ type objectID struct {
 	namespace, name string
 }
 
+// topicID names a topic permission.
+type topicID struct {
+	namespace, user, exchange string
+}
+
+// policiesOf are the policies of one kind.
+func (v *view) policiesOf(operator bool) map[objectID]Policy {
+	if operator {
+		return v.operators
+	}
+	return v.policies
+}
+
+// accessOf counts a change of what logins and permissions depend on.
+func (v *view) accessOf(object any) {
+	switch object.(type) {
+	case Namespace, User, Permission, TopicPermission:
+		v.access++
+	}
+}
+
 // entry is one key of the view: the stored bytes and what they mean.
 type entry struct {
 	rev    Revision
@@ -24,12 +45,16 @@ type entry struct {
 type view struct {
 	keys     keys
 	rev      Revision
+	access   uint64 // counts changes of users, permissions and namespaces
 	identity string
 	entries  map[string]entry // by key
 
 	namespaces  map[string]Namespace
 	users       map[string]User
 	permissions map[objectID]Permission // name is the user's
+	topics      map[topicID]TopicPermission
+	policies    map[objectID]Policy
+	operators   map[objectID]Policy
 	exchanges   map[objectID]Exchange
 	queues      map[objectID]Queue
 	bindings    map[string]map[string]Binding // by namespace and key
@@ -42,6 +67,9 @@ func newView(k keys) *view {
 		namespaces:  make(map[string]Namespace),
 		users:       make(map[string]User),
 		permissions: make(map[objectID]Permission),
+		topics:      make(map[topicID]TopicPermission),
+		policies:    make(map[objectID]Policy),
+		operators:   make(map[objectID]Policy),
 		exchanges:   make(map[objectID]Exchange),
 		queues:      make(map[objectID]Queue),
 		bindings:    make(map[string]map[string]Binding),
@@ -88,6 +116,7 @@ func (v *view) apply(rev Revision, events []Event) (changes []Change, errs []err
 }
 
 func (v *view) put(changes []Change, key string, object any) []Change {
+	v.accessOf(object)
 	switch o := object.(type) {
 	case identity:
 		v.identity = o.ID
@@ -98,6 +127,10 @@ func (v *view) put(changes []Change, key string, object any) []Change {
 		v.users[o.Name] = o
 	case Permission:
 		v.permissions[objectID{o.Namespace, o.User}] = o
+	case TopicPermission:
+		v.topics[topicID{o.Namespace, o.User, o.Exchange}] = o
+	case Policy:
+		v.policiesOf(o.Operator)[objectID{o.Namespace, o.Name}] = o
 	case Exchange:
 		v.exchanges[objectID{o.Namespace, o.Name}] = o
 	case Queue:
@@ -112,6 +145,7 @@ func (v *view) put(changes []Change, key string, object any) []Change {
 }
 
 func (v *view) remove(changes []Change, key string, object any) []Change {
+	v.accessOf(object)
 	switch o := object.(type) {
 	case Namespace:
 		delete(v.namespaces, o.Name)
@@ -119,6 +153,10 @@ func (v *view) remove(changes []Change, key string, object any) []Change {
 		delete(v.users, o.Name)
 	case Permission:
 		delete(v.permissions, objectID{o.Namespace, o.User})
+	case TopicPermission:
+		delete(v.topics, topicID{o.Namespace, o.User, o.Exchange})
+	case Policy:
+		delete(v.policiesOf(o.Operator), objectID{o.Namespace, o.Name})
 	case Exchange:
 		delete(v.exchanges, objectID{o.Namespace, o.Name})
 	case Queue:

@@ -85,13 +85,14 @@ func (ch *channel) qos(m *wire.BasicQos) error {
 	if m.PrefetchSize != 0 {
 		return refuse(codeNotImplemented, "prefetch_size!=0 (%d)", m.PrefetchSize)
 	}
-	if !m.Global {
+	ch.c.out.mu.Lock()
+	if m.Global {
+		ch.globalPrefetch = m.PrefetchCount
+	} else {
 		ch.prefetch = m.PrefetchCount
-		ch.reply(&wire.BasicQosOK{})
-		return nil
 	}
-	ch.globalPrefetch = m.PrefetchCount
-	if ch.limit != nil {
+	ch.c.out.mu.Unlock()
+	if m.Global && ch.limit != nil {
 		ch.limit.Set(uint32(m.PrefetchCount))
 		ch.kick()
 	}

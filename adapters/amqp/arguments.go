@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/adapters/amqp/wire"
+	"github.com/tidegate/tidegate/core"
 )
 
 // argumentRule tells what to do with an argument that is known.
@@ -55,15 +56,12 @@ var queueArguments = map[string]argumentRule{
 	"x-initial-cluster-size":          ignored,
 }
 
-// checkQueueArguments refuses what can't be done, and returns the arguments
-// that are part of the declaration.
-func checkQueueArguments(m *wire.QueueDeclare, queue string) (map[string]any, error) {
-	args, err := plainTable(m.Arguments)
-	if err != nil {
-		return nil, err
-	}
+// checkQueueArguments refuses what can't be done, and leaves in spec the
+// arguments that are part of the declaration. queue names it in refusals.
+func checkQueueArguments(spec *core.QueueSpec, queue string) error {
+	args := spec.Args
 	if args["x-queue-type"] == "stream" {
-		return checkStreamArguments(m, args, queue)
+		return checkStreamArguments(spec, queue)
 	}
 	for name, value := range args {
 		rule, known := queueArguments[name]
@@ -71,17 +69,14 @@ func checkQueueArguments(m *wire.QueueDeclare, queue string) (map[string]any, er
 		case !known || rule == ignored:
 			delete(args, name)
 		case rule == unsupported, rule == checked && changes(name, value):
-			return nil, refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
+			return refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
 		case rule == streamOnly:
-			return nil, refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_classic_queue", name, queue)
+			return refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_classic_queue", name, queue)
 		case rule != kept && name != "x-queue-type":
 			delete(args, name) // says what holds anyway
 		}
 	}
-	if err := checkQueueType(m, args, queue); err != nil {
-		return nil, err
-	}
-	return args, nil
+	return checkQueueType(spec, queue)
 }
 
 // changes tells whether the value of an argument asks for more than what holds
@@ -102,14 +97,14 @@ func changes(name string, value any) bool {
 
 // checkQueueType checks x-queue-type, and what a quorum queue can't be. Both
 // types are kept alike; classic is as if it were not given.
-func checkQueueType(m *wire.QueueDeclare, args map[string]any, queue string) error {
-	value, given := args["x-queue-type"]
+func checkQueueType(m *core.QueueSpec, queue string) error {
+	value, given := m.Args["x-queue-type"]
 	if !given {
 		return nil
 	}
 	switch value {
 	case "classic":
-		delete(args, "x-queue-type")
+		delete(m.Args, "x-queue-type")
 		return nil
 	case "quorum":
 	default:
@@ -119,10 +114,10 @@ func checkQueueType(m *wire.QueueDeclare, args map[string]any, queue string) err
 }
 
 // checkReplicated refuses what queues of types that have replicas can't be.
-func checkReplicated(m *wire.QueueDeclare, queueType, queue string) error {
+func checkReplicated(m *core.QueueSpec, queueType, queue string) error {
 	var invalid string
 	switch {
-	case m.Queue == "":
+	case m.Name == "":
 		return refuse(codePreconditionFailed, "Cannot declare a server-named queue for type %s", queueType)
 	case !m.Durable:
 		invalid = "non-durable"
@@ -176,17 +171,25 @@ var exchangeTypes = map[string]bool{
 	"x-jms-topic":       false,
 }
 
+// checkExchangeType refuses a type that the engine does not have.
+func checkExchangeType(name string) error {
+	supported, known := exchangeTypes[name]
+	switch {
+	case !known:
+		return refuse(codePreconditionFailed, "unknown exchange type '%s'", name)
+	case !supported:
+		return refuse(codeNotImplemented, "exchange type '%s' is not supported in this version", name)
+	}
+	return nil
+}
+
 // alternateExchange is the argument that names the exchange for what an
 // exchange can't route.
 const alternateExchange = "alternate-exchange"
 
 // checkExchangeArguments refuses what can't be done, and returns the arguments
 // that are part of the declaration.
-func checkExchangeArguments(t wire.Table, exchange string) (map[string]any, error) {
-	args, err := plainTable(t)
-	if err != nil {
-		return nil, err
-	}
+func checkExchangeArguments(args map[string]any, exchange string) (map[string]any, error) {
 	kept := map[string]any{}
 	if value, ok := args[alternateExchange]; ok {
 		if _, text := value.(string); !text {

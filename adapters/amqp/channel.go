@@ -21,11 +21,10 @@ type channel struct {
 	lastQueue string // the queue that an empty name means
 	content   content
 	message   core.Message // reused for each publish
-	permitted permitted
-	publisher *publisher // nil until the first publish or confirm.select
+	publisher *publisher   // nil until the first publish or confirm.select
 
-	prefetch       uint16 // for consumers started from now on
-	globalPrefetch uint16
+	prefetch       uint16      // for consumers started from now on; changed under c.out.mu
+	globalPrefetch uint16      // changed under c.out.mu
 	limit          *core.Limit // shared by all consumers of the channel
 	taken          []unackedDelivery
 
@@ -33,6 +32,7 @@ type channel struct {
 	consumers map[string]*consumer
 	unacked   unacked
 	lastTag   uint64
+	confirms  bool
 }
 
 func newChannel(c *connection, id uint16) *channel {
@@ -126,7 +126,7 @@ func (ch *channel) method(ctx context.Context, m wire.Method) error {
 		return refuse(codeChannelError, "second 'channel.open' seen")
 	case *wire.ChannelClose:
 		ch.release(ctx)
-		delete(ch.c.channels, ch.id)
+		ch.c.dropChannel(ch.id)
 		ch.reply(&wire.ChannelCloseOK{})
 		return nil
 	case *wire.ChannelFlow:

@@ -61,11 +61,13 @@ type connection struct {
 	namespace string
 	client    capabilities
 	limits    limits
+	grants    grants
+	mechanism string
+	about     wire.Table // what the client said of itself
 
-	channels    map[uint16]*channel
+	channels    map[uint16]*channel // changed under out.mu alone
 	settlements settlements
 	blocked     blockade
-	burst       uint64 // counts reads, for what is only kept during one
 
 	stop struct {
 		sync.Mutex
@@ -175,7 +177,6 @@ func (c *connection) read(ctx context.Context) error {
 
 // endBurst does what waited for the end of the frames that came together.
 func (c *connection) endBurst() {
-	c.burst++
 	c.settle()
 	c.out.ready.signal()
 }
@@ -316,7 +317,7 @@ func (c *connection) releaseAll(ctx context.Context) {
 	c.settle()
 	for id, ch := range c.channels {
 		ch.release(ctx)
-		delete(c.channels, id)
+		c.dropChannel(id)
 	}
 	if err := c.srv.broker.ReleaseOwner(ctx, c.conn.ID); err != nil {
 		c.log.Error("exclusive queues not released", slog.Any("error", err))

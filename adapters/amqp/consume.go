@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/tidegate/tidegate/adapters/amqp/wire"
 	"github.com/tidegate/tidegate/core"
@@ -52,7 +53,10 @@ func (ch *channel) consume(ctx context.Context, m *wire.BasicConsume) error {
 	if ch.prefetch > 0 {
 		limits = append(limits, core.NewLimit(uint32(ch.prefetch)))
 	}
-	k := &consumer{ch: ch, tag: tag, queue: queue, noAck: m.NoAck, stream: stream.is}
+	k := &consumer{
+		ch: ch, tag: tag, queue: queue, noAck: m.NoAck, exclusive: m.Exclusive, prefetch: ch.prefetch,
+		args: slices.Clone(m.Arguments), stream: stream.is,
+	}
 	engine, err := ch.broker().Consume(ctx, ch.c.namespace, core.ConsumeSpec{
 		Queue:     queue,
 		Owner:     ch.c.conn.ID,

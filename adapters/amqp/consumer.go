@@ -19,6 +19,10 @@ type consumer struct {
 	noAck  bool
 	stream bool // of a stream queue: deliveries tell their offset
 	queued atomic.Bool
+	// For those who look after the broker:
+	exclusive bool
+	prefetch  uint16
+	args      wire.Table
 	// gone is set by the engine when the queue was deleted.
 	gone atomic.Bool
 

@@ -33,7 +33,7 @@ var coreReplies = []coreReply{
 	{core.ErrFenced, codeInternalError, detailText},
 	{core.ErrNotOwner, codeAccessRefused, detailText},
 	{core.ErrTooLarge, codePreconditionFailed, detailText},
-	{core.ErrLimit, codePreconditionFailed, detailText},
+	{core.ErrLimit, codePreconditionFailed, limitText},
 	{core.ErrPressure, codeResourceError, detailText},
 }
 
@@ -108,6 +108,13 @@ func invalidText(e *core.Error) string {
 		return text + ": '" + e.Got + "'"
 	}
 	return text
+}
+
+func limitText(e *core.Error) string {
+	if e.Arg != "max-queues" {
+		return detailText(e)
+	}
+	return "cannot declare queue '" + e.Name + "': queue limit in vhost '" + e.Namespace + "' (" + e.Current + ") is reached"
 }
 
 func detailText(e *core.Error) string {

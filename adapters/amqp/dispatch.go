@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/tidegate/tidegate/adapters/amqp/wire"
 	"github.com/tidegate/tidegate/gateway"
@@ -110,6 +111,7 @@ func (c *connection) login(ctx context.Context, m *wire.ConnectionStartOK) error
 		return refused
 	}
 	c.principal = principal
+	c.mechanism, c.about = m.Mechanism, slices.Clone(m.ClientProperties)
 	c.log = c.log.With(slog.String("user", principal.User))
 	c.state = tuning
 	cfg := &c.srv.cfg
@@ -143,6 +145,10 @@ func (c *connection) open(m *wire.ConnectionOpen) error {
 		return refuse(codeNotAllowed, "access to vhost '%s' refused for user '%s'", name, c.principal.User)
 	default:
 		c.namespace = name
+	}
+	if err := c.announce(); err != nil {
+		c.namespace = ""
+		return refuse(codeNotAllowed, "%v", err)
 	}
 	c.state = running
 	c.out.reply(0, &wire.ConnectionOpenOK{})
@@ -213,7 +219,7 @@ func (c *connection) openChannel(f wire.Frame) error {
 			method: m.ID(),
 		}
 	}
-	c.channels[f.Channel] = newChannel(c, f.Channel)
+	c.addChannel(newChannel(c, f.Channel))
 	c.out.reply(f.Channel, &wire.ChannelOpenOK{})
 	return nil
 }
@@ -232,7 +238,7 @@ func (c *connection) closingFrame(ch *channel, f wire.Frame) error {
 	case wire.IDChannelClose:
 		c.out.reply(ch.id, &wire.ChannelCloseOK{})
 	case wire.IDChannelCloseOK:
-		delete(c.channels, ch.id)
+		c.dropChannel(ch.id)
 	default:
 	}
 	return nil

@@ -40,17 +40,17 @@ func (ch *channel) exchangeDeclare(ctx context.Context, m *wire.ExchangeDeclare)
 }
 
 func (ch *channel) createExchange(ctx context.Context, m *wire.ExchangeDeclare) error {
-	supported, known := exchangeTypes[m.Type]
-	switch {
-	case !known:
-		return refuse(codePreconditionFailed, "unknown exchange type '%s'", m.Type)
-	case !supported:
-		return refuse(codeNotImplemented, "exchange type '%s' is not supported in this version", m.Type)
+	if err := checkExchangeType(m.Type); err != nil {
+		return err
 	}
 	if err := ch.c.permit(gateway.Configure, "exchange", m.Exchange); err != nil {
 		return err
 	}
-	args, err := checkExchangeArguments(m.Arguments, object("exchange", m.Exchange, ch.c.namespace))
+	asked, err := plainTable(m.Arguments)
+	if err != nil {
+		return err
+	}
+	args, err := checkExchangeArguments(asked, object("exchange", m.Exchange, ch.c.namespace))
 	if err != nil {
 		return err
 	}
@@ -140,6 +140,9 @@ func (ch *channel) exchangeBinding(source, dest, key string, t wire.Table) (core
 		return none, err
 	}
 	if err := ch.c.permit(gateway.Read, "exchange", source); err != nil {
+		return none, err
+	}
+	if err := ch.permitBinding(source, key); err != nil {
 		return none, err
 	}
 	args, err := plainTable(t)

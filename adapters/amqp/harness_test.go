@@ -38,6 +38,7 @@ type harness struct {
 	server  *amqp.Server
 	clients int
 	mu      sync.Mutex
+	catalog *metadata.Catalog
 }
 
 type option func(*amqp.Config, *core.Config)
@@ -85,7 +86,7 @@ func newHarness(t testing.TB, options ...option) *harness {
 	if err != nil {
 		t.Fatalf("open broker: %v", err)
 	}
-	h := &harness{t: t, broker: broker, fs: fs}
+	h := &harness{t: t, broker: broker, fs: fs, catalog: catalog}
 	h.server = amqp.New(broker, gateway.NewAuthenticator(gateway.DefaultAuthConfig(), catalog, log), cfg, log)
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.listen()
@@ -106,6 +107,21 @@ func newHarness(t testing.TB, options ...option) *harness {
 // fakeMQTT stands for the other adapter's decoder: the bytes are a content type.
 func fakeMQTT(props []byte) (core.Properties, error) {
 	return core.Properties{ContentType: string(props)}, nil
+}
+
+func (h *harness) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// permit sets what a user may do.
+func (h *harness) permit(user, configure, write, read string) {
+	h.t.Helper()
+	h.must(h.catalog.PutPermission(h.t.Context(), metadata.Permission{
+		User: user, Namespace: "/", Configure: configure, Write: write, Read: read,
+	}))
 }
 
 func (h *harness) listen() {

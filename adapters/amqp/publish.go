@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidegate/tidegate/adapters/amqp/wire"
 	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/gateway"
 )
 
 // publish hands the complete content to the engine.
@@ -16,7 +17,7 @@ func (ch *channel) publish() error {
 		return refuse(codeNotImplemented, "immediate=true")
 	}
 	exchange := t.names[:t.exchange]
-	if err := ch.permitPublish(exchange); err != nil {
+	if err := ch.permitPublish(exchange, t.names[t.exchange:t.key]); err != nil {
 		return err
 	}
 	expireAt, err := ch.checkProperties(&t.properties)
@@ -106,7 +107,8 @@ func (ch *channel) checkProperties(p *wire.Properties) (expireAt int64, err erro
 	if err := checkHeaders(p.Headers); err != nil {
 		return 0, err
 	}
-	if user := ch.c.principal.User; p.Has(wire.FlagUserID) && string(p.UserID) != user {
+	if user := ch.c.principal.User; p.Has(wire.FlagUserID) && string(p.UserID) != user &&
+		!ch.c.principal.HasTag(gateway.TagImpersonator) {
 		return 0, refuse(codePreconditionFailed, "user_id property set to '%s' but authenticated user was '%s'",
 			p.UserID, user)
 	}

@@ -48,6 +48,9 @@ func (ch *channel) confirmSelect(m *wire.ConfirmSelect) error {
 		ch.await() // what comes next must not overtake what was published without confirms
 		ch.stopPublisher()
 		ch.publisher = p
+		ch.c.out.mu.Lock()
+		ch.confirms = true
+		ch.c.out.mu.Unlock()
 	}
 	if !m.NoWait {
 		ch.reply(&wire.ConfirmSelectOK{})

@@ -68,7 +68,7 @@ func (ch *channel) checkQueue(m *wire.QueueDeclare) (core.QueueStatus, error) {
 
 func (ch *channel) createQueue(ctx context.Context, m *wire.QueueDeclare) (core.QueueStatus, error) {
 	var none core.QueueStatus
-	args, err := checkQueueArguments(m, object("queue", m.Queue, ch.c.namespace))
+	asked, err := plainTable(m.Arguments)
 	if err != nil {
 		return none, err
 	}
@@ -81,6 +81,20 @@ func (ch *channel) createQueue(ctx context.Context, m *wire.QueueDeclare) (core.
 	if err := ch.c.permit(gateway.Configure, "queue", permitted); err != nil {
 		return none, err
 	}
+	if err := ch.c.permitDeadLetters(permitted, asked); err != nil {
+		return none, err
+	}
+	spec := core.QueueSpec{
+		Name:       m.Queue,
+		Durable:    m.Durable,
+		AutoDelete: m.AutoDelete,
+		Exclusive:  m.Exclusive,
+		Owner:      ch.c.conn.ID,
+		Args:       asked,
+	}
+	if err := checkQueueArguments(&spec, object("queue", m.Queue, ch.c.namespace)); err != nil {
+		return none, err
+	}
 	if reserved(m.Queue) {
 		_, err := ch.broker().CheckQueue(ch.c.namespace, m.Queue, ch.c.conn.ID)
 		if errors.Is(err, core.ErrNotFound) {
@@ -90,14 +104,7 @@ func (ch *channel) createQueue(ctx context.Context, m *wire.QueueDeclare) (core.
 			return none, err
 		}
 	}
-	return ch.broker().DeclareQueue(ctx, ch.c.namespace, core.QueueSpec{
-		Name:       m.Queue,
-		Durable:    m.Durable,
-		AutoDelete: m.AutoDelete,
-		Exclusive:  m.Exclusive,
-		Owner:      ch.c.conn.ID,
-		Args:       args,
-	})
+	return ch.broker().DeclareQueue(ctx, ch.c.namespace, spec)
 }
 
 func (ch *channel) queueDelete(ctx context.Context, m *wire.QueueDelete) error {
@@ -190,6 +197,9 @@ func (ch *channel) queueBinding(queue, exchange, key string, t wire.Table) (core
 		return none, err
 	}
 	if err := ch.c.permit(gateway.Read, "exchange", exchange); err != nil {
+		return none, err
+	}
+	if err := ch.permitBinding(exchange, key); err != nil {
 		return none, err
 	}
 	args, err := plainTable(t)

@@ -17,24 +17,24 @@ const headerOffset = "x-stream-offset"
 // argumentGroup is the consumer argument that names a consumer group.
 const argumentGroup = "x-consumer-group"
 
-// checkStreamArguments refuses what a stream queue can't be, and returns the
-// arguments that are part of the declaration.
-func checkStreamArguments(m *wire.QueueDeclare, args map[string]any, queue string) (map[string]any, error) {
-	for name, value := range args {
+// checkStreamArguments refuses what a stream queue can't be, and leaves in spec
+// the arguments that are part of the declaration.
+func checkStreamArguments(spec *core.QueueSpec, queue string) error {
+	for name, value := range spec.Args {
 		rule, known := queueArguments[name]
 		switch {
 		case name == "x-queue-type" || rule == kept && known:
 		case name == "x-max-length-bytes" || rule == streamOnly:
 			if reason := badStreamArgument(name, value); reason != "" {
-				return nil, refuse(codePreconditionFailed, "invalid arg '%s' for %s: %s", name, queue, reason)
+				return refuse(codePreconditionFailed, "invalid arg '%s' for %s: %s", name, queue, reason)
 			}
 		case !known || rule == ignored:
-			delete(args, name)
+			delete(spec.Args, name)
 		default:
-			return nil, refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_stream_queue", name, queue)
+			return refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_stream_queue", name, queue)
 		}
 	}
-	return args, checkReplicated(m, "stream", queue)
+	return checkReplicated(spec, "stream", queue)
 }
 
 // badStreamArgument tells what is wrong with the value of an argument, as

@@ -41,7 +41,8 @@ type conn struct {
 	publishing sync.Mutex // held while publisher publishes
 	shared     *shared
 	subs       atomic.Pointer[subscriptions]
-	hold       atomic.Bool // no deliveries are sent: a SUBACK is to come first
+	readable   atomic.Uint64 // generation of permissions under which all of subs may be received, plus 1
+	hold       atomic.Bool   // no deliveries are sent: a SUBACK is to come first
 	out        *output
 	flush      flusher
 	ending     atomic.Pointer[ending]

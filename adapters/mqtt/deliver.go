@@ -259,6 +259,10 @@ func (c *conn) live(m *core.Message, ids []core.SubID) bool {
 	if subs == nil {
 		return false
 	}
+	if !c.mayReceive() {
+		c.flush.wake() // the writer ends the connection
+		return false
+	}
 	o := c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -151,7 +151,7 @@ func (c *conn) checkWill(w *wire.Will) error {
 		return c.refuse(wire.TopicNameInvalid, "will topic is reserved")
 	case len(w.Payload) > c.srv.broker.MaxMessageSize():
 		return c.refuse(wire.QuotaExceeded, "will payload too large")
-	case !c.principal.Can(gateway.Write, c.namespace, core.TopicExchange):
+	case !mayWrite(c.principal, c.namespace, c.clientID, w.Topic):
 		return c.refuse(wire.NotAuthorized, "not allowed to publish the will")
 	}
 	return nil
@@ -167,7 +167,9 @@ func (c *conn) attach(ctx context.Context, p *wire.Connect) (*wire.Connack, erro
 	c.reader.aliases = session.NewAliasesIn(c.srv.cfg.TopicAliases)
 	c.in = session.NewInbound(int(c.srv.cfg.ReceiveMaximum), c.v5)
 	c.setKeepAlive(p)
-
+	if err := c.announce(); err != nil {
+		return nil, c.refuse(wire.QuotaExceeded, err.Error())
+	}
 	s, present, err := c.srv.broker.OpenSession(ctx, c.namespace, core.SessionSpec{
 		ClientID: c.clientID,
 		Owner:    c.principal.User,
@@ -181,6 +183,13 @@ func (c *conn) attach(ctx context.Context, p *wire.Connect) (*wire.Connack, erro
 		return nil, c.refuse(reasonsFor(err).connack, "session refused")
 	}
 	c.session = s
+	c.subs.Store(newSubscriptions(s.Subscriptions()))
+	if !c.mayReceive() {
+		if err := s.Close(context.WithoutCancel(ctx)); err != nil {
+			c.log.Warn("close session", slog.Any("error", err))
+		}
+		return nil, c.refuse(wire.NotAuthorized, "the session has subscriptions that are not allowed any more")
+	}
 	if err := c.attachPublisher(p, present); err != nil {
 		c.log.Warn("attach session", slog.Any("error", err))
 		if err := s.Close(context.WithoutCancel(ctx)); err != nil {
@@ -197,7 +206,6 @@ func (c *conn) attachPublisher(p *wire.Connect, present bool) error {
 		return fmt.Errorf("open publisher: %w", err)
 	}
 	c.publisher = publisher
-	c.subs.Store(newSubscriptions(c.session.Subscriptions()))
 	window := int(c.srv.cfg.Window)
 	if c.v5 {
 		window = int(p.ReceiveMaximum)

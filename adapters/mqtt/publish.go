@@ -90,7 +90,7 @@ func (c *conn) objection(p *wire.Publish) (wire.Reason, string) {
 	switch {
 	case p.Topic[0] == '$':
 		return wire.TopicNameInvalid, "topic is reserved"
-	case !c.mayPublish():
+	case !c.mayPublish(p.Topic):
 		return wire.NotAuthorized, "not allowed to publish"
 	case len(p.Payload) > c.srv.broker.MaxMessageSize():
 		return wire.QuotaExceeded, "payload too large"

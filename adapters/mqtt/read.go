@@ -8,7 +8,6 @@ import (
 	"github.com/tidegate/tidegate/adapters/mqtt/session"
 	"github.com/tidegate/tidegate/adapters/mqtt/wire"
 	"github.com/tidegate/tidegate/core"
-	"github.com/tidegate/tidegate/gateway"
 )
 
 // maxGathered is how many acknowledged positions are gathered before they are
@@ -26,19 +25,10 @@ type reader struct {
 	acked    bool         // acknowledgements were gathered in this burst
 	progress bool         // a whole packet has come since the last read
 	deadline time.Time
-	// writable caches the permission to publish for one burst.
-	writable permission
+	grant    grant
 	// willAnyway is set by a DISCONNECT that asks for the will.
 	willAnyway bool
 }
-
-type permission uint8
-
-const (
-	unchecked permission = iota
-	granted
-	denied
-)
 
 // read handles packets until the connection ends. It returns errGoodbye, the
 // client's fault, or what reading or the engine answered.
@@ -82,7 +72,6 @@ func (c *conn) endBurst() {
 		r.answers = false
 		c.flush.wake()
 	}
-	r.writable = unchecked
 }
 
 // awaitBytes sets the deadline for the next packet: one and a half times the
@@ -215,16 +204,4 @@ func (c *conn) reply(t wire.Type, id uint16, reason wire.Reason) {
 		c.out.put(wire.AppendAck(c.out.bytes(), t, id, reason, "", c.v5))
 		c.out.mu.Unlock()
 	}
-}
-
-// mayPublish asks for the permission once per burst.
-func (c *conn) mayPublish() bool {
-	r := &c.reader
-	if r.writable == unchecked {
-		r.writable = denied
-		if c.principal.Can(gateway.Write, c.namespace, core.TopicExchange) {
-			r.writable = granted
-		}
-	}
-	return r.writable == granted
 }

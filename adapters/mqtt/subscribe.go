@@ -8,7 +8,6 @@ import (
 
 	"github.com/tidegate/tidegate/adapters/mqtt/wire"
 	"github.com/tidegate/tidegate/core"
-	"github.com/tidegate/tidegate/gateway"
 )
 
 // reservedFilters are first levels of features that have their own filter form.
@@ -23,7 +22,7 @@ func (c *conn) onSubscribe(ctx context.Context, flags byte, body []byte) error {
 		return err
 	}
 	reasons := make([]wire.Reason, len(p.Filters))
-	readable := c.principal.Can(gateway.Read, c.namespace, core.TopicExchange)
+	readable := c.readRule()
 	have := c.subs.Load()
 	specs := make([]core.SubscriptionSpec, 0, len(p.Filters))
 	place := make(map[string]int, len(p.Filters)) // filter → index in specs
@@ -33,7 +32,7 @@ func (c *conn) onSubscribe(ctx context.Context, flags byte, body []byte) error {
 		switch {
 		case reasons[i].Failed():
 			continue
-		case !readable:
+		case !readable.allows(f.Filter):
 			reasons[i] = wire.NotAuthorized
 			continue
 		case !have.has(f.Filter) && len(have.filters)+len(specs) >= c.srv.cfg.MaxSubscriptions:

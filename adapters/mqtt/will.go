@@ -168,7 +168,7 @@ func (s *Server) sendWill(w *will) {
 
 // publishWill publishes a will if its owner may still publish.
 func (s *Server) publishWill(w *will) error {
-	if !w.principal.Can(gateway.Write, w.namespace, core.TopicExchange) {
+	if !mayWrite(w.principal, w.namespace, w.clientID, w.Topic) {
 		s.counters.willsDenied.Add(1)
 		return nil
 	}

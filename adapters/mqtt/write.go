@@ -19,6 +19,9 @@ func (c *conn) write() {
 	}()
 	for {
 		more := false
+		if c.ending.Load() == nil && !c.mayReceive() {
+			c.end(wire.NotAuthorized, "a subscription is not allowed any more")
+		}
 		if c.ending.Load() == nil {
 			c.storeHeld()
 			c.gatherAcks()

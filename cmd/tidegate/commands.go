@@ -11,13 +11,16 @@ import (
 
 // commands is the command line.
 type commands struct {
-	Serve   serveCommand    `cmd:"" help:"Run the broker."`
-	Health  healthCommand   `cmd:"" help:"Ask a running broker whether it is ready; exit 0 if it is."`
-	Check   checkCommand    `cmd:"" help:"Check the data directory of a broker that does not run."`
-	Segment segmentCommands `cmd:"" help:"Look into the files of a log."`
-	Config  configCommands  `cmd:"" help:"Show the configuration."`
-	Bench   bench.Command   `cmd:"" help:"Measure a broker: rate, latency, loss, order, processor time."`
-	Version versionCommand  `cmd:"" help:"Print the version."`
+	Serve      serveCommand       `cmd:"" help:"Run the broker."`
+	Health     healthCommand      `cmd:"" help:"Ask a running broker whether it is ready; exit 0 if it is."`
+	User       userCommands       `cmd:"" help:"Look after users."`
+	Permission permissionCommands `cmd:"" help:"Look after what users may do."`
+	Vhost      vhostCommands      `cmd:"" help:"Look after virtual hosts, which are namespaces."`
+	Check      checkCommand       `cmd:"" help:"Check the data directory of a broker that does not run."`
+	Segment    segmentCommands    `cmd:"" help:"Look into the files of a log."`
+	Config     configCommands     `cmd:"" help:"Show the configuration."`
+	Bench      bench.Command      `cmd:"" help:"Measure a broker: rate, latency, loss, order, processor time."`
+	Version    versionCommand     `cmd:"" help:"Print the version."`
 }
 
 // console is where commands print, and where they ask.

@@ -125,8 +125,7 @@ var errMetadataLost = errors.New("etcd holds no namespace, but the data director
 	"restore etcd, or set metadata.recreate to begin with new metadata (the messages are kept, and not served)")
 
 // bootstrap makes the first namespace and the first user, an administrator, if
-// there is no namespace yet. The namespace comes last, so that a start that
-// was cut short is repeated.
+// there is no namespace yet.
 func bootstrap(ctx context.Context, cfg Config, catalog *metadata.Catalog, log *slog.Logger) error {
 	if len(catalog.Namespaces()) > 0 {
 		return nil
@@ -139,15 +138,9 @@ func bootstrap(ctx context.Context, cfg Config, catalog *metadata.Catalog, log *
 		name, password = guestUser, guestUser
 	}
 	user := metadata.User{Name: name, Hash: gateway.HashPassword(password), Tags: []string{"administrator"}}
-	if _, err := catalog.CreateUser(ctx, user); err != nil {
-		return fmt.Errorf("create user %s: %w", name, err)
-	}
-	all := metadata.Permission{User: name, Namespace: rootNamespace, Configure: ".*", Write: ".*", Read: ".*"}
-	if err := catalog.PutPermission(ctx, all); err != nil {
-		return fmt.Errorf("permit user %s: %w", name, err)
-	}
-	if _, err := catalog.CreateNamespace(ctx, metadata.Namespace{Name: rootNamespace}); err != nil {
-		return fmt.Errorf("create namespace %s: %w", rootNamespace, err)
+	all := metadata.Permission{Configure: ".*", Write: ".*", Read: ".*"}
+	if _, err := catalog.Bootstrap(ctx, metadata.Namespace{Name: rootNamespace}, user, all); err != nil {
+		return fmt.Errorf("begin: %w", err)
 	}
 	log.Info("made the first user", slog.String("user", name), slog.String("namespace", rootNamespace))
 	return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 
@@ -116,9 +117,15 @@ func openGateway(ctx context.Context, cfg Config, broker *core.Broker, catalog *
 	mqttServer := mqtt.New(broker, auth, cfg.MQTT, log.With(slog.String("part", "mqtt")))
 	started.add("close mqtt", mqttServer.Close)
 	amqpServer := amqp.New(broker, auth, cfg.AMQP, log.With(slog.String("part", "amqp")))
+	clients := gateway.NewClients(catalog)
+	var server *gateway.Server
+	management := newManagement(cfg, broker, catalog, clients, log, func(endpoint string) []net.Addr {
+		return server.Addresses(endpoint)
+	})
 	server, err := gateway.New(cfg.Gateway, cfg.endpoints(mqttServer, amqpServer),
 		gateway.Deps{
-			Auth: auth, Stats: broker.Stats, Healthy: broker.Err, Log: log,
+			Auth: auth, Clients: clients, Routes: management.Routes(),
+			Stats: broker.Stats, Healthy: broker.Err, Log: log,
 			Collectors: []prometheus.Collector{mqttCollector{mqttServer.Stats}},
 		})
 	if err != nil {

@@ -17,6 +17,9 @@ import (
 // When it returns nil the drop is durable. An error leaves the segments as
 // they were, and the log sound, unless it is ErrPoisoned.
 func (l *Log) Drop(bases ...record.LSN) error {
+	if err := l.leaving(bases); err != nil {
+		return fmt.Errorf("drop: %w", err)
+	}
 	l.upkeep.Lock()
 	defer l.upkeep.Unlock()
 	if err := l.healthy(); err != nil {

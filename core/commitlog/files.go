@@ -61,6 +61,9 @@ func parseName(name string) (leftover, bool) {
 	return r, err == nil && r.name() == name
 }
 
+// ownersName is a file that the owner of the log keeps beside the segments.
+const ownersName = "ENDS"
+
 // listing is what a log's directory holds.
 type listing struct {
 	originals []record.LSN // in order
@@ -88,6 +91,7 @@ func list(cfg *Config) (*listing, error) {
 			d.manifest = true
 		case isTemp && (ofSegment || temp == manifestName):
 			d.temps = append(d.temps, name)
+		case strings.TrimSuffix(name, segment.TempSuffix) == ownersName: // not ours to read
 		case name != quarantineName:
 			cfg.Log.Warn("strange file in the log's directory", slog.String("file", name))
 		}

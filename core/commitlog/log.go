@@ -61,6 +61,10 @@ type Config struct {
 	// has read and written since the last call, and holds it back for as long
 	// as it blocks. An error ends the rewrite. nil does not hold it back.
 	Throttle func(ctx context.Context, bytes int) error
+	// Leaving is called by Drop and Rewrite before the segments that begin with
+	// the LSNs are no more what they were: what it writes is to be durable when it
+	// returns. An error leaves them. nil is not called.
+	Leaving func(bases []record.LSN) error
 	// Log gets one line for each repair at Open. nil discards it.
 	Log *slog.Logger
 }
@@ -216,6 +220,14 @@ func (l *Log) seal() error {
 	l.sealed = append(slices.Clip(l.sealed), f)
 	l.sealedTo, l.chain, l.active = f.next, sum, nil
 	return err
+}
+
+// leaving calls Config.Leaving.
+func (l *Log) leaving(bases []record.LSN) error {
+	if l.cfg.Leaving == nil {
+		return nil
+	}
+	return l.cfg.Leaving(bases)
 }
 
 // usable tells why the log takes no more, if so.

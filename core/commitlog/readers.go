@@ -22,39 +22,66 @@ type readers struct {
 
 type handle struct {
 	name  string
+	ready chan struct{} // closed when r or err is set
 	r     *segment.Reader
+	err   error
 	users int
 	stale bool // not in open any more: the last user closes it
 }
 
-// take returns the open segment, and opens it when it is not. Opening and
-// keeping are one step, so that after drop no reader from before it is kept.
-// f is nil for the active segment.
+// take returns the open segment, and opens it when it is not. It is kept from
+// before it is opened, so that after drop no reader from before it is kept; and
+// opened without the lock, so that who wants another segment, or drops one, does
+// not wait for the disk. f is nil for the active segment.
 func (c *readers) take(name string, f *file, open func() (*segment.Reader, error)) (*handle, error) {
+	h, mine, err := c.reserve(name, f)
+	if err != nil {
+		return nil, err
+	}
+	if mine {
+		r, err := open()
+		c.opened(h, r, err)
+	}
+	<-h.ready
+	if h.err != nil {
+		return nil, errors.Join(h.err, c.give(h))
+	}
+	return h, nil
+}
+
+// reserve returns the handle of a segment; with mine the caller is to open it.
+func (c *readers) reserve(name string, f *file) (h *handle, mine bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
-	gone := f != nil && f.gone
-	i := slices.IndexFunc(c.open, func(h *handle) bool { return h.name == name })
-	var h *handle
-	if i >= 0 {
+	if i := slices.IndexFunc(c.open, func(h *handle) bool { return h.name == name }); i >= 0 {
 		h = c.open[i]
 		c.open = slices.Delete(c.open, i, i+1)
 	} else {
-		r, err := open()
-		if err != nil {
-			return nil, err
-		}
-		h = &handle{name: name, r: r, stale: gone}
+		h = &handle{name: name, ready: make(chan struct{}), stale: f != nil && f.gone}
+		mine = true
 	}
 	if !h.stale {
 		c.open = append(c.open, h)
 	}
 	h.users++
 	c.users.Add(1)
-	return h, nil
+	return h, mine, nil
+}
+
+// opened tells those who wait for a segment how opening it went. After an error
+// the next who wants it tries again.
+func (c *readers) opened(h *handle, r *segment.Reader, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h.r, h.err = r, err
+	if err != nil {
+		h.stale = true
+		c.open = slices.DeleteFunc(c.open, func(o *handle) bool { return o == h })
+	}
+	close(h.ready)
 }
 
 // isGone tells whether a sealed segment was dropped or rewritten.
@@ -88,7 +115,7 @@ func (c *readers) give(h *handle) error {
 // retire closes a handle that is not in open, now or after its last user.
 func (c *readers) retire(h *handle) error {
 	h.stale = true
-	if h.users > 0 {
+	if h.users > 0 || h.r == nil {
 		return nil
 	}
 	return h.r.Close()

@@ -47,6 +47,9 @@ func (l *Log) Rewrite(ctx context.Context, bases []record.LSN, keep Keep) (Info,
 	l.rewriting.Lock()
 	defer l.rewriting.Unlock()
 	old, generation, err := l.beginRewrite(bases)
+	if err == nil {
+		err = l.leaving(bases)
+	}
 	if err != nil {
 		return Info{}, fmt.Errorf("rewrite: %w", err)
 	}

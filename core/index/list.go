@@ -7,8 +7,8 @@
 package index
 
 import (
+	"errors"
 	"fmt"
-	"sort"
 
 	"github.com/tidegate/tidegate/core/record"
 )
@@ -21,7 +21,12 @@ const (
 	cachedChunks = 4
 )
 
-// Loader reads back a chunk that Spill gave away, appending it to dst.
+// ErrAway is what a Loader answers that has no time for the store: who holds a
+// lock reads the chunk without it, gives it to Install and asks again.
+var ErrAway = errors.New("chunk of references is not in memory")
+
+// Loader reads back a chunk that Spill gave away, appending it to dst. It does
+// not touch dst when it answers ErrAway.
 type Loader interface {
 	LoadChunk(no uint64, dst []record.LSN) ([]record.LSN, error)
 }
@@ -107,33 +112,17 @@ func (l *List) load(no uint64, from Loader) ([]record.LSN, error) {
 		}
 	}
 	slot := &c.chunks[c.turn]
-	c.turn = (c.turn + 1) % cachedChunks
 	lsns, err := from.LoadChunk(no, slot.lsns[:0])
+	if errors.Is(err, ErrAway) {
+		return nil, err
+	}
+	c.turn = (c.turn + 1) % cachedChunks
 	slot.no, slot.lsns = no, lsns
 	if err != nil {
 		slot.lsns = nil
 		return nil, fmt.Errorf("load references from %d: %w", no<<chunkBits, err)
 	}
 	return lsns, nil
-}
-
-// Find returns the offset of the reference to a record, if the list still has
-// one. References ascend with their records.
-func (l *List) Find(lsn record.LSN, from Loader) (record.Offset, bool, error) {
-	var failed error
-	n := sort.Search(int(l.end-l.low), func(i int) bool {
-		got, _, err := l.Get(l.low+record.Offset(i), from)
-		if err != nil {
-			failed = err
-		}
-		return err != nil || got >= lsn
-	})
-	if failed != nil {
-		return 0, false, failed
-	}
-	o := l.low + record.Offset(n)
-	got, ok, err := l.Get(o, from)
-	return o, ok && got == lsn, err
 }
 
 // End returns the offset that the next reference will get.

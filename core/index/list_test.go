@@ -77,10 +77,10 @@ func TestListAgainstModel(t *testing.T) {
 				}
 				if low < l.End() {
 					o := record.Offset(rapid.IntRange(int(low), len(model)-1).Draw(t, "find"))
-					if got, ok, err := l.Find(model[o], store); !ok || got != o || err != nil {
+					if got, ok, err := l.Find(model[o], new(index.Search), store); !ok || got != o || err != nil {
 						t.Fatalf("record %d: found at %d %v %v, want %d", model[o], got, ok, err, o)
 					}
-					if got, ok, _ := l.Find(model[o]+1, store); ok {
+					if got, ok, _ := l.Find(model[o]+1, new(index.Search), store); ok {
 						t.Fatalf("record %d, which is not there, found at %d", model[o]+1, got)
 					}
 				}

@@ -65,6 +65,10 @@ func CheckFormat(v []byte, id record.Identity) error {
 	return nil
 }
 
+// OlderFormat tells whether the value of FormatKey is none, or one of an earlier
+// version: such a store is rebuilt.
+func OlderFormat(v []byte) bool { return len(v) == 0 || v[0] < formatVersion }
+
 func key(kind byte, id uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{kind}, id)
 }
@@ -166,6 +170,12 @@ var (
 	ControlPrefix      = []byte{keyControl}
 )
 
+// AllPrefixes are the prefixes of all keys but AppliedKey and FormatKey.
+var AllPrefixes = [][]byte{
+	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix,
+	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix,
+}
+
 // Uint64 reads the n-th u64 of a key behind its kind.
 func Uint64(k []byte, n int) (uint64, error) {
 	at := 1 + 8*n
@@ -258,7 +268,8 @@ func DecodeCursor(v []byte, c *Cursor) error {
 }
 
 // AppendChunk appends the value of a chunk of references. An LSN of 0, only at
-// the chunk's beginning, is a reference that nobody needs.
+// the chunk's beginning, is a reference that nobody needs. A chunk that a rebuild
+// has skipped holds one reference, which stands for all.
 func AppendChunk(dst []byte, lsns []record.LSN) []byte {
 	var last record.LSN
 	for _, lsn := range lsns {

@@ -100,6 +100,64 @@ func (s *bitset) recycle(b *block) {
 	}
 }
 
+// setRange adds all offsets from first up to, but not with, end. It costs time
+// by the block, so a range may be long.
+func (s *bitset) setRange(first, end record.Offset) {
+	for first < end {
+		next := min(end, first&^(blockBits-1)+blockBits)
+		if next-first == blockBits {
+			i := s.grow(first)
+			if b := s.blocks[i]; b != full {
+				s.count += blockBits
+				if b != nil {
+					s.count -= b.count
+					s.recycle(b)
+				}
+				s.blocks[i] = full
+			}
+			first = next
+		}
+		for ; first < next; first++ {
+			s.set(first)
+		}
+	}
+}
+
+// ranges appends up to limit ranges of neighbours in the set, ascending.
+func (s *bitset) ranges(dst []record.Range, limit int) []record.Range {
+	add := func(first, end record.Offset) bool {
+		if n := len(dst); n > 0 && dst[n-1].End == first {
+			dst[n-1].End = end
+			return true
+		}
+		if len(dst) == limit {
+			return false
+		}
+		dst = append(dst, record.Range{First: first, End: end})
+		return true
+	}
+	for i, b := range s.blocks {
+		at := s.base + record.Offset(i)*blockBits
+		if b == full {
+			if !add(at, at+blockBits) {
+				return dst
+			}
+			continue
+		}
+		for w := 0; b != nil && w < blockLen; w++ {
+			if b.words[w] == 0 {
+				continue
+			}
+			for o := range record.Offset(64) {
+				if o += record.Offset(w) * 64; b.words[w]&(1<<(o%64)) != 0 && !add(at+o, at+o+1) {
+					return dst
+				}
+			}
+		}
+	}
+	return dst
+}
+
 // remove takes o out and tells whether it was in.
 func (s *bitset) remove(o record.Offset) bool {
 	if !s.has(o) {

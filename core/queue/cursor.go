@@ -60,9 +60,7 @@ func (c *Cursor) Rest() {
 func RestoreCursor(floor, marked record.Offset, settled []record.Range) Cursor {
 	c := Cursor{floor: floor, next: floor, marked: marked, suspect: marked}
 	for _, r := range settled {
-		for o := r.First; o < r.End; o++ {
-			c.write().settled.set(o)
-		}
+		c.write().settled.setRange(r.First, r.End)
 	}
 	return c
 }
@@ -123,15 +121,37 @@ func (c *Cursor) Settle(o record.Offset) bool {
 // lies beyond end.
 func (c *Cursor) Apply(ranges []record.Range, end record.Offset) {
 	for _, r := range ranges {
-		if r.First <= c.floor && r.End > c.floor && c.read().out.count == 0 && c.read().settled.count == 0 {
-			c.floor = min(r.End, end)
-			c.next = max(c.next, c.floor)
-			continue
-		}
-		for o := max(r.First, c.floor); o < r.End && o < end; o++ {
-			c.settle(o)
+		r.First, r.End = max(r.First, c.floor), min(r.End, end)
+		switch {
+		case r.First >= r.End:
+		case c.read().out.count > 0:
+			for o := r.First; o < r.End; o++ {
+				c.settle(o)
+			}
+		case r.First == c.floor:
+			c.pass(r.End)
+		default:
+			c.write().settled.setRange(r.First, r.End)
 		}
 	}
+}
+
+// pass moves the floor up to an offset at least.
+func (c *Cursor) pass(to record.Offset) {
+	c.floor = to
+	if c.read().settled.count > 0 {
+		c.w.settled.trim(to)
+		c.floor = c.w.settled.next(to)
+		c.w.settled.trim(c.floor)
+	}
+	c.next = max(c.next, c.floor)
+}
+
+// Doubt notes that any message below end may have been delivered before: what
+// would tell is lost.
+func (c *Cursor) Doubt(end record.Offset) {
+	c.marked = max(c.marked, end)
+	c.suspect = c.marked
 }
 
 func (c *Cursor) settle(o record.Offset) bool {
@@ -246,19 +266,11 @@ func (c *Cursor) HasAcks() bool { return len(c.read().acks) > 0 }
 
 // Ranges returns up to limit settled ranges above the floor.
 func (c *Cursor) Ranges(limit int) []record.Range {
-	var out []record.Range
 	settled := &c.read().settled
 	if settled.count == 0 {
 		return nil
 	}
-	settled.each(func(o record.Offset) {
-		if n := len(out); n > 0 && out[n-1].End == o {
-			out[n-1].End++
-		} else if n < limit {
-			out = append(out, record.Range{First: o, End: o + 1})
-		}
-	})
-	return out
+	return settled.ranges(nil, limit)
 }
 
 // Suspect returns the bound below which an unsettled message may have been

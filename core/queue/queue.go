@@ -118,6 +118,10 @@ func (q *Queue) pick() *Consumer {
 	return nil
 }
 
+// Assigned returns the messages that Fetch would give, up to n. The slice is
+// valid until the queue changes.
+func (c *Consumer) Assigned(n int) []Item { return c.assigned[:min(n, len(c.assigned))] }
+
 // Fetch moves up to n of the consumer's messages to dst.
 func (q *Queue) Fetch(c *Consumer, dst []Item, n int) []Item {
 	n = min(n, len(c.assigned))

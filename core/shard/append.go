@@ -2,6 +2,8 @@ package shard
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/tidegate/tidegate/core/record"
 )
@@ -110,7 +112,7 @@ func (s *Shard) Release(o record.Once, w *Waiter) (record.LSN, error) {
 func (s *Shard) ReleaseAll(session uint64) error {
 	s.amu.Lock()
 	defer s.amu.Unlock()
-	for id := range s.once[session] {
+	for _, id := range slices.Sorted(maps.Keys(s.once[session])) {
 		o := record.Once{Session: session, ID: id}
 		if _, err := s.appendLocked(record.KindRelease, record.AppendOnce(s.scratch[:0], o), nil); err != nil {
 			return err

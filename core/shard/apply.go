@@ -52,7 +52,9 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 	}
 	switch kind {
 	case record.KindMessage:
-		return s.applyMessage(body, lsn)
+		return s.applyMessage(body, lsn, nil)
+	case record.KindPlaced:
+		return s.applyPlaced(body, lsn)
 	case record.KindAck:
 		return s.applyAck(body)
 	case record.KindDelivered:
@@ -132,7 +134,21 @@ func (s *Shard) applyStreamDrop(id record.StreamID) {
 	}
 }
 
-func (s *Shard) applyMessage(body []byte, lsn record.LSN) error {
+// applyPlaced folds a message of a rewritten segment, which only a rebuild meets.
+func (s *Shard) applyPlaced(body []byte, lsn record.LSN) error {
+	if s.rebuild == nil {
+		return fmt.Errorf("placed message above the checkpoint: %w", record.ErrCorrupt)
+	}
+	places, message, err := record.SplitPlaced(body, s.rebuild.places[:0])
+	if err != nil {
+		return err
+	}
+	s.rebuild.places = places
+	return s.applyMessage(message, lsn, places)
+}
+
+// applyMessage folds a message. places are those of a placed one, else nil.
+func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place) error {
 	m := &s.msg
 	if err := record.DecodeMessage(body, m); err != nil {
 		return err
@@ -148,7 +164,13 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN) error {
 		if st == nil || lsn < st.since {
 			continue // dropped since it was routed
 		}
-		o := st.refs.Append(lsn)
+		o, live, err := s.refer(st, lsn, places, i)
+		if err != nil {
+			return err
+		}
+		if !live {
+			continue
+		}
 		s.checkpoint.refs++
 		s.changedStream(st)
 		if st.kept != nil {

@@ -2,8 +2,6 @@ package shard
 
 import (
 	"errors"
-	"fmt"
-	"math"
 	"sync"
 	"time"
 
@@ -86,8 +84,15 @@ func (s *Shard) flushDue(now time.Time) bool {
 // It must not reach the store before that batch is durable: else a crash could
 // keep an ack and lose a record that was appended before it. Records of the
 // batch other than acks are not in the result; recovery replays all of them,
-// and acks twice do no harm. mu is held, and the acks are gathered.
+// and acks twice do no harm.
+//
+// mu is free from time to time while it gathers. What others do then is to
+// settle, to drop and to make; so cursors may be as of different acks. All that
+// goes into the open batch, which the caller, the committer, takes afterwards;
+// and nobody but the caller applies.
 func (s *Shard) prepare(now time.Time, always bool) (*spill, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	flush := always || s.flushDue(now)
 	if !flush && !s.spillDue() {
 		return nil, nil
@@ -101,24 +106,13 @@ func (s *Shard) prepare(now time.Time, always bool) (*spill, error) {
 		return nil, err
 	}
 	sp.batch, s.pending = s.pending, index.Batch{}
-	sp.batch.Set(index.AppliedKey, index.AppendLSN(nil, sp.applied))
+	if s.rebuild != nil {
+		sp.flush = false // it holds nothing to start from yet
+	} else {
+		sp.batch.Set(index.AppliedKey, index.AppendLSN(nil, sp.applied))
+	}
 	s.checkpoint.refs = 0
 	return sp, nil
-}
-
-// cool frees the memory of streams that have rested since the last spill.
-func (s *Shard) cool() {
-	for _, st := range s.warm {
-		st.warm = false
-		if !st.changed {
-			st.refs.Rest()
-			if st.kept != nil {
-				st.kept.forgetClean()
-			}
-		}
-	}
-	clear(s.warm)
-	s.warm = s.warm[:0]
 }
 
 // write writes a spill to the store. Nothing was applied since it was prepared.
@@ -128,93 +122,22 @@ func (s *Shard) write(sp *spill) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, st := range sp.streams {
+	for i, st := range sp.streams {
+		s.breathe(i)
 		st.refs.Spilled()
 		if st.kept != nil {
 			st.kept.spilled()
 		}
 		s.warmed(st)
 	}
-	for _, p := range sp.places {
+	for i, p := range sp.places {
+		s.breathe(i)
 		p.cur.Rest()
 	}
 	if sp.flush {
 		s.flush(sp.applied)
 	}
 	return nil
-}
-
-// gather appends what has changed to the pending batch. What was dropped is
-// left out: its record is in the log by the time that the spill is stored, and
-// takes it out of the store when it is applied.
-func (s *Shard) gather(sp *spill) error {
-	var value []byte
-	laterStreams, laterPlaces := s.changed[:0], s.cursors[:0]
-	for _, st := range s.changed {
-		switch {
-		case st.gone:
-		case st.since > sp.applied: // its record is not committed: it may never have been
-			laterStreams = append(laterStreams, st)
-			continue
-		default:
-			sp.streams = append(sp.streams, st)
-			if err := s.gatherStream(st, &value); err != nil {
-				return fmt.Errorf("spill stream %x: %w", uint64(st.id), err)
-			}
-		}
-		st.changed = false
-	}
-	for _, p := range s.cursors {
-		if p.stream.since > sp.applied && !p.gone {
-			laterPlaces = append(laterPlaces, p)
-			continue
-		}
-		p.changed = false
-		if p.gone || !p.durable {
-			continue
-		}
-		sp.places = append(sp.places, p)
-		c := index.Cursor{Marked: p.cur.Marked(), Floor: p.cur.Floor(), Ranges: p.cur.Ranges(math.MaxInt)}
-		value = index.AppendCursor(value[:0], &c)
-		s.pending.Set(index.CursorKey(p.stream.id, p.id), value)
-	}
-	clear(s.changed[len(laterStreams):])
-	clear(s.cursors[len(laterPlaces):])
-	s.changed, s.cursors = laterStreams, laterPlaces
-	return nil
-}
-
-func (s *Shard) gatherStream(st *stream, value *[]byte) error {
-	key, own := index.TransientChunkKey, index.TransientKey(st.id)
-	if st.durable {
-		key, own = index.ChunkKey, index.StreamKey(st.id)
-	}
-	info := index.Stream{Stream: st.info, Since: st.since, Low: st.refs.Low(), End: st.refs.End()}
-	*value = index.AppendStream((*value)[:0], &info)
-	s.pending.Set(own, *value)
-	if st.kept != nil {
-		st.kept.gather(value)
-	}
-	return st.refs.Spill(st, func(no uint64, lsns []record.LSN) {
-		*value = index.AppendChunk((*value)[:0], lsns)
-		s.pending.Set(key(st.id, no), *value)
-	}, func(first, end uint64) {
-		s.pending.DeleteRange(key(st.id, first), key(st.id, end))
-	})
-}
-
-// LoadChunk implements [index.Loader]. mu is held.
-func (st *stream) LoadChunk(no uint64, dst []record.LSN) ([]record.LSN, error) {
-	st.s.warmed(st)
-	key := index.TransientChunkKey
-	if st.durable {
-		key = index.ChunkKey
-	}
-	v, err := st.s.store.Get(key(st.id, no))
-	if err != nil {
-		return dst, fmt.Errorf("stream %x: %w", uint64(st.id), err)
-	}
-	return index.DecodeChunk(v, dst)
 }
 
 // flush makes what was spilled durable, beside the committer. While one runs no

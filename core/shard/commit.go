@@ -72,15 +72,13 @@ func (s *Shard) commit(last bool) (wrote bool, err error) {
 // take takes the open batch with all acks given so far, and the spill that may
 // be stored once the batch is durable, nil when none is due.
 func (s *Shard) take(now time.Time, last bool) (*record.Batch, []*Waiter, *spill, error) {
+	sp, err := s.prepare(now, last) // publishers go on
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.amu.Lock()
-	s.gatherAcks()
-	s.amu.Unlock() // publishers go on; nothing settles while mu is held
-	sp, err := s.prepare(now, last)
-	s.amu.Lock()
 	defer s.amu.Unlock()
-	select { // a second wake for a batch that an ack timer takes along
+	s.gatherAcks() // all of those that the spill has, at the least
+	select {       // a second wake for a batch that an ack timer takes along
 	case <-s.kick:
 	default:
 	}
@@ -136,10 +134,7 @@ func (s *Shard) gatherAcks() {
 		s.open.Raw = record.AppendAck(s.open.Raw, &s.ack)
 		s.open.End()
 		s.open.Sync = true
-		if !p.unpublished {
-			p.unpublished = true
-			s.unpublished = append(s.unpublished, p)
-		}
+		s.unpublish(p)
 	}
 	clear(s.dirty)
 	s.dirty = s.dirty[:0]

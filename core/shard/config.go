@@ -32,6 +32,7 @@ var (
 	ErrFailed   = errors.New("shard stopped after a storage error")
 	ErrNotFound = errors.New("no such stream, cursor or record")
 	ErrBusy     = errors.New("the group has consumers")
+	ErrLeft     = errors.New("consumer removed while it waited for a read")
 )
 
 // Config says where a shard lives and how much it may hold. All fields but Upkeep
@@ -62,6 +63,9 @@ type Deps struct {
 	Log   *slog.Logger
 	// Work runs the committer and what it starts; nil gives them goroutines.
 	Work work.Runner
+	// Published calls fn for every cursor of the shard that was published, as of
+	// this very log. It is asked when an index is rebuilt; nil is none.
+	Published func(fn func(*CursorState)) error
 	// OpenStore opens the index; nil opens Pebble in Config.IndexDir.
 	OpenStore func() (index.Store, error)
 }

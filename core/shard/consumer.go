@@ -2,6 +2,8 @@ package shard
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
@@ -25,9 +27,21 @@ type Consumer struct {
 	c         *queue.Consumer
 	notify    func()
 	cancelled func()
-	items     []queue.Item // scratch; mu guards it
-	gone      bool         // the queue was deleted, or the consumer removed
+	items     []queue.Item  // scratch; mu guards it
+	gone      bool          // the queue was deleted, or the consumer removed
+	left      chan struct{} // closed with gone
 }
+
+// leave makes the consumer one that gets nothing any more. mu is held.
+func (c *Consumer) leave() {
+	c.gone = true
+	close(c.left)
+}
+
+// Hint returns the hint for the reads of this consumer: together with the others
+// of its queue it gets a part of the places for reads of the disk, and it waits
+// for none once it is removed.
+func (c *Consumer) Hint() Hint { return Hint{owner: uint64(c.st.id), stop: c.left} }
 
 // Consume attaches a consumer to a queue. notify and cancelled may be called
 // with locks held.
@@ -40,7 +54,7 @@ func (s *Shard) Consume(
 	if st == nil || st.queue == nil {
 		return nil, ErrNotFound
 	}
-	c := &Consumer{s: s, st: st, notify: notify, cancelled: cancelled}
+	c := &Consumer{s: s, st: st, notify: notify, cancelled: cancelled, left: make(chan struct{})}
 	c.c = queue.NewConsumer(limits, c)
 	st.queue.Add(c.c)
 	if st.consumers == nil {
@@ -57,25 +71,38 @@ func (s *Shard) Consume(
 func (c *Consumer) Fetch(dst []Ref, n int) ([]Ref, error) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	if c.gone {
-		return dst, nil
-	}
-	before := len(dst)
-	c.items = c.st.queue.Fetch(c.c, c.items[:0], n)
-	for _, it := range c.items {
-		lsn, ok, err := c.st.refs.Get(it.Offset, c.st)
-		if err != nil {
-			for i := range c.items {
-				c.st.queue.GiveBack(c.c, c.items[i].Offset)
-			}
-			return dst[:before], err
+	for !c.gone {
+		got, err := c.fetch(dst, n)
+		if err == nil {
+			return got, nil
 		}
+		if err = c.s.bring(err, uint64(c.st.id), c.left); err != nil && !c.gone {
+			return dst, err
+		}
+	}
+	return dst, nil
+}
+
+// fetch takes the first of the assigned messages whose references are in memory.
+// With an error it takes none.
+func (c *Consumer) fetch(dst []Ref, n int) ([]Ref, error) {
+	took := 0
+	for _, it := range c.c.Assigned(n) {
+		lsn, ok, err := c.st.ref(it.Offset)
+		if err != nil && took == 0 {
+			return dst, err
+		}
+		if err != nil {
+			break // the next call meets it
+		}
+		took++
 		if !ok {
 			continue // settled by a purge meanwhile
 		}
 		dst = append(dst, Ref{LSN: lsn, Stream: c.st.id, Offset: it.Offset, Redelivered: it.Redelivered})
 	}
-	if len(c.items) > 0 {
+	if took > 0 {
+		c.items = c.st.queue.Fetch(c.c, c.items[:0], took)
 		c.s.moved(c.st)
 	}
 	return dst, nil
@@ -121,7 +148,7 @@ func (c *Consumer) Remove() (left int) {
 	if c.gone {
 		return -1
 	}
-	c.gone = true
+	c.leave()
 	delete(c.st.consumers, c)
 	c.st.queue.Remove(c.c)
 	c.s.dispatch(c.st)
@@ -131,24 +158,10 @@ func (c *Consumer) Remove() (left int) {
 // Get takes one message without a consumer. left is what remains ready.
 func (s *Shard) Get(ctx context.Context, id record.StreamID) (ref Ref, left uint64, ok bool, err error) {
 	for {
-		s.mu.Lock()
-		st := s.streams[id]
-		if st == nil || st.queue == nil {
-			s.mu.Unlock()
-			return Ref{}, 0, false, ErrNotFound
+		ref, left, wait, err := s.takeOne(ctx, id)
+		if !wait {
+			return ref, left, ref.LSN != 0, err
 		}
-		o, some := st.queue.Peek(st.refs.End())
-		if !some {
-			s.mu.Unlock()
-			return Ref{}, 0, false, nil
-		}
-		if o < st.self.limit() {
-			ref, left, err = s.takeOne(st)
-			s.mu.Unlock()
-			return ref, left, err == nil, err
-		}
-		s.mark(st.self)
-		s.mu.Unlock()
 		// The mark is in the open batch or in the one being committed.
 		if err := s.Wait(ctx, s.lastAppended()); err != nil {
 			return Ref{}, 0, false, err
@@ -156,16 +169,38 @@ func (s *Shard) Get(ctx context.Context, id record.StreamID) (ref Ref, left uint
 	}
 }
 
-func (s *Shard) takeOne(st *stream) (Ref, uint64, error) {
-	o, redelivered, _ := st.queue.Take(st.refs.End())
-	lsn, _, err := st.refs.Get(o, st)
-	if err != nil {
-		st.queue.Return(o, redelivered)
-		return Ref{}, 0, err
+// takeOne takes the next message of a queue, none from an empty one. With wait
+// it must not be delivered before what was appended is committed.
+func (s *Shard) takeOne(ctx context.Context, id record.StreamID) (ref Ref, left uint64, wait bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		st := s.streams[id]
+		if st == nil || st.queue == nil {
+			return Ref{}, 0, false, ErrNotFound
+		}
+		o, some := st.queue.Peek(st.refs.End())
+		if !some {
+			return Ref{}, 0, false, nil
+		}
+		if o >= st.self.limit() {
+			s.mark(st.self)
+			return Ref{}, 0, true, nil
+		}
+		lsn, _, err := st.ref(o)
+		if err == nil {
+			_, redelivered, _ := st.queue.Take(st.refs.End())
+			s.mark(st.self)
+			ref := Ref{LSN: lsn, Stream: st.id, Offset: o, Redelivered: redelivered}
+			return ref, st.queue.Ready(st.refs.End()), false, nil
+		}
+		if err = s.bring(err, uint64(id), ctx.Done()); errors.Is(err, ErrLeft) {
+			return Ref{}, 0, false, fmt.Errorf("read reference %d: %w", o, context.Cause(ctx))
+		}
+		if err != nil {
+			return Ref{}, 0, false, err
+		}
 	}
-	s.mark(st.self)
-	ref := Ref{LSN: lsn, Stream: st.id, Offset: o, Redelivered: redelivered}
-	return ref, st.queue.Ready(st.refs.End()), nil
 }
 
 func (s *Shard) lastAppended() record.LSN {

@@ -148,6 +148,26 @@ func BenchmarkBacklog(b *testing.B) {
 		if err := s.Close(); err != nil {
 			b.Fatal(err)
 		}
+		benchmarkRebuild(b, dir, n)
+	}
+}
+
+// benchmarkRebuild starts once more with the index removed.
+func benchmarkRebuild(b *testing.B, dir string, n int) {
+	b.Helper()
+	if err := os.RemoveAll(dir + "/index"); err != nil {
+		b.Fatal(err)
+	}
+	began := time.Now()
+	s := onDisk(b, dir)
+	b.ReportMetric(time.Since(began).Seconds(), "rebuild-s")
+	b.ReportMetric(float64(heap()>>20), "heap-MiB-rebuild")
+	b.ReportMetric(float64(resident()>>20), "rss-MiB-rebuild")
+	if q, err := s.QueueStats(testQueue); err != nil || q.Ready != uint64(n) {
+		b.Errorf("%d ready after the rebuild, %v, want %d", q.Ready, err, n)
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
 	}
 }
 

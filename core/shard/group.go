@@ -77,7 +77,7 @@ func (g *consumerGroup) cancel() {
 	g.p.gone = true
 	for c := range g.consumers {
 		g.q.Remove(c.c)
-		c.gone = true
+		c.leave()
 		c.cancelled()
 	}
 	clear(g.consumers)

@@ -14,9 +14,19 @@ type GroupConsumer struct {
 	c         *queue.Consumer
 	notify    func()
 	cancelled func()
-	items     []queue.Item // scratch; mu guards it
-	gone      bool         // the queue was deleted, or the consumer removed
+	items     []queue.Item  // scratch; mu guards it
+	gone      bool          // the queue was deleted, or the consumer removed
+	left      chan struct{} // closed with gone
 }
+
+// leave makes the consumer one that gets nothing any more. mu is held.
+func (c *GroupConsumer) leave() {
+	c.gone = true
+	close(c.left)
+}
+
+// Hint returns the hint for the reads of this consumer, see [Consumer.Hint].
+func (c *GroupConsumer) Hint() Hint { return Hint{owner: uint64(c.g.k.st.id), stop: c.left} }
 
 // Reading says how a stream queue is read.
 type Reading struct {
@@ -34,7 +44,7 @@ type Reading struct {
 // ConsumeKept attaches a consumer to a stream queue. A group that is not there
 // begins, which waits for the log.
 func (s *Shard) ConsumeKept(ctx context.Context, id record.StreamID, r *Reading) (*GroupConsumer, error) {
-	c := &GroupConsumer{s: s, notify: r.Notify, cancelled: r.Cancelled}
+	c := &GroupConsumer{s: s, notify: r.Notify, cancelled: r.Cancelled, left: make(chan struct{})}
 	c.c = queue.NewConsumer(r.Limits, c)
 	if r.Group != 0 && s.attachKept(id, r, c, 0) == nil {
 		return c, nil
@@ -191,7 +201,7 @@ func (c *GroupConsumer) Remove() (left int) {
 	if c.gone {
 		return -1
 	}
-	c.gone = true
+	c.leave()
 	delete(c.g.consumers, c)
 	c.g.q.Remove(c.c)
 	if !c.g.p.durable {

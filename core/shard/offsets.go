@@ -1,6 +1,10 @@
 package shard
 
-import "github.com/tidegate/tidegate/core/record"
+import (
+	"slices"
+
+	"github.com/tidegate/tidegate/core/record"
+)
 
 // publishedRanges is how many settled ranges above its floor a published
 // cursor tells.
@@ -8,6 +12,7 @@ const publishedRanges = 64
 
 // CursorState is a durable cursor as of a record.
 type CursorState struct {
+	LSN    record.LSN // Published alone sets it
 	Stream record.StreamID
 	Cursor uint64
 	Floor  record.Offset
@@ -34,6 +39,42 @@ func (s *Shard) flushAcks() record.LSN {
 	return s.open.Base + record.LSN(s.open.Len()) - 1
 }
 
+// unpublish remembers that acks of the cursor went into the log, which is to be
+// published. mu is held.
+func (s *Shard) unpublish(p *place) {
+	if !p.unpublished {
+		p.unpublished = true
+		s.unpublished = append(s.unpublished, p)
+	}
+}
+
+// unpublishAll remembers, at a start, every durable cursor that has settled
+// something: what was published before the last end of the process is not known.
+func (s *Shard) unpublishAll() {
+	for _, st := range s.streams {
+		for p := range st.everyPlace() {
+			if st.durable && p.durable && (p.cur.Floor() > 0 || p.cur.Ranges(1) != nil) {
+				s.unpublish(p)
+			}
+		}
+	}
+}
+
+// Published notes what is published of a cursor: when that tells what Moved would
+// return, Moved leaves it out.
+func (s *Shard) Published(c *CursorState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[c.Stream]
+	if st == nil || c.LSN < st.since {
+		return
+	}
+	p := st.place(c.Cursor)
+	if p != nil && !p.dirty && p.cur.Floor() == c.Floor && slices.Equal(p.cur.Ranges(publishedRanges), c.Ranges) {
+		p.unpublished = false
+	}
+}
+
 // Moved appends up to n cursors to dst that have moved since they were last
 // taken. They are durable once the record lsn is committed.
 func (s *Shard) Moved(dst []CursorState, n int) (_ []CursorState, lsn record.LSN) {
@@ -43,7 +84,10 @@ func (s *Shard) Moved(dst []CursorState, n int) (_ []CursorState, lsn record.LSN
 	lsn = s.flushAcks()
 	s.amu.Unlock()
 	n = min(n, len(s.unpublished))
-	for _, p := range s.unpublished[:n] {
+	for _, p := range s.unpublished[:n] { // their acks are in the open batch, or in one before
+		if !p.unpublished {
+			continue // what is published tells the same
+		}
 		p.unpublished = false
 		if !p.gone {
 			dst = append(dst, CursorState{
@@ -55,4 +99,15 @@ func (s *Shard) Moved(dst []CursorState, n int) (_ []CursorState, lsn record.LSN
 	clear(s.unpublished[rest:])
 	s.unpublished = s.unpublished[:rest]
 	return dst, lsn
+}
+
+// HasCursor tells whether a durable cursor is there; a queue's is cursor 0.
+func (s *Shard) HasCursor(stream record.StreamID, cursor uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[stream]
+	if st == nil || !st.durable {
+		return false
+	}
+	return st.place(cursor) != nil
 }

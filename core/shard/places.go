@@ -90,6 +90,14 @@ func (ps *places) each() iter.Seq[*place] {
 	}
 }
 
+// everyPlace ranges over all cursors of the stream, whatever it is.
+func (st *stream) everyPlace() iter.Seq[*place] {
+	if st.self == nil {
+		return st.places.each()
+	}
+	return func(yield func(*place) bool) { yield(st.self) }
+}
+
 // limit is the offset at which deliveries wait for a mark in the log.
 func (p *place) limit() record.Offset {
 	if !p.durable {

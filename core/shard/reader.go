@@ -3,7 +3,9 @@ package shard
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 
+	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
 )
 
@@ -31,6 +33,9 @@ func (s *Shard) NewReader(session uint64, notify func()) *Reader {
 	return &Reader{s: s, id: session, notify: notify, byID: map[record.StreamID]*place{}}
 }
 
+// Hint returns the hint for the reads of this reader.
+func (r *Reader) Hint() Hint { return Hint{owner: r.id} }
+
 // CreateCursor begins a cursor for the session at the stream's end; one that is
 // there stays. For a durable stream the result is the LSN at which it begins:
 // wait for it, then Attach.
@@ -49,7 +54,7 @@ func (s *Shard) CreateCursor(stream record.StreamID, session uint64) (record.LSN
 	return s.Append(record.KindCursorCreate, record.AppendCursorRef(nil, ref), nil)
 }
 
-// Cursors returns the sessions that have a cursor on a filter's stream.
+// Cursors returns the sessions that have a cursor on a filter's stream, ascending.
 func (s *Shard) Cursors(stream record.StreamID) []uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,6 +66,7 @@ func (s *Shard) Cursors(stream record.StreamID) []uint64 {
 	for p := range st.places.each() {
 		ids = append(ids, p.id)
 	}
+	slices.Sort(ids)
 	return ids
 }
 
@@ -150,10 +156,16 @@ func (r *Reader) Resume() {
 func (r *Reader) Next(dst []Ref, n int) ([]Ref, error) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	for range n {
+	for first := len(dst); len(dst)-first < n; {
 		lsn, ok, err := r.lowest()
+		if err != nil && len(dst) > first {
+			break // the next call meets it
+		}
 		if err != nil {
-			return dst, err
+			if err = r.s.bring(err, r.id, nil); err != nil {
+				return dst, err
+			}
+			continue
 		}
 		if !ok {
 			break
@@ -175,7 +187,7 @@ func (r *Reader) lowest() (record.LSN, bool, error) {
 		if !ok {
 			continue
 		}
-		lsn, ok, err := p.stream.refs.Get(o, p.stream)
+		lsn, ok, err := p.stream.ref(o)
 		if err != nil {
 			return 0, false, err
 		}
@@ -223,16 +235,32 @@ func (r *Reader) Settle(stream record.StreamID, o record.Offset, lsn record.LSN)
 		}
 		delete(r.also, lsn)
 	}
-	p := r.byID[stream]
-	if p == nil {
+	if p := r.byID[stream]; p == nil || p.cur.Settled(o) {
 		return false
 	}
-	at, ok, err := p.stream.refs.Get(o, p.stream)
+	p, at, ok, err := r.find(stream, o)
 	if err != nil {
 		r.s.logger.Error("delivery not settled", slog.Any("error", err))
 		return false
 	}
 	return ok && at == lsn && r.settle(p, o)
+}
+
+// find returns the reader's cursor on a stream and the record at an offset of
+// it; ok is false when there is none. mu is held, but not while the index is
+// read.
+func (r *Reader) find(stream record.StreamID, o record.Offset) (p *place, lsn record.LSN, ok bool, err error) {
+	for {
+		if p = r.byID[stream]; p == nil {
+			return nil, 0, false, nil
+		}
+		if lsn, ok, err = p.stream.ref(o); err == nil {
+			return p, lsn, ok, nil
+		}
+		if err = r.s.bring(err, r.id, nil); err != nil {
+			return p, 0, false, err
+		}
+	}
 }
 
 func (r *Reader) settle(p *place, o record.Offset) bool {
@@ -266,27 +294,59 @@ func (r *Reader) GiveBack(refs []Ref) {
 func (r *Reader) Reserve(stream record.StreamID, o record.Offset, lsn record.LSN) error {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	p := r.byID[stream]
-	if p == nil {
+	if p := r.byID[stream]; p == nil || p.cur.Settled(o) {
 		return nil
 	}
-	at, ok, err := p.stream.refs.Get(o, p.stream)
+	twins, err := r.findTwins(stream, lsn)
+	if err != nil {
+		return err
+	}
+	p, at, ok, err := r.find(stream, o)
 	if err != nil || !ok || at != lsn || !p.cur.Reserve(o, p.stream.refs.End()) {
 		return err
 	}
-	for _, q := range r.places {
-		if q == p {
-			continue
-		}
-		also, ok, err := q.stream.refs.Find(lsn, q.stream)
-		if err != nil {
-			return err
-		}
-		if ok && q.cur.Reserve(also, q.stream.refs.End()) {
-			r.twin(lsn, q, also)
+	for _, t := range twins {
+		if t.p.cur.Reserve(t.o, t.p.stream.refs.End()) {
+			r.twin(lsn, t.p, t.o)
 		}
 	}
 	return nil
+}
+
+// findTwins returns the references to a record in the reader's streams but one.
+// mu is held, but not while the index is read: then the search begins again,
+// and goes on in each stream where it stopped.
+func (r *Reader) findTwins(but record.StreamID, lsn record.LSN) ([]twin, error) {
+	searches := map[*place]*index.Search{}
+	for {
+		found, err := r.findIn(searches, but, lsn)
+		if err == nil {
+			return found, nil
+		}
+		if err = r.s.bring(err, r.id, nil); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (r *Reader) findIn(searches map[*place]*index.Search, but record.StreamID, lsn record.LSN) ([]twin, error) {
+	var found []twin
+	for _, p := range r.places {
+		if p.stream.id == but {
+			continue
+		}
+		if searches[p] == nil {
+			searches[p] = new(index.Search)
+		}
+		o, ok, err := p.stream.refs.Find(lsn, searches[p], inMemory{p.stream})
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			found = append(found, twin{p, o})
+		}
+	}
+	return found, nil
 }
 
 // twin notes a further reference to a message in flight.
@@ -301,12 +361,8 @@ func (r *Reader) twin(lsn record.LSN, p *place, o record.Offset) {
 func (r *Reader) Lookup(stream record.StreamID, o record.Offset) (record.LSN, error) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	p := r.byID[stream]
-	if p == nil || p.cur.Settled(o) {
-		return 0, ErrNotFound
-	}
-	lsn, ok, err := p.stream.refs.Get(o, p.stream)
-	if err == nil && !ok {
+	p, lsn, ok, err := r.find(stream, o)
+	if err == nil && (!ok || p.cur.Settled(o)) {
 		err = ErrNotFound
 	}
 	return lsn, err

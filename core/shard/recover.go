@@ -12,7 +12,7 @@ import (
 )
 
 // recover loads the state as of the last checkpoint and replays the log from
-// there.
+// there. Without one it rebuilds the state.
 func (s *Shard) recover(deps Deps) error {
 	open := deps.OpenStore
 	if open == nil {
@@ -22,14 +22,23 @@ func (s *Shard) recover(deps Deps) error {
 	if err != nil {
 		return err
 	}
-	s.store = store
-	from, err := s.load()
+	s.store, s.fs = store, deps.FS
+	loadable, err := s.loadable()
+	if err != nil {
+		return err
+	}
+	var from record.LSN
+	if loadable {
+		from, err = s.load()
+	} else {
+		err = s.beginRebuild(deps.FS)
+	}
 	if err != nil {
 		return err
 	}
 	cfg := commitlog.Config{
-		FS: deps.FS, Dir: s.cfg.Dir, Identity: s.cfg.Identity, SegmentBytes: s.cfg.SegmentBytes, From: from, Log: deps.Log,
-		Throttle: s.throttle,
+		FS: deps.FS, Dir: s.cfg.Dir, Identity: s.cfg.Identity, SegmentBytes: s.cfg.SegmentBytes, From: from,
+		Leaving: s.writeEnds, Throttle: s.throttle, Log: deps.Log,
 	}
 	last, err := commitlog.LastSegment(cfg)
 	if err != nil {
@@ -38,6 +47,11 @@ func (s *Shard) recover(deps Deps) error {
 	s.checkpoint.durable, s.checkpoint.flushedAt = from, s.clock.Now()
 	if s.log, err = commitlog.Open(cfg, func(b *record.Batch) error { return s.replay(b, last) }); err != nil {
 		return err
+	}
+	if s.rebuild != nil {
+		if err := s.endRebuild(deps.Published); err != nil {
+			return errors.Join(fmt.Errorf("rebuild the index: %w", err), s.log.Close())
+		}
 	}
 	if next := s.log.NextLSN(); next != s.Committed()+1 {
 		return errors.Join(fmt.Errorf("the index holds records up to %d, the log ends at %d: %w",
@@ -54,7 +68,9 @@ func (s *Shard) replay(b *record.Batch, last record.LSN) error {
 	if b.Next() <= from+1 {
 		return nil
 	}
-	if b.Base != from+1 {
+	if s.rebuild != nil {
+		s.rebuild.meets(s, b, last)
+	} else if b.Base != from+1 {
 		return fmt.Errorf("the index holds records up to %d, the log goes on at %d: %w", from, b.Base, record.ErrCorrupt)
 	}
 	if b.Base < last {
@@ -78,19 +94,8 @@ func (s *Shard) replay(b *record.Batch, last record.LSN) error {
 // load reads the state from the store and returns the record that it is as of.
 func (s *Shard) load() (record.LSN, error) {
 	v, err := s.store.Get(index.AppliedKey)
-	if errors.Is(err, index.ErrNotFound) {
-		s.pending.Set(index.FormatKey, index.AppendFormat(nil, s.cfg.Identity))
-		return 0, nil
-	}
 	if err != nil {
 		return 0, err
-	}
-	format, err := s.store.Get(index.FormatKey)
-	if err == nil {
-		err = index.CheckFormat(format, s.cfg.Identity)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("format of the index: %w", err)
 	}
 	from, err := index.DecodeLSN(v)
 	if err != nil {

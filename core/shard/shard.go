@@ -36,7 +36,8 @@ type Shard struct {
 	synced    time.Time // when the committer last synced
 	stats     stats
 	tail      tail
-	cache     cache
+	blocks    blocks
+	pool      pool
 	upkeep    upkeep
 
 	amu     sync.Mutex // guards the open batch
@@ -58,7 +59,10 @@ type Shard struct {
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
+	rebuild     *rebuild                          // while recovering without a checkpoint
 	unsure      map[record.StreamID]record.Offset // while recovering, see applyLoss
+	slice       int                               // sliceLen, but in tests
+	reading     map[away]*chunkRead               // of references
 	dirty       []*place                          // cursors with acks that are not in the log
 	unpublished []*place                          // cursors whose acks are in the log and not in etcd
 	checkpoint  checkpoint
@@ -97,6 +101,8 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 		retained:   map[string]*route.Topics[record.LSN]{},
 		sessions:   map[uint64]*SessionState{},
 		recovering: true,
+		slice:      sliceLen,
+		reading:    map[away]*chunkRead{},
 		kick:       make(chan struct{}, 1),
 		ackKick:    make(chan struct{}, 1),
 		stop:       make(chan struct{}),
@@ -104,8 +110,9 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	if s.work == nil {
 		s.work = work.Goroutines{}
 	}
+	s.pool.work = s.work
 	s.space.L = &s.amu
-	s.tail.limit, s.cache.limit = cfg.TailBytes, cfg.CacheBytes
+	s.tail.limit, s.blocks.limit = cfg.TailBytes, cfg.CacheBytes
 	if err := s.recover(deps); err != nil {
 		return nil, errors.Join(fmt.Errorf("open shard %d: %w", cfg.Identity.Shard, err), s.closeStore())
 	}
@@ -113,6 +120,7 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	s.recovering = false
 	doubt := s.unsure != nil
 	s.unsure = nil
+	s.unpublishAll()
 	s.open = &record.Batch{Base: s.log.NextLSN()}
 	s.committed.Store(uint64(s.log.NextLSN()) - 1)
 	if s.checkpoint.flushedAt = s.clock.Now(); doubt {
@@ -144,6 +152,7 @@ func (s *Shard) Close() error {
 		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
 	}
 	s.closing.Do(func() { close(s.stop) })
+	s.pool.close()
 	if err := s.work.Wait(s.done, nil); err != nil {
 		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
 	}

@@ -1,8 +1,10 @@
 package shard
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/queue"
@@ -164,7 +166,7 @@ func (s *Shard) DropStream(id record.StreamID) (record.LSN, error) {
 	}
 	for c := range st.consumers {
 		st.queue.Remove(c.c)
-		c.gone = true
+		c.leave()
 		if c.cancelled != nil {
 			c.cancelled()
 		}
@@ -217,6 +219,7 @@ func (s *Shard) Purge(id record.StreamID) (uint64, record.LSN, error) {
 		return n, 0, nil
 	}
 	s.ack.Stream, s.ack.Cursor, s.ack.Ranges = id, 0, st.queue.TakeAcks()
+	s.unpublish(st.self)
 	lsn, err := s.Append(record.KindAck, record.AppendAck(nil, &s.ack), nil)
 	return n, lsn, err
 }
@@ -228,14 +231,19 @@ func (s *Shard) Streams() int {
 	return len(s.streams)
 }
 
-// EachStream calls fn for every durable stream with the lock held.
+// EachStream calls fn for every durable stream by ascending id, with the lock held.
 func (s *Shard) EachStream(fn func(info record.Stream)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, st := range s.streams {
+	ids := make([]record.StreamID, 0, len(s.streams))
+	for id, st := range s.streams {
 		if st.durable {
-			fn(st.info)
+			ids = append(ids, id)
 		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		fn(s.streams[id].info)
 	}
 }
 
@@ -274,20 +282,29 @@ func (s *Shard) mark(p *place) {
 
 // markExactly writes, at a clean end, what was really delivered. mu is held.
 func (s *Shard) markExactly() {
+	var ahead []*place
 	for _, st := range s.streams {
-		if st.self != nil {
-			s.markPlace(st.self)
+		if st.self != nil && st.self.markedAhead() {
+			ahead = append(ahead, st.self)
 		}
 		for p := range st.places.each() {
-			s.markPlace(p)
+			if p.markedAhead() {
+				ahead = append(ahead, p)
+			}
 		}
+	}
+	slices.SortFunc(ahead, func(a, b *place) int { // the log tells no map's order
+		return cmp.Or(cmp.Compare(a.stream.id, b.stream.id), cmp.Compare(a.id, b.id))
+	})
+	for _, p := range ahead {
+		s.markPlace(p)
 	}
 }
 
+// markedAhead tells whether the log allows more than was delivered.
+func (p *place) markedAhead() bool { return p.durable && p.cur.Marked() > p.cur.Next() }
+
 func (s *Shard) markPlace(p *place) {
-	if !p.durable || p.cur.Marked() <= p.cur.Next() {
-		return
-	}
 	ref := record.CursorRef{Stream: p.stream.id, Cursor: p.id, Offset: max(p.cur.Next(), p.cur.Suspect())}
 	_, _ = s.Append(record.KindDelivered, record.AppendCursorRef(nil, ref), nil)
 }

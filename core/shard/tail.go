@@ -1,13 +1,10 @@
 package shard
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"sort"
 	"sync"
 
-	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/record"
 )
 
@@ -63,59 +60,18 @@ func holds(b *record.Batch, lsn record.LSN) *record.Batch {
 	return b
 }
 
-// readAhead is how much of a segment is read at once for a consumer that has
-// fallen behind, in bytes.
-const readAhead = 256 << 10
-
-// cacheBatches bounds the cache, which is searched one by one.
-const cacheBatches = 128
-
-// cache keeps batches that were read from segments, the least recently used
-// goes first. One read at a time fills it, so that many readers at one place
-// cost one read.
-type cache struct {
-	mu    sync.Mutex
-	byUse []*record.Batch // last used at the end; short, since batches are large
-	bytes int
-	limit int
-}
-
-func (c *cache) find(lsn record.LSN) *record.Batch {
-	for i, b := range slices.Backward(c.byUse) {
-		if holds(b, lsn) != nil {
-			copy(c.byUse[i:], c.byUse[i+1:])
-			c.byUse[len(c.byUse)-1] = b
-			return b
-		}
-	}
-	return nil
-}
-
-func (c *cache) add(b *record.Batch) {
-	c.byUse = append(c.byUse, b)
-	c.bytes += size(b)
-	for (c.bytes > c.limit || len(c.byUse) > cacheBatches) && len(c.byUse) > 1 {
-		c.bytes -= size(c.byUse[0])
-		c.byUse[0] = nil
-		c.byUse = c.byUse[1:]
-	}
-}
-
-// Hint remembers the batch that a reader read last, since the next record is
-// likely in it. It pins that batch: Reset it when the reader rests.
-type Hint struct{ b *record.Batch }
-
-// Reset lets the batch go.
-func (h *Hint) Reset() { h.b = nil }
-
 // Record reads a message. Its slices stay valid for as long as they are held;
 // they are shared and must not be changed. The result is the time at which
-// the message was taken, unix milliseconds.
+// the message was taken, unix milliseconds. It may read the disk, and wait for a
+// place to do so, when the record is not among the newest.
 func (s *Shard) Record(lsn record.LSN, h *Hint, m *record.Message) (int64, error) {
 	if h.b == nil || holds(h.b, lsn) == nil {
-		b, err := s.batch(lsn)
-		if err != nil {
-			return 0, err
+		b := s.tail.find(lsn)
+		if b == nil {
+			var err error
+			if b, err = s.block(lsn, h); err != nil {
+				return 0, err
+			}
 		}
 		h.b = b
 	}
@@ -132,24 +88,4 @@ func (s *Shard) Record(lsn record.LSN, h *Hint, m *record.Message) (int64, error
 		return 0, fmt.Errorf("record %d is of kind %d: %w", lsn, kind, ErrNotFound)
 	}
 	return h.b.Time(i), record.DecodeMessage(message, m)
-}
-
-func (s *Shard) batch(lsn record.LSN) (*record.Batch, error) {
-	if b := s.tail.find(lsn); b != nil {
-		return b, nil
-	}
-	s.cache.mu.Lock()
-	defer s.cache.mu.Unlock()
-	if b := s.cache.find(lsn); b != nil {
-		return b, nil
-	}
-	b, err := s.log.ReadAhead(lsn, readAhead)
-	if errors.Is(err, commitlog.ErrNotFound) { // nothing needed it any more, or its loss was accepted
-		return nil, fmt.Errorf("read record %d: %w: %w", lsn, ErrNotFound, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read record %d: %w", lsn, err)
-	}
-	s.cache.add(b)
-	return b, nil
 }

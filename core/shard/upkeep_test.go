@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,7 +27,7 @@ type upkept struct {
 	t    *testing.T
 	fs   *vfs.MemFS
 	log  *bytes.Buffer
-	fail func(errorfs.Op) error
+	fail atomic.Pointer[errorfs.InjectorFunc]
 	rng  *rand.Rand
 }
 
@@ -43,8 +44,8 @@ func newUpkept(t *testing.T, change func(*Config)) *upkept {
 	u := &upkept{t: t, fs: vfs.NewCrashableMem(), log: new(bytes.Buffer), rng: rand.New(rand.NewPCG(1, 2))}
 	s, err := Open(cfg, Deps{
 		FS: errorfs.Wrap(u.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if u.fail != nil {
-				return u.fail(op)
+			if fail := u.fail.Load(); fail != nil {
+				return (*fail)(op)
 			}
 			return nil
 		})),
@@ -374,13 +375,14 @@ func TestUpkeepRetries(t *testing.T) {
 		u.publish(300, to(1))
 		u.rest(t)
 		tries := 0
-		u.fail = func(op errorfs.Op) error {
+		fail := errorfs.InjectorFunc(func(op errorfs.Op) error {
 			if op.Kind == errorfs.OpRename && strings.HasSuffix(op.Path, ".rws.tmp") {
 				tries++
 				return errorfs.ErrInjected
 			}
 			return nil
-		}
+		})
+		u.fail.Store(&fail)
 		for range 60 {
 			u.upkeepAll(t)
 			<-time.After(time.Second)
@@ -397,7 +399,7 @@ func TestUpkeepRetries(t *testing.T) {
 		u.atMost("dropped though rewrites fail", 2)
 		u.publish(300, to(1))
 		u.rest(t)
-		u.fail = nil
+		u.fail.Store(nil)
 		<-time.After(retryAtMost)
 		u.upkeepAll(t)
 		if st := u.UpkeepStats(); st.Rewritten == 0 {

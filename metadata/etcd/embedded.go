@@ -27,8 +27,8 @@ type EmbeddedConfig struct {
 	Dir string
 	// Quota bounds the database in bytes. Default 2 GiB.
 	Quota int64
-	// Maintenance is how often the size and the alarms are looked at.
-	// Default 10 s.
+	// Maintenance is how often the size and the alarms are looked at, and the
+	// history before the last look is forgotten. Default 10 s.
 	Maintenance time.Duration
 	// ReadyTimeout bounds the start. Default 30 s, for slow disks.
 	ReadyTimeout time.Duration

@@ -2,11 +2,13 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -18,6 +20,9 @@ type keeper struct {
 	endpoint string
 	quota    int64
 	log      *slog.Logger
+
+	last      int64 // revision at the last round
+	compacted int64 // what was compacted up to
 }
 
 // maintenanceTimeout bounds one round of upkeep.
@@ -54,6 +59,21 @@ func (k *keeper) maintain(ctx context.Context) error {
 	case k.worthDefragmenting(status):
 		return k.defragment(ctx)
 	}
+	return k.compact(ctx, status.Header.Revision)
+}
+
+// compact forgets what is older than the last round. Published offsets write
+// much, over and over to the same keys: their history is what fills the quota.
+func (k *keeper) compact(ctx context.Context, now int64) error {
+	old := k.last
+	k.last = now
+	if old <= k.compacted {
+		return nil
+	}
+	if _, err := k.client.Compact(ctx, old); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
+		return fmt.Errorf("compact: %w", err)
+	}
+	k.compacted = old
 	return nil
 }
 

@@ -15,6 +15,7 @@ type amqpDriver struct {
 	options Options
 	addr    string
 	queue   string
+	keep    bool // neither empty the queue nor delete it
 }
 
 func (d *amqpDriver) competing() bool { return d.options.Mode != modeFanout }
@@ -89,8 +90,10 @@ func (d *amqpDriver) setupQueue(c amqpConn, q string) error {
 	if err := c.call(1, method(50, 10).u16(0).short(q).u8(durable).table(), 50<<16|11); err != nil {
 		return fmt.Errorf("declare: %w", err)
 	}
-	if err := c.call(1, method(50, 30).u16(0).short(q).u8(0), 50<<16|31); err != nil {
-		return fmt.Errorf("purge: %w", err)
+	if !d.keep {
+		if err := c.call(1, method(50, 30).u16(0).short(q).u8(0), 50<<16|31); err != nil {
+			return fmt.Errorf("purge: %w", err)
+		}
 	}
 	if x := d.exchange(); x != "" {
 		bind := method(50, 20).u16(0).short(q).short(x).short("").u8(0).table()
@@ -103,6 +106,9 @@ func (d *amqpDriver) setupQueue(c amqpConn, q string) error {
 
 // cleanup deletes what setup declared.
 func (d *amqpDriver) cleanup(ctx context.Context) error {
+	if d.keep {
+		return nil
+	}
 	return d.with(ctx, func(c amqpConn) error {
 		for _, q := range d.queues() {
 			if err := c.call(1, method(50, 40).u16(0).short(q).u8(0), 50<<16|41); err != nil {

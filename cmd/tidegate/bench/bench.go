@@ -17,14 +17,14 @@ import (
 type Options struct {
 	Size      int           `help:"Bytes of payload, 64 to 65536." default:"256"`
 	Clients   int           `help:"Publishing connections, at most 1000." default:"4"`
-	Consumers int           `help:"Consuming connections; 0 means 1 in mode e2e and 10 in mode fanout." default:"0"`
+	Consumers int           `help:"Consuming connections; 0 means 1, and 10 in mode fanout." default:"0"`
 	Window    int           `help:"Messages that each publisher leaves unconfirmed, and each consumer unacknowledged." default:"1000"`
-	Duration  time.Duration `help:"How long to publish, in all modes but backlog." default:"5s"`
-	Mode      string        `help:"What to measure: publish (to the confirm), e2e (to consumers), fanout (every message to every consumer), backlog (publish with nobody consuming, then drain)." enum:"publish,e2e,fanout,backlog" default:"publish"`
+	Duration  time.Duration `help:"How long to publish, in all modes but backlog; in mode drain how long to consume at most." default:"5s"`
+	Mode      string        `help:"What to measure: publish (to the confirm), e2e (to consumers), fanout (every message to every consumer), backlog (publish with nobody consuming, then drain), drain (consume what the queue holds; AMQP only)." enum:"publish,e2e,fanout,backlog,drain" default:"publish"`
 	Messages  uint64        `help:"Mode backlog: how many messages to publish over all publishers." default:"1000000"`
 	Settle    time.Duration `help:"Mode backlog: how long to wait between publishing and draining."`
 	Data      string        `help:"Mode backlog: data directory of a broker on this machine: report its size too." type:"existingdir"`
-	Rate      int           `help:"Messages per second over all publishers; 0 means as fast as the window allows." default:"0"`
+	Rate      int           `help:"Messages per second over all publishers, in mode drain over all consumers; 0 means as fast as the window allows." default:"0"`
 	User      string        `help:"User name." default:"guest"`
 	Password  string        `help:"Password." default:"guest"`
 	PID       int           `name:"pid" help:"Process of the broker on this machine: report its processor time too." default:"0"`
@@ -42,7 +42,8 @@ type AMQPCommand struct {
 	Options `embed:""`
 
 	Addr  string `help:"Address of the broker." default:"127.0.0.1:5672"`
-	Queue string `help:"Durable queue to use. It is emptied before the run and deleted after it." default:"tidegate-bench"`
+	Queue string `help:"Durable queue to use. It is emptied before the run and deleted after it, but in mode drain." default:"tidegate-bench"`
+	Keep  bool   `help:"Use the queue as it is and leave it: to fill one that mode drain empties."`
 }
 
 // Run measures and prints the result.
@@ -50,7 +51,9 @@ func (c *AMQPCommand) Run(ctx context.Context, out io.Writer) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	return c.run(ctx, out, "amqp", c.Addr, &amqpDriver{options: c.Options, addr: c.Addr, queue: c.Queue})
+	return c.run(ctx, out, "amqp", c.Addr, &amqpDriver{
+		options: c.Options, addr: c.Addr, queue: c.Queue, keep: c.Keep || c.Mode == modeDrain,
+	})
 }
 
 // MQTTCommand is the command line "tidegate bench mqtt".
@@ -69,8 +72,11 @@ func (c *MQTTCommand) Run(ctx context.Context, out io.Writer) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	if c.Mode == modeBacklog && (!c.DurableSession || c.QoS == 0) {
+	switch {
+	case c.Mode == modeBacklog && (!c.DurableSession || c.QoS == 0):
 		return errors.New("a backlog over MQTT needs --durable-session and --qos 1")
+	case c.Mode == modeDrain:
+		return errors.New("mode drain is for AMQP")
 	}
 	return c.run(ctx, out, "mqtt", c.Addr, &mqttDriver{
 		options: c.Options, addr: c.Addr, topic: c.Topic,
@@ -91,7 +97,7 @@ func (o *Options) Validate() error {
 	switch {
 	case o.Size < minSize || o.Size > maxSize:
 		return fmt.Errorf("size %d is not between %d and %d", o.Size, minSize, maxSize)
-	case o.Clients < 1 || o.Clients > maxClients:
+	case o.Mode != modeDrain && o.Clients < 1 || o.Clients > maxClients:
 		return fmt.Errorf("clients %d is not between 1 and %d", o.Clients, maxClients)
 	case o.Consumers < 0 || o.Consumers > maxClients:
 		return fmt.Errorf("consumers %d is not between 0 and %d", o.Consumers, maxClients)
@@ -109,6 +115,8 @@ func (o *Options) Validate() error {
 	switch {
 	case o.Mode == modePublish:
 		o.Consumers = 0
+	case o.Mode == modeDrain:
+		o.Clients, o.Consumers = 0, max(o.Consumers, 1)
 	case o.Consumers == 0 && o.Mode == modeFanout:
 		o.Consumers = 10
 	case o.Consumers == 0:
@@ -123,6 +131,7 @@ const (
 	modeE2E     = "e2e"
 	modeFanout  = "fanout"
 	modeBacklog = "backlog"
+	modeDrain   = "drain"
 )
 
 // driver speaks one protocol for a run.

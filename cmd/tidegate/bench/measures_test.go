@@ -3,6 +3,7 @@ package bench
 import (
 	"encoding/json"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -169,4 +170,29 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("bad %s: no error", name)
 		}
 	}
+}
+
+func TestDrainNeedsNoPublishers(t *testing.T) {
+	t.Parallel()
+	o := Options{Size: 256, Clients: 4, Window: 1000, Duration: time.Second, Mode: modeDrain}
+	if err := o.Validate(); err != nil || o.Clients != 0 || o.Consumers != 1 {
+		t.Errorf("got %v, %d publishers, %d consumers; want none, 0 and 1", err, o.Clients, o.Consumers)
+	}
+}
+
+func TestPacerHoldsTheRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &pacer{rate: 100, start: time.Now()}
+		for range 10 {
+			p.took(25)
+			p.wait(t.Context())
+		}
+		if took := time.Since(p.start); took != 2500*time.Millisecond {
+			t.Errorf("250 messages at 100 a second took %v, want 2.5s", took)
+		}
+		var none *pacer
+		none.took(1)
+		none.wait(t.Context())
+	})
 }

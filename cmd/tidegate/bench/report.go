@@ -38,7 +38,7 @@ type Result struct {
 	Reordered    uint64  `json:"reordered"`
 	Invented     uint64  `json:"invented"`
 
-	// What one confirmed message costs: microseconds of processor time here and
+	// What one confirmed message costs, in mode drain one received: microseconds of processor time here and
 	// in the broker, and bytes that the broker wrote to disk. The broker's are
 	// 0 when its process is not known.
 	ClientCPU float64 `json:"client_cpu_us_per_message"`
@@ -122,7 +122,11 @@ func (b *bench) result(before, after reading) *Result {
 	r.Confirm, r.EndToEnd = spreadOf(&confirm), spreadOf(&endToEnd)
 	r.ConfirmedRate = float64(after.confirmed-before.confirmed) / r.Seconds
 	r.ReceivedRate = float64(after.received-before.received) / r.Seconds
-	if n := float64(after.confirmed - before.confirmed); n > 0 {
+	n := float64(after.confirmed - before.confirmed)
+	if o.Mode == modeDrain {
+		n = float64(after.received - before.received)
+	}
+	if n > 0 {
 		r.ClientCPU = float64((after.client - before.client).Microseconds()) / n
 		r.BrokerCPU = float64((after.broker - before.broker).Microseconds()) / n
 		r.Written = float64(after.written-before.written) / n
@@ -167,6 +171,11 @@ func (r *Result) print(out io.Writer, asJSON bool) error {
 	row := func(name, format string, a ...any) { fmt.Fprintf(&text, name+"\t"+format+"\n", a...) }
 	row(r.Protocol+" "+r.Mode, "%s, %d B, %d publishers, %d consumers, window %d, %.1f s",
 		r.Addr, r.Size, r.Clients, r.Consumers, r.Window, r.Seconds)
+	if r.Mode == modeDrain {
+		row("received", "%d  (%.0f/s)", r.Received, r.ReceivedRate)
+		row("of these redelivered", "%d", r.Redelivered)
+		return r.finish(out, &text, row)
+	}
 	row("sent", "%d", r.Sent)
 	row("confirmed", "%d  (%.0f/s)", r.Confirmed, r.ConfirmedRate)
 	if r.Confirm != (Spread{}) { // QoS 0 is never confirmed
@@ -186,6 +195,11 @@ func (r *Result) print(out io.Writer, asJSON bool) error {
 		row("lost, invented, reordered", "%d, %d, %d", r.Lost, r.Invented, r.Reordered)
 		row("duplicates marked, unmarked", "%d, %d", r.Redelivered, r.Duplicates)
 	}
+	return r.finish(out, &text, row)
+}
+
+// finish adds what a message costs and writes the table.
+func (r *Result) finish(out io.Writer, text *strings.Builder, row func(name, format string, a ...any)) error {
 	row("client CPU", "%.2f µs per message", r.ClientCPU)
 	if r.BrokerCPU > 0 {
 		row("broker CPU", "%.2f µs per message", r.BrokerCPU)

@@ -50,6 +50,8 @@ type bench struct {
 // sink is one consumer's account.
 type sink struct {
 	sequence *sequence
+	windows  int    // of publishers; 0 when the run has none
+	pacer    *pacer // nil for no limit
 	latency  latencies
 	received counter
 }
@@ -77,8 +79,7 @@ func (o *Options) measure(ctx context.Context, d driver) (*Result, error) {
 		b.group.Go(func() error { return p.read(living) })
 		b.group.Go(func() error { return p.write(publishing) })
 	}
-	<-publishing.Done()
-	after, err2 := b.snapshot()
+	after, err2 := b.endOf(publishing)
 	b.drain(living)
 	stop()
 	if err := errors.Join(err, err2, b.group.Wait(), ctx.Err()); err != nil {
@@ -116,7 +117,7 @@ func (b *bench) startConsumers(ctx context.Context) error {
 			return fmt.Errorf("consumer %d: %w", i, err)
 		}
 		b.closeAtEnd(ctx, conn)
-		s := &sink{sequence: newSequence(b.windows)}
+		s := &sink{sequence: newSequence(b.windows), windows: len(b.windows), pacer: b.pacer()}
 		b.sinks = append(b.sinks, s)
 		b.group.Go(func() error { return s.consume(ctx, conn, wire) })
 	}

@@ -51,6 +51,14 @@ func (s *sequence) note(st stamp, flagged bool) {
 	}
 }
 
+// old counts a delivery of a message that another run published.
+func (s *sequence) old(flagged bool) {
+	s.received++
+	if flagged {
+		s.flagged++
+	}
+}
+
 // join adds what a competing consumer saw; what both saw is a duplicate.
 func (s *sequence) join(other *sequence) {
 	for p, words := range other.seen {

@@ -113,9 +113,14 @@ func (p *publisher) read(ctx context.Context) error {
 func (s *sink) consume(ctx context.Context, conn net.Conn, wire consumeWire) error {
 	var acks []byte
 	err := readFrames(conn, func(buf []byte) (int, error) {
+		s.pacer.wait(ctx)
 		now := time.Now().UnixNano()
 		before := s.sequence.received
 		used, err := wire.deliveries(buf, func(payload []byte, flagged bool) {
+			if s.windows == 0 { // of an earlier run
+				s.sequence.old(flagged)
+				return
+			}
 			st, ok := readStamp(payload)
 			if !ok {
 				s.sequence.received++
@@ -129,6 +134,7 @@ func (s *sink) consume(ctx context.Context, conn net.Conn, wire consumeWire) err
 			return used, err
 		}
 		s.received.add(s.sequence.received - before)
+		s.pacer.took(s.sequence.received - before)
 		if acks = wire.appendAcks(acks[:0]); len(acks) > 0 {
 			if _, err := conn.Write(acks); err != nil {
 				return used, fmt.Errorf("acknowledge: %w", err)

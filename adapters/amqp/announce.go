@@ -1,0 +1,80 @@
+package amqp
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/tidegate/tidegate/gateway"
+)
+
+// announce makes the connection known to those who look after the broker.
+func (c *connection) announce() error {
+	given, _ := textOf(c.about, "connection_name")
+	return c.conn.Announce(gateway.Client{
+		Protocol:   "AMQP 0-9-1",
+		User:       c.principal.User,
+		Namespace:  c.namespace,
+		Given:      given,
+		Mechanism:  c.mechanism,
+		Properties: c.properties,
+		ChannelMax: uint32(c.limits.channelMax),
+		FrameMax:   c.limits.frameMax,
+		Heartbeat:  c.limits.heartbeat,
+		Close:      func(reason string) { c.interrupt(refuse(codeConnectionForced, "%s", reason)) },
+		Channels:   c.listChannels,
+	})
+}
+
+// properties decodes what the client said of itself; it is kept as it came,
+// which takes less room.
+func (c *connection) properties() map[string]any {
+	args, err := plainTable(c.about)
+	if err != nil {
+		return nil
+	}
+	return args
+}
+
+// addChannel opens a channel, for the reader and for listChannels.
+func (c *connection) addChannel(ch *channel) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.channels[ch.id] = ch
+}
+
+func (c *connection) dropChannel(id uint16) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	delete(c.channels, id)
+}
+
+// listChannels describes the channels as they are now, from any goroutine.
+func (c *connection) listChannels() []gateway.Channel {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	list := make([]gateway.Channel, 0, len(c.channels))
+	for _, ch := range c.channels {
+		list = append(list, ch.describe())
+	}
+	slices.SortFunc(list, func(a, b gateway.Channel) int { return cmp.Compare(a.Number, b.Number) })
+	return list
+}
+
+// describe tells of the channel. The output's lock is held.
+func (ch *channel) describe() gateway.Channel {
+	d := gateway.Channel{
+		Number: ch.id, Prefetch: ch.prefetch, GlobalPrefetch: ch.globalPrefetch,
+		Unacked: ch.unacked.len(), Confirms: ch.confirms,
+	}
+	for _, k := range ch.consumers {
+		args, err := plainTable(k.args)
+		if err != nil {
+			args = nil
+		}
+		d.Consumers = append(d.Consumers, gateway.Consumer{
+			Tag: k.tag, Queue: k.queue, NoAck: k.noAck, Exclusive: k.exclusive, Prefetch: k.prefetch, Args: args,
+		})
+	}
+	slices.SortFunc(d.Consumers, func(a, b gateway.Consumer) int { return cmp.Compare(a.Tag, b.Tag) })
+	return d
+}

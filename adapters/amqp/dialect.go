@@ -1,0 +1,50 @@
+package amqp
+
+import (
+	"github.com/tidegate/tidegate/core"
+)
+
+// These are the rules of AMQP for those who declare and publish by other means
+// than a connection, so that the same is refused, in the same words.
+
+// CheckQueue refuses a declaration that can't be carried out, and removes the
+// arguments that change nothing.
+func CheckQueue(namespace string, spec *core.QueueSpec) error {
+	if err := checkQueueArguments(spec, object("queue", spec.Name, namespace)); err != nil {
+		return err
+	}
+	if reserved(spec.Name) {
+		return refuse(codeAccessRefused, "queue name '%s' contains reserved prefix 'amq.*'", spec.Name)
+	}
+	return nil
+}
+
+// CheckExchange is CheckQueue for exchanges.
+func CheckExchange(namespace string, spec *core.ExchangeSpec) error {
+	if err := namedExchange(spec.Name); err != nil {
+		return err
+	}
+	if err := checkExchangeType(spec.Type); err != nil {
+		return err
+	}
+	args, err := checkExchangeArguments(spec.Args, object("exchange", spec.Name, namespace))
+	spec.Args = args
+	return err
+}
+
+// Refusal returns the reply code and the text that clients get for an error of
+// the engine or of the checks above.
+func Refusal(err error) (code int, text string) {
+	reply := replyTo(err)
+	return int(reply.code), reply.text
+}
+
+// AppendProperties appends properties as property flags and list, the form of
+// [core.FormatAMQP].
+func AppendProperties(dst []byte, p *core.Properties) []byte {
+	mode := uint8(1)
+	if p.Persistent {
+		mode = 2
+	}
+	return appendNeutral(dst, p, mode)
+}

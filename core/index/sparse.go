@@ -1,0 +1,82 @@
+package index
+
+import (
+	"sort"
+
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// A list that is rebuilt from a log of which parts are gone has holes: offsets
+// that everybody has settled and whose records are not known any more. They are
+// filled with the LSN of the reference before them, so that the references still
+// ascend and a search never finds them.
+
+// Fill makes the offset the next one, with the LSN for those in between. Each
+// takes memory, so let it be few.
+func (l *List) Fill(to record.Offset, lsn record.LSN) {
+	for l.end < to {
+		l.Append(lsn)
+	}
+}
+
+// Skip is Fill for many, without memory for them. The list must be trimmed to its
+// end, or all of it be in the store and end with a full chunk; then the chunks
+// that are skipped whole are to be stored, with the LSN as their only reference.
+func (l *List) Skip(to record.Offset, lsn record.LSN) {
+	start := to &^ (ChunkLen - 1)
+	l.cache = nil
+	l.mem, l.memFrom, l.known = nil, start, start
+	l.end, l.dirty = start, start
+	l.Fill(to, lsn)
+}
+
+// Seek returns the first reference to a record at or behind the LSN; false when
+// there is none. References ascend with their records.
+func (l *List) Seek(lsn record.LSN, from Loader) (record.Offset, record.LSN, bool, error) {
+	var failed error
+	n := sort.Search(int(l.end-l.low), func(i int) bool {
+		got, err := l.ascending(l.low+record.Offset(i), from)
+		if err != nil {
+			failed = err
+		}
+		return err != nil || got >= lsn
+	})
+	if failed != nil {
+		return 0, 0, false, failed
+	}
+	o := l.low + record.Offset(n)
+	if o == l.end {
+		return o, 0, false, nil
+	}
+	got, err := l.ascending(o, from)
+	return o, got, err == nil, err
+}
+
+// ascending is Get for an offset that the list has; a chunk that was skipped has
+// one LSN for all.
+func (l *List) ascending(o record.Offset, from Loader) (record.LSN, error) {
+	if o >= l.known && len(l.mem) > 0 && o >= l.memFrom {
+		return l.mem[(o-l.memFrom)>>chunkBits][o&(ChunkLen-1)], nil
+	}
+	lsns, err := l.load(uint64(o)>>chunkBits, from)
+	if err == nil && len(lsns) == 1 {
+		return lsns[0], nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	lsn, _, err := l.Get(o, from)
+	return lsn, err
+}
+
+// Unskip returns a chunk as it was read from the store with all of its n
+// references, if it was skipped.
+func Unskip(lsns []record.LSN, n int) []record.LSN {
+	if len(lsns) != 1 {
+		return lsns
+	}
+	for len(lsns) < n {
+		lsns = append(lsns, lsns[0])
+	}
+	return lsns
+}

@@ -1,0 +1,142 @@
+package core_test
+
+import (
+	"encoding/json"
+	"log/slog"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/core/clock"
+	"github.com/tidegate/tidegate/metadata"
+)
+
+// jumps is a clock whose timers of offset publication, known by their length,
+// fire when the test says.
+type jumps struct {
+	clock.Clock
+	interval time.Duration
+	mu       sync.Mutex
+	ahead    time.Duration
+	rounds   chan time.Time // one receive lets one round begin
+}
+
+func (j *jumps) Now() time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.Clock.Now().Add(j.ahead)
+}
+
+func (j *jumps) NewTimer(d time.Duration) *clock.Timer {
+	if d != j.interval {
+		return j.Clock.NewTimer(d)
+	}
+	t := j.Clock.NewTimer(time.Hour)
+	t.C = j.rounds
+	return t
+}
+
+// round lets an interval pass.
+func (j *jumps) round() {
+	j.mu.Lock()
+	j.ahead += j.interval
+	j.mu.Unlock()
+	j.rounds <- j.Now()
+}
+
+// TestMetadataAwayForHalfAnHour takes the metadata store away for 1,800
+// intervals of a second under load: all goes on, a declare fails and says why,
+// and the first round after it publishes all that has moved.
+func TestMetadataAwayForHalfAnHour(t *testing.T) {
+	const queues = 20
+	j := &jumps{Clock: clock.System, interval: time.Second + 1, rounds: make(chan time.Time)}
+	w := newWorldWith(t, 2, func(c *core.Config, d *core.Deps) {
+		calm(c, d)
+		c.OffsetInterval, d.Clock = j.interval, j
+	})
+	consumers := make([]*core.Consumer, queues)
+	wakes := make([]chan struct{}, queues)
+	for q := range queues {
+		w.queue(strconv.Itoa(q))
+		consumers[q], wakes[q] = w.consume(strconv.Itoa(q))
+	}
+	p := w.publisher(nil)
+	settle := func(rounds int) {
+		for i := range rounds {
+			q := i % queues
+			p.send(amqp("", strconv.Itoa(q), strconv.Itoa(i)))
+			p.confirmed()
+			consumers[q].Settle(core.Ack, w.take(consumers[q], wakes[q], 1)[0].Position)
+			j.round()
+		}
+	}
+	settle(queues)
+	w.store.SetAway(true)
+	settle(1800)
+	_, err := w.DeclareQueue(t.Context(), "/", core.QueueSpec{Name: "new", Durable: true})
+	if err == nil {
+		t.Error("a declare while the metadata store is away: got nil, want an error")
+	} else {
+		t.Logf("a declare while the metadata store is away: %v", err)
+	}
+	w.store.SetAway(false)
+	for range 2 { // the end of the second begins after the first has ended
+		j.round()
+	}
+	j.round()
+	offsets, err := w.cat.Offsets(t.Context())
+	w.must(err)
+	if len(offsets) != queues {
+		t.Errorf("published: got %d cursors, want %d", len(offsets), queues)
+	}
+	for i := range offsets {
+		if want := uint64(1 + 1800/queues); offsets[i].Floor != want || offsets[i].Ranges != nil {
+			t.Errorf("published: got %+v, want a floor of %d", offsets[i], want)
+		}
+	}
+}
+
+// TestForeignOffsets publishes cursors that are no concern of this log, and loses
+// the index: none of them settles anything.
+func TestForeignOffsets(t *testing.T) {
+	w := newWorldWith(t, 1, calm)
+	w.queue("q")
+	p := w.publisher(nil)
+	for i := range 10 {
+		p.send(amqp("", "q", strconv.Itoa(i)))
+	}
+	p.confirmed()
+	q, _ := w.cat.Queue("/", "q")
+	w.close()
+	for _, o := range []metadata.Offset{
+		{Stream: q.Stream, LSN: 5, Floor: 5, Incarnation: "another log"},
+		{Stream: q.Stream, LSN: 1 << 40, Floor: 5, Incarnation: "this"},
+		{Stream: q.Stream + 1, LSN: 5, Floor: 5, Incarnation: "this"},
+	} {
+		if o.Incarnation == "this" {
+			o.Incarnation = incarnation(w)
+		}
+		w.loseIndex()
+		cat, err := metadata.OpenCatalog(t.Context(), w.store, metadata.CatalogConfig{Cluster: "test"}, slog.New(slog.DiscardHandler))
+		w.must(err)
+		w.must(cat.PutOffsets(t.Context(), []metadata.Offset{o}))
+		w.must(cat.Close())
+		w.open()
+		c, wake := w.consume("q")
+		w.take(c, wake, 10) // fails when there are fewer
+		w.close()
+	}
+	w.open()
+}
+
+// incarnation reads which log the world's is.
+func incarnation(w *world) string {
+	f, err := w.fs.Open("data/IDENTITY")
+	w.must(err)
+	var id struct{ Cluster string }
+	w.must(json.NewDecoder(f).Decode(&id))
+	w.must(f.Close())
+	return id.Cluster
+}

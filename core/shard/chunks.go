@@ -1,0 +1,107 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// away tells which chunk of references a call needs that is not in memory.
+type away struct {
+	st *stream
+	no uint64
+}
+
+// Error implements error.
+func (e *away) Error() string {
+	return fmt.Sprintf("chunk %d of the references of stream %x is not in memory", e.no, uint64(e.st.id))
+}
+
+// Is makes it an [index.ErrAway].
+func (e *away) Is(target error) bool { return target == index.ErrAway }
+
+// inMemory is the loader of who holds mu for others: it loads nothing.
+type inMemory struct{ st *stream }
+
+// LoadChunk implements [index.Loader].
+func (m inMemory) LoadChunk(no uint64, dst []record.LSN) ([]record.LSN, error) {
+	return dst, &away{m.st, no}
+}
+
+// ref returns the record of an offset from memory. When it is not there the
+// error says so: let bring bring it, and begin again. mu is held.
+func (st *stream) ref(o record.Offset) (record.LSN, bool, error) {
+	return st.refs.Get(o, inMemory{st})
+}
+
+// chunkRead is a read of a chunk that goes on.
+type chunkRead struct {
+	done chan struct{}
+}
+
+// bring reads what an away error asks for into memory, and returns every other
+// error. mu is held, but not while it waits for a place among the reads of the
+// owner, or for the store: so everything may have changed when it returns, only
+// that chunk is there unless it is not needed any more. Who needs the same chunk
+// waits for one read; when that fails each does his own.
+func (s *Shard) bring(err error, owner uint64, stop <-chan struct{}) error {
+	var need *away
+	if !errors.As(err, &need) {
+		return err
+	}
+	if r := s.reading[*need]; r != nil {
+		s.mu.Unlock()
+		defer s.mu.Lock()
+		return left(s.work.Wait(r.done, stop))
+	}
+	r := &chunkRead{done: make(chan struct{})}
+	s.reading[*need] = r
+	stored := need.st.refs.Stored(need.no)
+	s.mu.Unlock()
+	lsns, err := s.readChunk(need, owner, stop)
+	lsns = index.Unskip(lsns, stored)
+	s.mu.Lock()
+	delete(s.reading, *need)
+	close(r.done)
+	switch {
+	case need.st.gone || need.st.refs.Stored(need.no) == 0:
+		return nil // nobody needs it any more
+	case err != nil:
+		return err
+	case len(lsns) < stored:
+		return fmt.Errorf("chunk %d of the references of stream %x has %d of %d: %w",
+			need.no, uint64(need.st.id), len(lsns), stored, record.ErrCorrupt)
+	}
+	s.warmed(need.st)
+	need.st.refs.Install(need.no, lsns)
+	return nil
+}
+
+func (s *Shard) readChunk(need *away, owner uint64, stop <-chan struct{}) ([]record.LSN, error) {
+	if err := s.pool.enter(owner, stop); err != nil {
+		return nil, err
+	}
+	defer s.pool.leave(owner)
+	return need.st.readChunk(need.no, make([]record.LSN, 0, index.ChunkLen))
+}
+
+// readChunk reads a chunk from the store.
+func (st *stream) readChunk(no uint64, dst []record.LSN) ([]record.LSN, error) {
+	key := index.TransientChunkKey
+	if st.durable {
+		key = index.ChunkKey
+	}
+	v, err := st.s.store.Get(key(st.id, no))
+	if err != nil {
+		return dst, fmt.Errorf("stream %x: %w", uint64(st.id), err)
+	}
+	return index.DecodeChunk(v, dst)
+}
+
+// LoadChunk implements [index.Loader] for the committer. mu is held.
+func (st *stream) LoadChunk(no uint64, dst []record.LSN) ([]record.LSN, error) {
+	st.s.warmed(st)
+	return st.readChunk(no, dst)
+}

@@ -1,0 +1,208 @@
+package shard
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/segment"
+)
+
+// The file ENDS lies beside the segments. It tells how to count offsets when an
+// index is rebuilt from a log of which segments were dropped or rewritten: the
+// messages of an original segment do not carry theirs, and those before them
+// can't be counted any more. For each place where original segments begin behind
+// such a gap, and each durable stream, it says which reference comes next.
+//
+//	magic "TGen" | version u16 (1) | 0 u16 | entries | CRC32C of the identity and all before
+//
+// An entry is five u64, little endian: stream, since, from, at, offset. It says of
+// the stream that began with record since: what original segments refer to from
+// the record from on and before the record at is settled by all; the reference to
+// the record at, or the next one behind it, has the offset. Entries are ordered by
+// stream and from; the one that counts for a record is the last with from at or
+// below it.
+//
+// What an entry says stays true for ever, as settled stays settled. So the file is
+// made durable before the log changes, and a crash in between does no harm.
+const (
+	endsName    = "ENDS"
+	endsMagic   = "TGen"
+	endsVersion = 1
+	endsHeader  = 8
+	endsEntry   = 40
+	endsSum     = 4
+
+	// endsStreams is how many streams are looked at without letting others have
+	// the lock.
+	endsStreams = 256
+	// maxEnds bounds what is read of the file: 26 million entries.
+	maxEnds = 1 << 30
+)
+
+// end is an entry of ENDS.
+type end struct {
+	stream   record.StreamID
+	since    record.LSN
+	from, at record.LSN
+	offset   record.Offset
+}
+
+// writeEnds makes ENDS say what a rebuild needs once the segments that begin with
+// the LSNs are dropped or rewritten. Call it before that, and carry on only if it
+// succeeds.
+func (s *Shard) writeEnds(gone []record.LSN) error {
+	gaps := gapsWithout(s.log.Segments(), gone)
+	if len(gaps) == 0 {
+		return nil // no original segment is left behind a gap
+	}
+	s.mu.Lock()
+	ids := make([]record.StreamID, 0, len(s.streams))
+	for id, st := range s.streams {
+		if st.durable {
+			ids = append(ids, id)
+		}
+	}
+	s.mu.Unlock()
+	slices.Sort(ids)
+	p := append([]byte(endsMagic), endsVersion, 0, 0, 0)
+	var err error
+	for some := range slices.Chunk(ids, endsStreams) {
+		if p, err = s.appendEnds(p, some, gaps); err != nil {
+			return fmt.Errorf("ends of streams: %w", err)
+		}
+	}
+	// What has been said rests on acks and records that may not be durable yet.
+	if err := s.Await(s.FlushAcks()); err != nil {
+		return fmt.Errorf("ends of streams: %w", err)
+	}
+	if err := s.log.Sync(); err != nil {
+		return fmt.Errorf("ends of streams: %w", err)
+	}
+	p = binary.LittleEndian.AppendUint32(p, s.cfg.Identity.Checksum(p))
+	return replaceFile(s.fs, s.cfg.Dir, endsName, p)
+}
+
+// gapsWithout returns where original segments begin behind a gap, once some are
+// gone.
+func gapsWithout(segments []commitlog.Info, gone []record.LSN) (gaps []record.LSN) {
+	next := record.LSN(1) // behind the last original segment in a row
+	for i := range segments {
+		g := &segments[i]
+		if g.Rewritten || slices.Contains(gone, g.Base) {
+			continue
+		}
+		if g.Base != next {
+			gaps = append(gaps, g.Base)
+		}
+		next = g.Last + 1
+	}
+	return gaps
+}
+
+// appendEnds appends the entries of some streams.
+func (s *Shard) appendEnds(p []byte, ids []record.StreamID, gaps []record.LSN) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		st := s.streams[id]
+		if st == nil || st.refs.End() == 0 {
+			continue
+		}
+		for _, from := range gaps {
+			e := end{stream: id, since: st.since, from: from, at: s.Committed() + 1, offset: st.refs.End()}
+			if st.refs.Low() < st.refs.End() {
+				o, at, ok, err := st.refs.Seek(from, st)
+				if err != nil {
+					return nil, err
+				}
+				if ok {
+					e.at, e.offset = at, o
+				}
+			}
+			p = appendEnd(p, &e)
+		}
+	}
+	return p, nil
+}
+
+func appendEnd(p []byte, e *end) []byte {
+	for _, n := range [...]uint64{uint64(e.stream), uint64(e.since), uint64(e.from), uint64(e.at), uint64(e.offset)} {
+		p = binary.LittleEndian.AppendUint64(p, n)
+	}
+	return p
+}
+
+// readEnds reads ENDS; none when there is no such file.
+func readEnds(fs vfs.FS, dir string, id record.Identity) (map[record.StreamID][]end, error) {
+	f, err := fs.Open(fs.PathJoin(dir, endsName))
+	if oserror.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read ends of streams: %w", err)
+	}
+	p, err := io.ReadAll(io.LimitReader(f, maxEnds))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("read ends of streams: %w", err)
+	}
+	ends, err := decodeEnds(p, id)
+	if err != nil {
+		return nil, fmt.Errorf("ends of streams in %s: %w", dir, err)
+	}
+	return ends, nil
+}
+
+func decodeEnds(p []byte, id record.Identity) (map[record.StreamID][]end, error) {
+	le := binary.LittleEndian
+	body := len(p) - endsSum
+	switch {
+	case body < endsHeader || string(p[:4]) != endsMagic || le.Uint32(p[body:]) != id.Checksum(p[:body]):
+		return nil, record.ErrCorrupt
+	case le.Uint16(p[4:]) != endsVersion:
+		return nil, record.ErrVersion
+	case (body-endsHeader)%endsEntry != 0:
+		return nil, record.ErrCorrupt
+	}
+	ends := map[record.StreamID][]end{}
+	for p = p[endsHeader:body]; len(p) > 0; p = p[endsEntry:] {
+		e := end{
+			record.StreamID(le.Uint64(p)), record.LSN(le.Uint64(p[8:])), record.LSN(le.Uint64(p[16:])),
+			record.LSN(le.Uint64(p[24:])), record.Offset(le.Uint64(p[32:])),
+		}
+		ends[e.stream] = append(ends[e.stream], e)
+	}
+	return ends, nil
+}
+
+// replaceFile writes a file so that after a crash it is there as it was or as it
+// shall be.
+func replaceFile(fs vfs.FS, dir, name string, p []byte) error {
+	path := fs.PathJoin(dir, name)
+	temp := path + segment.TempSuffix
+	f, err := fs.Create(temp, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	_, err = f.Write(p)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = fs.Rename(temp, path)
+	}
+	if err == nil {
+		err = segment.SyncDir(fs, dir)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}

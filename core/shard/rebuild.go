@@ -1,0 +1,266 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// progressEvery is how often a rebuild tells how far it is.
+const progressEvery = 3 * time.Second
+
+// rebuild is the making of an index that is lost, from all segments of the log
+// and the published offsets. While the log was never trimmed that is a replay of
+// it. Else messages of rewritten segments carry their offsets, ENDS tells those of
+// the first original ones behind each gap, acks that were left out come from the
+// published offsets, and every unsettled message counts as possibly delivered.
+//
+// The store has no AppliedKey before the rebuild is complete: one that a crash
+// has ended begins anew.
+type rebuild struct {
+	ends   map[record.StreamID][]end
+	last   map[record.StreamID]record.LSN // references
+	gaps   bool                           // something of the log is gone, or was rewritten
+	places []record.Place
+	begun  time.Time
+	told   time.Time
+	done   uint64 // records
+}
+
+// beginRebuild empties the store.
+func (s *Shard) beginRebuild(fs vfs.FS) error {
+	ends, err := readEnds(fs, s.cfg.Dir, s.cfg.Identity)
+	if err != nil {
+		return err
+	}
+	now := s.clock.Now()
+	s.rebuild = &rebuild{ends: ends, last: map[record.StreamID]record.LSN{}, begun: now, told: now}
+	var wipe index.Batch
+	wipe.Delete(index.AppliedKey)
+	for _, prefix := range index.AllPrefixes {
+		wipe.DeletePrefix(prefix)
+	}
+	wipe.Set(index.FormatKey, index.AppendFormat(nil, s.cfg.Identity))
+	return s.store.Commit(&wipe)
+}
+
+// meets notes a batch of the log that a rebuild has come to. last is where the
+// last segment begins.
+func (r *rebuild) meets(s *Shard, b *record.Batch, last record.LSN) {
+	if b.Base != s.Committed()+1 || b.Sparse != nil {
+		r.gaps = true
+	}
+	r.done += uint64(b.Len())
+	if now := s.clock.Now(); now.Sub(r.told) >= progressEvery {
+		r.told = now
+		s.logger.Info("rebuilding the index", slog.Any("shard", s.cfg.Identity.Shard),
+			slog.Uint64("percent", min(99, uint64(b.Next())*100/uint64(max(last, b.Next(), 1)))),
+			slog.Uint64("records", r.done))
+	}
+}
+
+// refer gives a stream, the i-th of a message, its reference to it, and tells
+// its offset; false when the stream does not have the message any more. In a
+// rebuild that is at the place that a rewritten segment tells, else and always at
+// the next offset.
+func (s *Shard) refer(st *stream, lsn record.LSN, places []record.Place, i int) (record.Offset, bool, error) {
+	if s.rebuild == nil {
+		return st.refs.Append(lsn), true, nil
+	}
+	var to record.Offset
+	var live bool
+	if places != nil {
+		to, live = places[i].Offset()
+	} else {
+		to, live = s.rebuild.next(st, lsn)
+	}
+	if !live {
+		return 0, false, nil
+	}
+	if err := s.skip(st, to); err != nil {
+		return 0, false, fmt.Errorf("message of stream %x: %w", uint64(st.id), err)
+	}
+	s.rebuild.last[st.id] = lsn
+	return st.refs.Append(lsn), true, nil
+}
+
+// next returns the offset of an original message's reference; false for one that
+// was settled before what preceded it was dropped.
+func (r *rebuild) next(st *stream, lsn record.LSN) (record.Offset, bool) {
+	to := st.refs.End()
+	for _, e := range r.ends[st.id] {
+		switch {
+		case e.since != st.since || e.from > lsn:
+		case lsn < e.at:
+			return 0, false
+		default:
+			to = max(to, e.offset)
+		}
+	}
+	return to, true
+}
+
+// skip makes the offset the stream's next. What lies between is settled by all.
+func (s *Shard) skip(st *stream, to record.Offset) error {
+	from, before := st.refs.End(), s.rebuild.last[st.id]
+	if to == from {
+		return nil
+	}
+	if to < from {
+		return fmt.Errorf("offset %d comes after %d: %w", to, from-1, record.ErrCorrupt)
+	}
+	s.checkpoint.refs += int(min(to-from, index.ChunkLen)) // the memory that it takes
+	idle := st.refs.Low() == from
+	switch {
+	case to-from <= index.ChunkLen:
+		st.refs.Fill(to, before)
+	case idle:
+		st.refs.Skip(to, before)
+	default:
+		if err := s.skipFar(st, to, before); err != nil {
+			return err
+		}
+	}
+	hole := []record.Range{{First: from, End: to}}
+	for p := range st.everyPlace() {
+		p.cur.Apply(hole, to)
+		s.changedPlace(p)
+		st.trim(p)
+	}
+	if idle {
+		st.refs.Trim(to)
+	}
+	s.changedStream(st)
+	return nil
+}
+
+// skipFar is skip over chunks that nobody needs, behind one that somebody does.
+// Nothing is read back before the rebuild is complete, so what is on its way to
+// the store counts as there.
+func (s *Shard) skipFar(st *stream, to record.Offset, before record.LSN) error {
+	st.refs.Fill((st.refs.End()+index.ChunkLen-1)&^(index.ChunkLen-1), before)
+	var value []byte
+	if err := s.gatherStream(st, &value); err != nil {
+		return err
+	}
+	st.refs.Spilled()
+	value = index.AppendChunk(value[:0], []record.LSN{before})
+	for no := uint64(st.refs.End()) / index.ChunkLen; no < uint64(to)/index.ChunkLen; no++ {
+		s.pending.Set(index.ChunkKey(st.id, no), value)
+		if s.pending.Size() >= spillBytes {
+			if err := s.store.Commit(&s.pending); err != nil {
+				return err
+			}
+			s.pending.Reset()
+		}
+	}
+	st.refs.Skip(to, before)
+	return nil
+}
+
+// endRebuild puts the published offsets on top of the log's acks, which they may
+// be older or newer than, and says what may have been delivered. The log is open.
+func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
+	r := s.rebuild
+	s.committed.Store(uint64(s.log.NextLSN() - 1))
+	if s.Committed() == 0 {
+		s.rebuild = nil
+		return nil
+	}
+	r.gaps = r.gaps || s.log.FirstLSN() != 1
+	for id, ends := range r.ends {
+		st := s.streams[id]
+		for i := range ends {
+			if st == nil || ends[i].since != st.since || ends[i].offset <= st.refs.End() {
+				continue
+			}
+			if err := s.skip(st, ends[i].offset); err != nil {
+				return err
+			}
+		}
+	}
+	used, refused := 0, 0
+	if published != nil {
+		err := published(func(c *CursorState) {
+			if s.settlePublished(c) {
+				used++
+			} else {
+				refused++
+			}
+		})
+		if err != nil {
+			s.logger.Warn("index rebuilt without published offsets: what was settled may come again",
+				slog.Any("shard", s.cfg.Identity.Shard), slog.Any("error", err))
+		}
+	}
+	if r.gaps {
+		s.doubtAll()
+	}
+	if err := s.store.Commit(&s.pending); err != nil { // chunks that skipFar gave away
+		return err
+	}
+	s.pending.Reset()
+	s.rebuild = nil
+	s.logger.Info("index rebuilt", slog.Any("shard", s.cfg.Identity.Shard), slog.Uint64("records", r.done),
+		slog.Int("streams", len(s.streams)), slog.Int("published_cursors", used), slog.Int("ignored_cursors", refused),
+		slog.Bool("log_is_whole", !r.gaps), slog.Duration("took", s.clock.Now().Sub(r.begun)))
+	return nil
+}
+
+// settlePublished settles what a published cursor tells; false when there is no
+// such cursor, or not any more, or when it tells of records that the log has
+// lost. What lies beyond the stream's end is left out.
+func (s *Shard) settlePublished(c *CursorState) bool {
+	st := s.streams[c.Stream]
+	if st == nil || c.LSN < st.since || c.LSN > s.Committed() {
+		return false // of an earlier stream of this id, of none, or of another log
+	}
+	p := st.place(c.Cursor)
+	if p == nil || st.self != nil && c.Cursor != 0 {
+		return false
+	}
+	p.cur.Apply(append([]record.Range{{First: 0, End: c.Floor}}, c.Ranges...), st.refs.End())
+	s.changedPlace(p)
+	st.trim(p)
+	return true
+}
+
+// doubtAll makes every unsettled message one that may have been delivered.
+func (s *Shard) doubtAll() {
+	for _, st := range s.streams {
+		for p := range st.everyPlace() {
+			p.cur.Doubt(st.refs.End())
+			s.changedPlace(p)
+		}
+	}
+}
+
+// loadable tells whether the store holds a state to begin with. One of an older
+// format, or none, is to be rebuilt.
+func (s *Shard) loadable() (bool, error) {
+	_, err := s.store.Get(index.AppliedKey)
+	if errors.Is(err, index.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	format, err := s.store.Get(index.FormatKey)
+	if err != nil && !errors.Is(err, index.ErrNotFound) {
+		return false, err
+	}
+	if index.OlderFormat(format) {
+		s.logger.Warn("index of an older format, will be rebuilt", slog.Any("shard", s.cfg.Identity.Shard))
+		return false, nil
+	}
+	if err := index.CheckFormat(format, s.cfg.Identity); err != nil {
+		return false, fmt.Errorf("format of the index: %w", err)
+	}
+	return true, nil
+}

@@ -1,0 +1,226 @@
+package sim_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/e2e/checker"
+)
+
+// level is how much a confirm promises.
+type level uint8
+
+const (
+	nothing  level = iota
+	inMemory       // lost with the process
+	inSystem       // lost with the machine
+	onDisk         // survives all
+)
+
+// message is one message as its publisher sent it.
+type message struct {
+	id      int
+	lane    string // publisher and key: order is promised within
+	refused bool   // the broker said that nobody gets it
+	retried bool   // sent again: its place in the lane is not certain
+	at      []*entry
+}
+
+// entry is what a destination owes for a message.
+type entry struct {
+	m    *message
+	dest *dest
+	// confirmed is what the confirm has promised that is not yet broken by a
+	// fault that it does not cover.
+	confirmed level
+	seen      bool
+	inflight  bool // delivered in this life and not settled
+	acked     bool // settled in this life
+	epoch     int  // of the settling
+	final     bool // the settling is durable
+	excused   bool // need not come, since the settling may be durable
+	// loose entries may come or not: a purge, or the end of a subscription, may
+	// have reached them.
+	loose bool
+}
+
+// dest is a queue or a session.
+type dest struct {
+	name      string
+	durable   bool
+	promise   level
+	unordered bool // has had several consumers at a time
+	entries   []*entry
+	last      map[string]int // highest message first delivered, by lane
+}
+
+func newDest(name string, durable bool, promise level) *dest {
+	return &dest{name: name, durable: durable, promise: promise, last: map[string]int{}}
+}
+
+// judge judges what a broker does, in the words of the checker that judges
+// the real binary; but it is told more: which messages each destination owes,
+// what each confirm promised, and which settlings are durable.
+type judge struct {
+	messages []*message
+	epoch    int // rises whenever all that was settled before is durable
+	wrong    []string
+}
+
+func (j *judge) report(kind checker.Kind, d *dest, m *message, format string, args ...any) {
+	j.complain("%s: %s, message %d: %s", kind, d.name, m.id, fmt.Sprintf(format, args...))
+}
+
+func (j *judge) complain(format string, args ...any) {
+	j.wrong = append(j.wrong, fmt.Sprintf(format, args...))
+}
+
+// send notes a message before it is sent.
+func (j *judge) send(lane string, to []*dest) *message {
+	m := &message{id: len(j.messages), lane: lane}
+	j.messages = append(j.messages, m)
+	m.reach(to, false)
+	return m
+}
+
+// reach notes destinations of a message.
+func (m *message) reach(to []*dest, loose bool) {
+	for _, d := range to {
+		if m.entry(d) == nil {
+			e := &entry{m: m, dest: d, loose: loose}
+			m.at = append(m.at, e)
+			d.entries = append(d.entries, e)
+		}
+	}
+}
+
+func (m *message) entry(d *dest) *entry {
+	for _, e := range m.at {
+		if e.dest == d {
+			return e
+		}
+	}
+	return nil
+}
+
+// confirm notes that the broker has taken responsibility.
+func (m *message) confirm(persistent bool) {
+	for _, e := range m.at {
+		promise := e.dest.promise
+		if !persistent {
+			promise = min(promise, inSystem)
+		}
+		e.confirmed = max(e.confirmed, promise)
+	}
+}
+
+// delivered judges a delivery; nil when it should not have been.
+func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
+	text, _, _ := strings.Cut(string(x.Message.Payload), " ")
+	id, err := strconv.Atoi(text)
+	if err != nil || id < 0 || id >= len(j.messages) {
+		j.complain("%s: %s got %.40q", checker.Invented, d.name, x.Message.Payload)
+		return nil
+	}
+	m := j.messages[id]
+	e := m.entry(d)
+	switch {
+	case e == nil:
+		j.report(checker.Invented, d, m, "not meant for it")
+		return nil
+	case m.refused:
+		j.report(checker.Invented, d, m, "it was refused")
+	case e.loose:
+	case e.final:
+		j.report(checker.Unsettled, d, m, "its settlement was durable")
+	case e.acked:
+		j.report(checker.Unsettled, d, m, "settled, and no fault since")
+	case e.inflight:
+		j.report(checker.Duplicated, d, m, "it is in flight")
+	case e.seen && !x.Redelivered:
+		j.report(checker.Unflagged, d, m, "delivered again without a mark")
+	case e.seen:
+	case m.id < d.last[m.lane] && !m.retried && !d.unordered:
+		j.report(checker.Reordered, d, m, "came after %d", d.last[m.lane])
+	case !m.retried:
+		d.last[m.lane] = max(m.id, d.last[m.lane])
+	}
+	e.seen, e.inflight, e.acked, e.excused = true, true, false, false
+	return e
+}
+
+// settled notes that a delivery was settled.
+func (j *judge) settled(e *entry) {
+	e.inflight, e.acked, e.epoch = false, true, j.epoch
+}
+
+// loosen forgets what the destination owes.
+func (d *dest) loosen() {
+	for _, e := range d.entries {
+		e.loose = true
+	}
+}
+
+// each calls fn for all entries.
+func (j *judge) each(fn func(e *entry)) {
+	for _, m := range j.messages {
+		for _, e := range m.at {
+			fn(e)
+		}
+	}
+}
+
+// rested notes that the engine had time to write and sync all that it had.
+func (j *judge) rested() {
+	j.epoch++
+	j.each(func(e *entry) {
+		if e.confirmed > nothing {
+			e.confirmed = onDisk
+		}
+	})
+}
+
+// over notes how the engine has ended: cleanly, or by a fault that breaks all
+// promises up to a level.
+func (j *judge) over(clean bool, broken level) {
+	j.each(func(e *entry) {
+		switch {
+		case !e.dest.durable:
+			e.loose = true
+		case clean && e.confirmed > nothing:
+			e.confirmed = onDisk
+		case e.confirmed <= broken:
+			e.confirmed = nothing
+		}
+		if e.acked {
+			e.final = e.final || clean || e.epoch < j.epoch
+			e.excused = !e.final
+		}
+		e.inflight, e.acked = false, false
+	})
+}
+
+// opened notes that the engine is there again, and so all that it has is synced.
+func (j *judge) opened() {
+	j.each(func(e *entry) {
+		if e.confirmed == inSystem {
+			e.confirmed = onDisk
+		}
+	})
+}
+
+// missing reports what was promised and neither settled nor excused.
+func (j *judge) missing() {
+	j.each(func(e *entry) {
+		if e.confirmed == nothing || e.acked || e.final || e.excused || e.loose {
+			return
+		}
+		what := "confirmed, never delivered"
+		if e.seen {
+			what = "delivered, never settled, and does not come again"
+		}
+		j.report(checker.Lost, e.dest, e.m, "%s", what)
+	})
+}

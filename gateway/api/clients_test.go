@@ -1,0 +1,167 @@
+package api_test
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"testing"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
+)
+
+// dial connects over AMQP with a connection name.
+func (w *world) dial(user, vhost, name string) (*amqp091.Connection, error) {
+	properties := amqp091.NewConnectionProperties()
+	properties.SetClientConnectionName(name)
+	return amqp091.DialConfig("amqp://"+user+":"+user+"@"+w.amqp+"/", amqp091.Config{
+		Vhost: vhost, Properties: properties, Heartbeat: 10e9,
+	})
+}
+
+func TestConnections(t *testing.T) {
+	w := newWorld(t)
+	conn, err := w.dial("device", "/", "my program")
+	w.must(err)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	w.must(err)
+	w.must(ch.Qos(7, 0, false))
+	w.must(ch.Confirm(false))
+	_, err = ch.QueueDeclare("mine", false, false, true, false, nil)
+	w.must(err)
+	_, err = ch.Consume("mine", "tag", false, true, false, false, amqp091.Table{"x": int32(1)})
+	w.must(err)
+
+	list := w.want(200, "GET", "connections/", "").list(t)
+	if len(list) != 1 {
+		t.Fatalf("connections: got %v", list)
+	}
+	c := list[0]
+	properties, _ := c["client_properties"].(map[string]any)
+	if c["user"] != "device" || c["vhost"] != "/" || c["protocol"] != "AMQP 0-9-1" || c["channels"] != 1.0 ||
+		c["user_provided_name"] != "my program" || properties["connection_name"] != "my program" || c["timeout"] != 10.0 {
+		t.Errorf("connection: got %v", c)
+	}
+	name, _ := c["name"].(string)
+	path := "connections/" + url.PathEscape(name)
+	w.want(200, "GET", path, "")
+	if got := w.want(200, "GET", path+"/channels", "").list(t); len(got) != 1 || got[0]["prefetch_count"] != 7.0 ||
+		got[0]["confirm"] != true || got[0]["consumer_count"] != 1.0 || got[0]["name"] != name+" (1)" {
+		t.Errorf("channels: got %v", got)
+	}
+	w.want(200, "GET", "channels/"+url.PathEscape(name+" (1)"), "")
+	if got := w.want(200, "GET", "consumers/%2F", "").list(t); len(got) != 1 || got[0]["consumer_tag"] != "tag" ||
+		got[0]["exclusive"] != true || got[0]["ack_required"] != true || got[0]["prefetch_count"] != 7.0 {
+		t.Errorf("consumers: got %v", got)
+	}
+	queue := w.want(200, "GET", "queues/%2F/mine", "").object(t)
+	owner, _ := queue["owner_pid_details"].(map[string]any)
+	if queue["exclusive"] != true || queue["consumers"] != 1.0 || owner["name"] != name {
+		t.Errorf("queue: got %v", queue)
+	}
+
+	// Others see nothing of it, and may not end it.
+	if got := w.as("helper", "GET", "connections", "").list(t); len(got) != 0 {
+		t.Errorf("connections of a foreign user: got %v", got)
+	}
+	for _, user := range []string{"helper", "watch"} {
+		if got := w.as(user, "DELETE", path, ""); got.status != 401 {
+			t.Errorf("%s ends a foreign connection: got %d", user, got.status)
+		}
+	}
+	w.want(404, "DELETE", "connections/none", "")
+
+	closed := conn.NotifyClose(make(chan *amqp091.Error, 1))
+	w.want(204, "DELETE", path, "")
+	if got := <-closed; got.Code != 320 || got.Reason != "CONNECTION_FORCED - Closed via management plugin" {
+		t.Errorf("closed: got %v", got)
+	}
+}
+
+func TestCloseWithReason(t *testing.T) {
+	w := newWorld(t)
+	conn, err := w.dial("device", "/", "")
+	w.must(err)
+	defer conn.Close()
+	closed := conn.NotifyClose(make(chan *amqp091.Error, 1))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+w.http+"/api/connections/username/device", nil)
+	w.must(err)
+	req.SetBasicAuth("boss", "boss")
+	req.Header.Set("X-Reason", "maintenance")
+	resp, err := http.DefaultClient.Do(req)
+	w.must(err)
+	resp.Body.Close()
+	if got := <-closed; resp.StatusCode != http.StatusNoContent || got.Code != 320 || got.Reason != "CONNECTION_FORCED - maintenance" {
+		t.Errorf("got %d and %v", resp.StatusCode, got)
+	}
+}
+
+// TestDeletedAreCut checks that who loses the user or the virtual host loses
+// the connection.
+func TestDeletedAreCut(t *testing.T) {
+	w := newWorld(t)
+	w.want(201, "PUT", "vhosts/shop", "")
+	w.want(201, "PUT", "permissions/shop/helper", `{"configure":".*","write":".*","read":".*"}`)
+	device, err := w.dial("device", "/", "")
+	w.must(err)
+	defer device.Close()
+	helper, err := w.dial("helper", "shop", "")
+	w.must(err)
+	defer helper.Close()
+	deviceClosed := device.NotifyClose(make(chan *amqp091.Error, 1))
+	helperClosed := helper.NotifyClose(make(chan *amqp091.Error, 1))
+	w.want(204, "DELETE", "users/device", "")
+	if got := <-deviceClosed; got.Code != 320 {
+		t.Errorf("user: got %v", got)
+	}
+	w.want(204, "DELETE", "vhosts/shop", "")
+	if got := <-helperClosed; got.Code != 320 {
+		t.Errorf("virtual host: got %v", got)
+	}
+	if _, err := w.dial("device", "/", ""); err == nil {
+		t.Error("a deleted user logged in")
+	}
+	var refused *amqp091.Error
+	if _, err := w.dial("helper", "shop", ""); !errors.As(err, &refused) || refused.Code != 530 && refused.Code != 403 {
+		t.Errorf("a deleted virtual host: got %v", err)
+	}
+	w.want(400, "DELETE", "vhosts/%2F", "")
+}
+
+func TestConnectionLimits(t *testing.T) {
+	w := newWorld(t)
+	w.want(204, "PUT", "user-limits/device/max-connections", `{"value":1}`)
+	w.want(204, "PUT", "vhost-limits/%2F/max-connections", `{"value":2}`)
+	w.want(400, "PUT", "vhost-limits/%2F/max-love", `{"value":2}`)
+	var open []*amqp091.Connection
+	defer func() {
+		for _, c := range open {
+			c.Close()
+		}
+	}()
+	for _, tc := range []struct{ user, want string }{
+		{"device", ""},
+		{"device", "NOT_ALLOWED - connection refused for user 'device': user connection limit (1) is reached"},
+		{"helper", ""},
+		{"watch", "NOT_ALLOWED - access to vhost '/' refused for user 'watch': connection limit (2) is reached"},
+	} {
+		conn, err := w.dial(tc.user, "/", "")
+		if err == nil {
+			open = append(open, conn)
+		}
+		var refused *amqp091.Error
+		if errors.As(err, &refused) != (tc.want != "") || refused != nil && (refused.Code != 530 || refused.Reason != tc.want) {
+			t.Errorf("%s: got %v, want %q", tc.user, err, tc.want)
+		}
+	}
+	limits := w.want(200, "GET", "user-limits", "").list(t)
+	if !slices.ContainsFunc(limits, func(l map[string]any) bool { return l["user"] == "device" }) {
+		t.Errorf("user-limits: got %v", limits)
+	}
+	w.want(204, "DELETE", "user-limits/device/max-connections", "")
+	w.want(204, "DELETE", "vhost-limits/%2F/max-connections", "")
+	conn, err := w.dial("device", "/", "")
+	w.must(err)
+	open = append(open, conn)
+}

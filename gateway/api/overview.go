@@ -1,0 +1,147 @@
+package api
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/tidegate/tidegate/core"
+)
+
+// whoami tells who asks.
+func (a *API) whoami(_ context.Context, r *request) (answer, error) {
+	u, _ := a.Catalog.User(r.user.User)
+	return found(object{"name": u.Name, "tags": orNone(u.Tags), "is_internal_user": true})
+}
+
+func (a *API) clusterName(context.Context, *request) (answer, error) {
+	return found(object{"name": a.Cluster})
+}
+
+func (a *API) globalParameters(context.Context, *request) (answer, error) {
+	return found([]object{{"name": "cluster_name", "value": a.Cluster}})
+}
+
+// overview sums up what the user sees.
+func (a *API) overview(_ context.Context, r *request) (answer, error) {
+	body := object{
+		"management_version": CompatibleVersion, "rabbitmq_version": CompatibleVersion,
+		"product_name": a.Product, "product_version": a.Version,
+		"cluster_name": a.Cluster, "node": a.Node, "rates_mode": "none",
+		"exchange_types": exchangeTypes(), "listeners": a.listeners(), "contexts": []object{},
+	}
+	totals := object{"connections": 0, "channels": 0, "consumers": 0, "queues": 0, "exchanges": 0}
+	var ready, unacked uint64
+	for _, ns := range a.Catalog.Namespaces() {
+		if !r.sees(ns.Name) {
+			continue
+		}
+		sum, err := a.messagesIn(ns.Name)
+		if err != nil {
+			continue // deleted meanwhile
+		}
+		ready, unacked = ready+sum.Ready, unacked+sum.Unsettled
+		add(totals, "queues", sum.queues)
+		if exchanges, err := a.Broker.Exchanges(ns.Name); err == nil {
+			add(totals, "exchanges", len(exchanges))
+		}
+	}
+	for _, c := range a.visibleClients(r) {
+		add(totals, "connections", 1)
+		if c.Channels == nil {
+			continue
+		}
+		for _, ch := range c.Channels() {
+			add(totals, "channels", 1)
+			add(totals, "consumers", len(ch.Consumers))
+		}
+	}
+	body["object_totals"] = totals
+	body["queue_totals"] = messageCounts(ready, unacked)
+	if r.seesAll() {
+		st := a.Broker.Stats()
+		body["message_stats"] = object{
+			"publish": st.Published, "deliver_get": st.Delivered, "ack": st.Settled, "drop_unroutable": st.Unroutable,
+		}
+	}
+	return found(body)
+}
+
+func add(totals object, name string, n int) {
+	have, _ := totals[name].(int)
+	totals[name] = have + n
+}
+
+// sum is what the queues of a virtual host hold together.
+type sum struct {
+	core.QueueStatus
+	queues int
+}
+
+func (a *API) messagesIn(vhost string) (sum, error) {
+	var s sum
+	queues, err := a.Broker.Queues(vhost)
+	for _, q := range queues {
+		s.Ready += q.Ready
+		s.Unsettled += q.Unsettled
+	}
+	s.queues = len(queues)
+	return s, err
+}
+
+func messageCounts(ready, unacked uint64) object {
+	return object{"messages": ready + unacked, "messages_ready": ready, "messages_unacknowledged": unacked}
+}
+
+func exchangeTypes() []object {
+	var list []object
+	for _, name := range []string{"direct", "fanout", "headers", "topic"} {
+		list = append(list, object{"name": name, "description": "AMQP " + name + " exchange", "enabled": true})
+	}
+	return list
+}
+
+func (a *API) listeners() []object {
+	list := []object{}
+	for _, l := range a.Listeners() {
+		list = append(list, object{"node": a.Node, "protocol": l.Protocol, "ip_address": l.Host, "port": l.Port, "tls": l.TLS})
+	}
+	return list
+}
+
+func (a *API) nodes(context.Context, *request) (answer, error) {
+	return found([]object{a.describeNode()})
+}
+
+func (a *API) node(_ context.Context, r *request) (answer, error) {
+	if r.PathValue("name") != a.Node {
+		return answer{}, errMissing
+	}
+	return found(a.describeNode())
+}
+
+func (a *API) describeNode() object {
+	st := a.Broker.Stats()
+	return object{
+		"name": a.Node, "type": "disc", "running": true, "rates_mode": "none", "partitions": []string{},
+		"uptime": time.Since(a.started).Milliseconds(), "processors": runtime.NumCPU(), "os_pid": os.Getpid(),
+		"mem_used": st.MemoryInUse, "mem_alarm": st.Pressure.Memory,
+		"disk_free": st.DiskFree, "disk_free_alarm": st.Pressure.Disk,
+		"exchange_types":  exchangeTypes(),
+		"auth_mechanisms": []object{{"name": "PLAIN", "enabled": true}, {"name": "AMQPLAIN", "enabled": true}},
+		"being_drained":   false,
+	}
+}
+
+// protocols returns the protocols that clients may speak, each once.
+func (a *API) protocols() []string {
+	var names []string
+	for _, l := range a.Listeners() {
+		if !slices.Contains(names, l.Protocol) {
+			names = append(names, l.Protocol)
+		}
+	}
+	return names
+}

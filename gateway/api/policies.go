@@ -1,0 +1,144 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/metadata"
+)
+
+// policies are the routes of one kind of policies.
+type policies struct {
+	*API
+	operator bool
+}
+
+func policyObject(p metadata.Policy) object {
+	applyTo := p.ApplyTo
+	if applyTo == "" {
+		applyTo = metadata.ApplyAll
+	}
+	return object{
+		"name": p.Name, "vhost": p.Namespace, "pattern": p.Pattern, "apply-to": applyTo,
+		"priority": p.Priority, "definition": orEmpty(p.Definition),
+	}
+}
+
+// policyBody is what a policy is made of.
+type policyBody struct {
+	Name       string          `json:"name"`
+	Vhost      string          `json:"vhost"`
+	Pattern    *string         `json:"pattern"`
+	ApplyTo    string          `json:"apply-to"`
+	Priority   int             `json:"priority"`
+	Definition json.RawMessage `json:"definition"`
+}
+
+// policy reads the body. A setting that the engine does not apply is refused:
+// a policy that is kept and does nothing would deceive.
+func (b *policyBody) policy(vhost, name string, operator bool) (metadata.Policy, error) {
+	p := metadata.Policy{Namespace: vhost, Name: name, Operator: operator, ApplyTo: b.ApplyTo, Priority: b.Priority}
+	if b.Pattern == nil {
+		return p, badRequest("key pattern is missing")
+	}
+	p.Pattern = *b.Pattern
+	var err error
+	if p.Definition, err = decodeArguments(b.Definition); err != nil {
+		return p, err
+	}
+	if err := p.Validate(); err != nil {
+		return p, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.Definition)) {
+		if !core.AppliedPolicyKey(key) {
+			return p, badRequest("policy key '%s' is not supported in this version", key)
+		}
+	}
+	return p, nil
+}
+
+func (p policies) list(_ context.Context, r *request) (answer, error) {
+	names, err := p.vhosts(r)
+	if err != nil {
+		return answer{}, err
+	}
+	return found(list(slices.DeleteFunc(p.Catalog.Policies(p.operator), func(o metadata.Policy) bool {
+		return !slices.Contains(names, o.Namespace)
+	}), policyObject))
+}
+
+func (p policies) get(_ context.Context, r *request) (answer, error) {
+	vhost, err := p.vhost(r)
+	if err != nil {
+		return answer{}, err
+	}
+	one, ok := p.Catalog.Policy(vhost, r.PathValue("name"), p.operator)
+	if !ok {
+		return answer{}, errMissing
+	}
+	return found(policyObject(one))
+}
+
+func (p policies) put(ctx context.Context, r *request) (answer, error) {
+	vhost, err := p.ownVhost(r)
+	if err != nil {
+		return answer{}, err
+	}
+	var body policyBody
+	if err := r.decode(&body); err != nil {
+		return answer{}, err
+	}
+	one, err := body.policy(vhost, r.PathValue("name"), p.operator)
+	if err != nil {
+		return answer{}, err
+	}
+	_, there := p.Catalog.Policy(vhost, one.Name, p.operator)
+	if err := p.Catalog.PutPolicy(ctx, one); err != nil {
+		return answer{}, err
+	}
+	return put(!there)
+}
+
+func (p policies) delete(ctx context.Context, r *request) (answer, error) {
+	vhost, err := p.ownVhost(r)
+	if err != nil {
+		return answer{}, err
+	}
+	deleted, err := p.Catalog.DeletePolicy(ctx, vhost, r.PathValue("name"), p.operator)
+	if err != nil {
+		return answer{}, err
+	}
+	if !deleted {
+		return answer{}, errMissing
+	}
+	return done()
+}
+
+// policySet are the policies of one virtual host, for those who describe many
+// objects of it.
+type policySet struct{ own, operators []metadata.Policy }
+
+func (a *API) policySet(vhost string) policySet {
+	elsewhere := func(p metadata.Policy) bool { return p.Namespace != vhost }
+	return policySet{
+		own:       slices.DeleteFunc(a.Catalog.Policies(false), elsewhere),
+		operators: slices.DeleteFunc(a.Catalog.Policies(true), elsewhere),
+	}
+}
+
+// describe adds to a queue or an exchange which policies hold for it.
+func (s policySet) describe(o object, t metadata.PolicyTarget) {
+	o["policy"], o["operator_policy"] = nil, nil
+	own, ok := metadata.EffectivePolicy(s.own, t)
+	if ok {
+		o["policy"] = own.Name
+	}
+	operator, ok := metadata.EffectivePolicy(s.operators, t)
+	if ok {
+		o["operator_policy"] = operator.Name
+	}
+	o["effective_policy_definition"] = metadata.EffectiveDefinition(own.Definition, operator.Definition)
+}

@@ -1,0 +1,183 @@
+package gateway
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tidegate/tidegate/metadata"
+)
+
+// ErrTooManyConnections refuses a client for a limit of its user or namespace.
+var ErrTooManyConnections = errors.New("connection limit is reached")
+
+// Client is what a protocol tells of a connection whose client has logged in.
+type Client struct {
+	// Protocol is its name and version, as "AMQP 0-9-1".
+	Protocol        string
+	User, Namespace string
+	// Given is the name that the client gave its connection, or its client id.
+	Given string
+	// Mechanism is how the client logged in.
+	Mechanism string
+	// Properties are what the client says of itself; nil if it says nothing.
+	Properties func() map[string]any
+	// ChannelMax and FrameMax are 0 where the protocol has no such limit.
+	ChannelMax, FrameMax uint32
+	// Heartbeat is the time after which a silent client is given up, 0 for none.
+	Heartbeat time.Duration
+	// Close ends the connection in the protocol's own way. It does not block.
+	Close func(reason string)
+	// Channels tells of the channels as they are now; nil if the protocol has none.
+	Channels func() []Channel
+}
+
+// Channel is one channel of a connection.
+type Channel struct {
+	Number         uint16
+	Prefetch       uint16 // of consumers that start from now on
+	GlobalPrefetch uint16 // of all consumers together
+	Unacked        int
+	Confirms       bool // publishes are confirmed
+	Consumers      []Consumer
+}
+
+// Consumer is one consumer of a channel.
+type Consumer struct {
+	Tag, Queue       string
+	NoAck, Exclusive bool
+	Prefetch         uint16
+	Args             map[string]any
+}
+
+// Connected is a client with its connection.
+type Connected struct {
+	Client
+	// Name tells both ends, as "127.0.0.1:50000 -> 127.0.0.1:5672".
+	Name string
+	Conn *Conn
+	// Since is when the client logged in.
+	Since time.Time
+}
+
+// Clients are all clients that have logged in. It is safe for concurrent use.
+type Clients struct {
+	catalog *metadata.Catalog
+
+	mu          sync.Mutex
+	byConn      map[*Conn]*Connected
+	byUser      map[string]int
+	byNamespace map[string]int
+}
+
+// NewClients returns an empty list; limits are those of the catalog.
+func NewClients(catalog *metadata.Catalog) *Clients {
+	return &Clients{
+		catalog: catalog, byConn: make(map[*Conn]*Connected),
+		byUser: make(map[string]int), byNamespace: make(map[string]int),
+	}
+}
+
+// Announce makes the client known, until its connection ends. It fails with
+// ErrTooManyConnections, whose text tells which limit.
+func (c *Conn) Announce(client Client) error {
+	if c.clients == nil {
+		return nil
+	}
+	return c.clients.enter(c, client)
+}
+
+func (cs *Clients) enter(c *Conn, client Client) error {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.byConn[c] != nil {
+		return nil
+	}
+	ns, _ := cs.catalog.Namespace(client.Namespace)
+	if limit := ns.Limits.MaxConnections; limit != nil && cs.byNamespace[client.Namespace] >= *limit {
+		return fmt.Errorf("access to vhost '%s' refused for user '%s': %w",
+			client.Namespace, client.User, limitError{"", *limit})
+	}
+	user, _ := cs.catalog.User(client.User)
+	if limit := user.Limits.MaxConnections; limit != nil && cs.byUser[client.User] >= *limit {
+		return fmt.Errorf("connection refused for user '%s': %w", client.User, limitError{"user ", *limit})
+	}
+	cs.byConn[c] = &Connected{
+		Client: client, Conn: c, Since: time.Now(),
+		Name: c.RemoteAddr().String() + " -> " + c.LocalAddr().String(),
+	}
+	cs.byUser[client.User]++
+	cs.byNamespace[client.Namespace]++
+	return nil
+}
+
+// limitError is ErrTooManyConnections with the number.
+type limitError struct {
+	of    string
+	limit int
+}
+
+func (e limitError) Error() string {
+	return fmt.Sprintf("%sconnection limit (%d) is reached", e.of, e.limit)
+}
+
+// Is makes errors.Is find ErrTooManyConnections.
+func (limitError) Is(target error) bool { return target == ErrTooManyConnections }
+
+// leave forgets the connection's client, if it had one.
+func (cs *Clients) leave(c *Conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	client := cs.byConn[c]
+	if client == nil {
+		return
+	}
+	delete(cs.byConn, c)
+	if cs.byUser[client.User]--; cs.byUser[client.User] == 0 {
+		delete(cs.byUser, client.User)
+	}
+	if cs.byNamespace[client.Namespace]--; cs.byNamespace[client.Namespace] == 0 {
+		delete(cs.byNamespace, client.Namespace)
+	}
+}
+
+// List returns the clients in the order in which they came.
+func (cs *Clients) List() []*Connected {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	out := make([]*Connected, 0, len(cs.byConn))
+	for _, c := range cs.byConn {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b *Connected) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Conn.ID, b.Conn.ID))
+	})
+	return out
+}
+
+// Find returns the client whose connection has the name.
+func (cs *Clients) Find(name string) (*Connected, bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, c := range cs.byConn {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return nil, false
+}
+
+// CloseAll ends the connections that which chooses, and returns their number.
+func (cs *Clients) CloseAll(reason string, which func(*Connected) bool) int {
+	closed := 0
+	for _, c := range cs.List() {
+		if which(c) {
+			c.Close(reason)
+			closed++
+		}
+	}
+	return closed
+}
