@@ -12,13 +12,13 @@ import (
 //
 //	'g' stream u64, 0 u64          Kept
 //	'g' stream u64, cursor u64     name of the consumer group
-//	'k' stream u64, 'm', chunk u64   Chunk: what is known of a chunk of references
-//	'k' stream u64, 'd', chunk u64   the chunk holds messages that are superseded
-//	'k' stream u64, 'l', key         Last: the last message of a key
-//	'k' stream u64, 't', offset u64  time varint and key of a tombstone
+//	'p' stream u64, 'm', chunk u64   Chunk: what is known of a chunk of references
+//	'p' stream u64, 'd', chunk u64   the chunk holds messages that are superseded
+//	'p' stream u64, 'l', key         Last: the last message of a key
+//	'p' stream u64, 't', offset u64  time varint and key of a tombstone
 const (
 	keyKept  = 'g'
-	keyParts = 'k'
+	keyParts = 'p'
 
 	partChunk     = 'm'
 	partDue       = 'd'
@@ -28,6 +28,9 @@ const (
 
 // KeptPrefix begins the keys of all stream queues and their groups.
 var KeptPrefix = []byte{keyKept}
+
+// PartsPrefix begins all other keys of stream queues.
+var PartsPrefix = []byte{keyParts}
 
 // KeptKey is the key of a stream queue's own state.
 func KeptKey(id record.StreamID) []byte { return GroupKey(id, 0) }
