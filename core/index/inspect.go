@@ -156,11 +156,13 @@ func (i *inspection) chunk(k, v []byte) (err error) {
 		if o < s.Low || o >= s.End {
 			continue
 		}
-		if lsn <= last || lsn > i.Applied {
+		if lsn < last || lsn > i.Applied {
 			return fmt.Errorf("reference %d to record %d behind %d: %w", o, lsn, last, record.ErrCorrupt)
 		}
+		if lsn > last { // else a hole, see List.Fill
+			i.References++
+		}
 		last = lsn
-		i.References++
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 // read at the start, the others when they are needed.
 //
 //	'g' stream u64, 0 u64          Kept
-//	'g' stream u64, cursor u64     name of the consumer group
+//	'g' stream u64, cursor u64     Group: a consumer group
 //	'p' stream u64, 'm', chunk u64   Chunk: what is known of a chunk of references
 //	'p' stream u64, 'd', chunk u64   the chunk holds messages that are superseded
 //	'p' stream u64, 'l', key         Last: the last message of a key
@@ -35,7 +35,7 @@ var PartsPrefix = []byte{keyParts}
 // KeptKey is the key of a stream queue's own state.
 func KeptKey(id record.StreamID) []byte { return GroupKey(id, 0) }
 
-// GroupKey is the key of a consumer group's name.
+// GroupKey is the key of a consumer group.
 func GroupKey(id record.StreamID, cursor uint64) []byte {
 	return binary.BigEndian.AppendUint64(key(keyKept, uint64(id)), cursor)
 }
@@ -104,6 +104,31 @@ func DecodeKept(v []byte, k *Kept) error {
 	}
 	k.Bytes, k.Time = ns[0], at
 	return nil
+}
+
+// Group is a consumer group: created uvarint, since uvarint less created, and the
+// name.
+type Group struct {
+	// Created is the record that began the group, Since the newest one that set its
+	// cursor: that, or a seek. What was settled before Since says nothing any more.
+	Created, Since record.LSN
+	Name           string
+}
+
+// AppendGroup appends the value of a consumer group.
+func AppendGroup(dst []byte, g *Group) []byte {
+	dst = binary.AppendUvarint(dst, uint64(g.Created))
+	return append(binary.AppendUvarint(dst, uint64(g.Since-g.Created)), g.Name...)
+}
+
+// DecodeGroup reads the value of a consumer group.
+func DecodeGroup(v []byte) (Group, error) {
+	var ns [2]uint64
+	rest, err := uvarints(v, ns[:])
+	if err != nil {
+		return Group{}, fmt.Errorf("index value of a consumer group: %w", record.ErrCorrupt)
+	}
+	return Group{record.LSN(ns[0]), record.LSN(ns[0] + ns[1]), string(rest)}, nil
 }
 
 // Bits are a mark for each reference of a chunk.

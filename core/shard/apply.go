@@ -132,6 +132,7 @@ func (s *Shard) applyStreamDrop(id record.StreamID) {
 		delete(s.streams, id)
 		delete(s.keptStreams, id)
 	}
+	delete(s.orphans, id)
 }
 
 // applyPlaced folds a message of a rewritten segment, which only a rebuild meets.

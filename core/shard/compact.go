@@ -138,13 +138,15 @@ func (k *keptStream) compact(now time.Time, lag time.Duration) (record.LSN, erro
 	if c.running {
 		return 0, nil
 	}
-	r, err := k.superseded(below)
+	r, all, err := k.superseded(below)
 	if err != nil {
 		return 0, err
 	}
-	f, err := k.oldTombstones(now, below)
-	if err != nil {
-		return 0, err
+	f := record.Forget{}
+	if all { // the values that a tombstone ended go before it
+		if f, err = k.oldTombstones(now, below); err != nil {
+			return 0, err
+		}
 	}
 	var last record.LSN
 	if r.End > r.First {
@@ -176,9 +178,10 @@ func (c *compaction) settledBelow(now, lag int64, end record.Offset) record.Offs
 	return c.ends[0].end
 }
 
-// superseded finds the chunks that have something to take out.
-func (k *keptStream) superseded(below record.Offset) (record.Compact, error) {
-	r := record.Compact{Stream: k.st.id, Below: below}
+// superseded finds the chunks that have something to take out; all of them, or as
+// many as one step may take.
+func (k *keptStream) superseded(below record.Offset) (r record.Compact, all bool, err error) {
+	r = record.Compact{Stream: k.st.id, Below: below}
 	var due []uint64
 	for no := range k.compaction.due {
 		if record.Offset(no)*index.ChunkLen < below {
@@ -189,7 +192,7 @@ func (k *keptStream) superseded(below record.Offset) (record.Compact, error) {
 	for _, no := range due[:min(len(due), compactChunks)] {
 		info, err := k.chunk(no)
 		if err != nil {
-			return r, err
+			return r, false, err
 		}
 		if leaving(info, no, below) == (index.Bits{}) {
 			continue
@@ -199,7 +202,7 @@ func (k *keptStream) superseded(below record.Offset) (record.Compact, error) {
 		}
 		r.End = no + 1
 	}
-	return r, nil
+	return r, len(due) <= compactChunks, nil
 }
 
 // leaving are the superseded messages of a chunk that lie below an offset.
@@ -318,17 +321,21 @@ func (s *Shard) applyForget(body []byte, lsn record.LSN) error {
 		if err != nil {
 			return err
 		}
-		if !ok || l.Offset != t.Offset {
+		if !ok || l.Offset > t.Offset {
 			continue
 		}
-		info, err := k.change(chunkOf(t.Offset))
+		// In a rebuild the tombstone may be gone, and one that it ended be there.
+		info, err := k.change(chunkOf(l.Offset))
 		if err != nil {
 			return err
 		}
-		info.Gone.Set(t.Offset)
+		info.Gone.Set(l.Offset)
 		info.Bytes -= min(info.Bytes, l.Size)
 		k.bytes -= min(k.bytes, l.Size)
 		k.compaction.last[t.Key] = nil
+	}
+	if s.rebuild != nil && s.rebuild.gaps && len(f.Tombstones) > 0 {
+		return k.takeOutAgain(f.Tombstones[len(f.Tombstones)-1].Offset)
 	}
 	return nil
 }

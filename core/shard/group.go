@@ -18,24 +18,24 @@ type consumerGroup struct {
 	k         *keptStream
 	p         *place
 	q         queue.Queue
-	name      string
+	info      index.Group // zero but for the name of a reader
 	consumers map[*GroupConsumer]struct{}
 	seeking   bool // a seek record is on its way through the log: nothing is handed out
 }
 
-func newGroup(k *keptStream, id uint64, name string, at record.Offset, durable bool) *consumerGroup {
-	g := &consumerGroup{k: k, name: name, consumers: map[*GroupConsumer]struct{}{}}
+func newGroup(k *keptStream, id uint64, info index.Group, at record.Offset, durable bool) *consumerGroup {
+	g := &consumerGroup{k: k, info: info, consumers: map[*GroupConsumer]struct{}{}}
 	g.q.Cursor = *queue.NewCursor(at)
 	g.p = &place{stream: k.st, id: id, cur: &g.q.Cursor, durable: durable}
 	return g
 }
 
 // addGroup begins a group unless it is there.
-func (k *keptStream) addGroup(id uint64, name string, at record.Offset) {
+func (k *keptStream) addGroup(id uint64, info index.Group, at record.Offset) {
 	if k.groups[id] != nil {
 		return
 	}
-	g := newGroup(k, id, name, min(max(at, k.st.refs.Low()), k.st.refs.End()), true)
+	g := newGroup(k, id, info, min(max(at, k.st.refs.Low()), k.st.refs.End()), true)
 	k.groups[id] = g
 	k.all = append(k.all, g)
 	k.st.places.put(g.p)
@@ -111,8 +111,9 @@ func (s *Shard) applyGroup(body []byte, lsn record.LSN) error {
 		return err
 	}
 	if st := s.streams[r.Stream]; st != nil && st.kept != nil && lsn >= st.since && st.kept.groups[r.Cursor] == nil {
-		st.kept.addGroup(r.Cursor, r.Name, r.Offset)
-		s.pending.Set(index.GroupKey(r.Stream, r.Cursor), []byte(r.Name))
+		info := index.Group{Created: lsn, Since: lsn, Name: r.Name}
+		st.kept.addGroup(r.Cursor, info, r.Offset)
+		s.pending.Set(index.GroupKey(r.Stream, r.Cursor), index.AppendGroup(nil, &info))
 	}
 	return nil
 }
@@ -130,9 +131,12 @@ func (s *Shard) applySeek(body []byte, lsn record.LSN) error {
 	}
 	if g := st.kept.groups[r.Cursor]; g != nil {
 		g.seeking = false
+		g.info.Since = lsn
+		s.pending.Set(index.GroupKey(r.Stream, r.Cursor), index.AppendGroup(nil, &g.info))
 		g.q.Cursor = *queue.NewCursor(min(max(r.Offset, st.refs.Low()), st.refs.End()))
 		s.changedPlace(g.p)
 		if !s.recovering {
+			s.unpublish(g.p) // what is published tells of what was settled before
 			s.dispatchGroup(g)
 		}
 	}
@@ -161,7 +165,7 @@ func (s *Shard) Groups(id record.StreamID) ([]GroupStats, error) {
 	end := st.refs.End()
 	for _, g := range st.kept.groups {
 		all = append(all, GroupStats{
-			Name: g.name, Floor: g.q.Floor(), Low: st.refs.Low(), End: end,
+			Name: g.info.Name, Floor: g.q.Floor(), Low: st.refs.Low(), End: end,
 			Lag: g.q.Ready(end) + g.q.Unsettled(), Unsettled: g.q.Unsettled(), Consumers: g.q.Consumers(),
 		})
 	}

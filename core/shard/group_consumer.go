@@ -3,6 +3,7 @@ package shard
 import (
 	"context"
 
+	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
 )
@@ -80,7 +81,7 @@ func (s *Shard) attachKept(id record.StreamID, r *Reading, c *GroupConsumer, at 
 	}
 	k := st.kept
 	if r.Group == 0 {
-		c.g = newGroup(k, 0, "", min(max(at, st.refs.Low()), st.refs.End()), false)
+		c.g = newGroup(k, 0, index.Group{}, min(max(at, st.refs.Low()), st.refs.End()), false)
 		k.all = append(k.all, c.g)
 	} else if c.g = k.groups[r.Group]; c.g == nil {
 		return ErrNotFound

@@ -109,6 +109,18 @@ func (k *keptStream) forgetClean() {
 	k.clean = 0
 }
 
+// forgetChunks forgets those below a number.
+func (k *keptStream) forgetChunks(end uint64) {
+	for no, c := range k.chunks {
+		if no < end {
+			if !c.changed {
+				k.clean--
+			}
+			delete(k.chunks, no)
+		}
+	}
+}
+
 // change is chunk for who changes it.
 func (k *keptStream) change(no uint64) (*chunk, error) {
 	c, err := k.chunk(no)
@@ -150,11 +162,9 @@ func (k *keptStream) get(o record.Offset) (record.LSN, bool, error) {
 	if o < k.st.refs.Low() {
 		return 0, false, nil
 	}
-	if k.compaction != nil {
-		c, err := k.chunk(chunkOf(o))
-		if err != nil || c.Gone.Has(o) {
-			return 0, false, err
-		}
+	c, err := k.chunk(chunkOf(o))
+	if err != nil || c.Gone.Has(o) {
+		return 0, false, err
 	}
 	return k.st.refs.Get(o, k.st)
 }
@@ -172,18 +182,16 @@ func (s *Shard) applyTruncate(body []byte, lsn record.LSN) error {
 	k := st.kept
 	k.truncating = false
 	first := chunkOf(st.refs.Low())
+	if s.rebuild != nil { // which may have less than there was
+		if t.Bytes, err = k.bytesBelow(t.Low); err != nil {
+			return err
+		}
+	}
 	st.refs.Trim(t.Low)
 	k.bytes -= min(k.bytes, t.Bytes)
 	s.changedStream(st)
 	if end := chunkOf(st.refs.Low()); end > first {
-		for no, c := range k.chunks {
-			if no < end {
-				if !c.changed {
-					k.clean--
-				}
-				delete(k.chunks, no)
-			}
-		}
+		k.forgetChunks(end)
 		s.pending.DeleteRange(index.ChunkInfoKey(st.id, first), index.ChunkInfoKey(st.id, end))
 		if k.compaction != nil {
 			k.compaction.truncate(st, first, end)
@@ -241,11 +249,20 @@ func (s *Shard) loadKept(key, v []byte) error {
 	}
 	st := s.streams[record.StreamID(id)]
 	if st == nil || st.kept == nil {
-		return nil // dropped: the record of that is in the log behind, and takes this out
+		// Dropped before it was spilled: the record of that is in the log behind, and
+		// takes this out. See noOrphans.
+		if s.orphans == nil {
+			s.orphans = map[record.StreamID]struct{}{}
+		}
+		s.orphans[record.StreamID(id)] = struct{}{}
+		return nil
 	}
 	if cursor != 0 {
-		st.kept.addGroup(cursor, string(v), 0)
-		return nil
+		info, err := index.DecodeGroup(v)
+		if err == nil {
+			st.kept.addGroup(cursor, info, 0)
+		}
+		return err
 	}
 	var state index.Kept
 	if err := index.DecodeKept(v, &state); err != nil {
@@ -254,6 +271,15 @@ func (s *Shard) loadKept(key, v []byte) error {
 	st.kept.bytes, st.kept.last, st.kept.stored = state.Bytes, state.Time, true
 	if st.kept.compaction != nil {
 		return st.kept.loadDue()
+	}
+	return nil
+}
+
+// noOrphans asks, when the log is replayed, that every stream queue of which the
+// checkpoint had a part alone was dropped behind it.
+func (s *Shard) noOrphans() error {
+	for id := range s.orphans {
+		return fmt.Errorf("the index has a part of stream queue %x, which is not there: %w", uint64(id), record.ErrCorrupt)
 	}
 	return nil
 }

@@ -28,7 +28,8 @@ func (k *keptStream) describe(t *testing.T, name string, out map[string]string) 
 			text = fmt.Appendf(text, " %d=%d", o, lsn)
 		}
 	}
-	out[name+" kept"] = string(text)
+	name = "kept " + name
+	out[name] = string(text)
 	for no := chunkOf(low); low < end && no <= chunkOf(end-1); no++ {
 		c, err := k.chunk(no)
 		if err != nil {
@@ -38,7 +39,7 @@ func (k *keptStream) describe(t *testing.T, name string, out map[string]string) 
 		out[name+" chunk "+strconv.Itoa(int(no))] = fmt.Sprintf("%+v", c.Chunk)
 	}
 	for _, g := range k.groups {
-		out[name+" group "+g.name] = fmt.Sprintf("%d %v", g.q.Floor(), g.q.Ranges(1<<20))
+		out[name+" group "+g.info.Name] = fmt.Sprintf("%d %v", g.q.Floor(), g.q.Ranges(1<<20))
 	}
 	if k.compaction == nil {
 		return
@@ -52,6 +53,53 @@ func (k *keptStream) describe(t *testing.T, name string, out map[string]string) 
 	for key := range 5 {
 		l, ok, err := k.lastOf([]byte(strconv.Itoa(key)))
 		out[name+" last "+strconv.Itoa(key)] = fmt.Sprintf("%+v %v %v", l, ok, err)
+	}
+}
+
+// owed tells what a rebuild must know again of a stream queue: the messages that
+// no later one has superseded, the keys, and what the groups have not settled.
+// What is known of chunks must add up.
+func (k *keptStream) owed(t *testing.T, name string, out map[string]string) {
+	t.Helper()
+	low, end := k.st.refs.Low(), k.st.refs.End()
+	var there []record.Offset
+	var text []byte
+	sum := uint64(0)
+	for o := low; o < end; o++ {
+		lsn, ok, err := k.get(o)
+		must(t, err)
+		c, err := k.chunk(chunkOf(o))
+		must(t, err)
+		if o == low || o%index.ChunkLen == 0 {
+			sum += c.Bytes
+		}
+		if ok && !c.Superseded.Has(o) {
+			there = append(there, o)
+			text = fmt.Appendf(text, " %d=%d", o, lsn)
+		}
+	}
+	if low < end && sum != k.bytes {
+		t.Errorf("%s: %d bytes, the chunks have %d", name, k.bytes, sum)
+	}
+	out[name] = string(text)
+	for _, g := range k.groups {
+		lag := fmt.Appendf(nil, "created %d since %d:", g.info.Created, g.info.Since)
+		for _, o := range there {
+			if !g.q.Settled(o) {
+				lag = fmt.Appendf(lag, " %d", o)
+			}
+		}
+		out[name+" group "+g.info.Name] = string(lag)
+	}
+	for key := range 40 {
+		if k.compaction == nil {
+			break
+		}
+		if l, ok, err := k.lastOf([]byte(strconv.Itoa(key))); err != nil {
+			t.Error(err)
+		} else if ok {
+			out[name+" last "+strconv.Itoa(key)] = fmt.Sprintf("%+v", l)
+		}
 	}
 }
 
@@ -238,4 +286,23 @@ func (st *stream) reference(o record.Offset) (record.LSN, bool, error) {
 		return st.kept.get(o)
 	}
 	return st.refs.Get(o, st)
+}
+
+// TestPartOfAStreamQueueIsDamage takes the stream out of a checkpoint that has
+// the rest of a stream queue.
+func TestPartOfAStreamQueueIsDamage(t *testing.T) {
+	fs, store, cfg := vfs.NewCrashableMem(), index.NewMap(), testConfig(1)
+	cfg.CheckpointBytes = 1
+	s, err := openOn(t, fs, store, cfg)
+	must(t, err)
+	must(t, s.CreateStream(record.Stream{ID: 1, Kept: true}, true))
+	must(t, s.Wait(t.Context(), put(t, s, 1, "k", "x")))
+	s.rest(t)
+	must(t, s.Close())
+	var damage index.Batch
+	damage.Delete(index.StreamKey(1))
+	must(t, store.Commit(&damage))
+	if _, err := openOn(t, fs, store, cfg); !errors.Is(err, record.ErrCorrupt) {
+		t.Errorf("open: %v, want %v", err, record.ErrCorrupt)
+	}
 }

@@ -80,7 +80,7 @@ func (s *Shard) refer(st *stream, lsn record.LSN, places []record.Place, i int) 
 	} else {
 		to, live = s.rebuild.next(st, lsn)
 	}
-	if !live {
+	if !live || st.kept != nil && to < s.rebuild.low(st) {
 		return 0, false, nil
 	}
 	if err := s.skip(st, to); err != nil {
@@ -114,6 +114,11 @@ func (s *Shard) skip(st *stream, to record.Offset) error {
 	}
 	if to < from {
 		return fmt.Errorf("offset %d comes after %d: %w", to, from-1, record.ErrCorrupt)
+	}
+	if st.kept != nil {
+		if err := st.kept.hole(from, to); err != nil {
+			return err
+		}
 	}
 	s.checkpoint.refs += int(min(to-from, index.ChunkLen)) // the memory that it takes
 	idle := st.refs.Low() == from
@@ -224,6 +229,9 @@ func (s *Shard) settlePublished(c *CursorState) bool {
 	p := st.place(c.Cursor)
 	if p == nil || st.self != nil && c.Cursor != 0 {
 		return false
+	}
+	if st.kept != nil && c.LSN < st.kept.groups[c.Cursor].info.Since {
+		return false // of an earlier group of this name, or from before a seek
 	}
 	p.cur.Apply(append([]record.Range{{First: 0, End: c.Floor}}, c.Ranges...), st.refs.End())
 	s.changedPlace(p)

@@ -53,6 +53,9 @@ func (s *Shard) recover(deps Deps) error {
 			return errors.Join(fmt.Errorf("rebuild the index: %w", err), s.log.Close())
 		}
 	}
+	if err := s.noOrphans(); err != nil {
+		return errors.Join(err, s.log.Close())
+	}
 	if next := s.log.NextLSN(); next != s.Committed()+1 {
 		return errors.Join(fmt.Errorf("the index holds records up to %d, the log ends at %d: %w",
 			s.Committed(), next-1, record.ErrCorrupt), s.log.Close())

@@ -51,7 +51,9 @@ func (s *Shard) retainStream(id record.StreamID, now time.Time, lag time.Duratio
 		return 0, nil
 	}
 	var last record.LSN
-	if k := st.kept; !k.truncating {
+	// While a step of compaction is on its way, chunks have more bytes than they
+	// will have when the truncation is applied.
+	if k := st.kept; !k.truncating && (k.compaction == nil || !k.compaction.running) {
 		t, err := k.decide(now.UnixMilli())
 		if err != nil {
 			return 0, err

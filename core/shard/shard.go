@@ -53,9 +53,10 @@ type Shard struct {
 
 	mu          sync.Mutex // guards the folded state
 	streams     map[record.StreamID]*stream
-	keptStreams map[record.StreamID]*stream // those of streams with retention
-	applyTime   int64                       // of the record that is applied, unix milliseconds
-	namespaces  map[string]string           // the names that streams share
+	keptStreams map[record.StreamID]*stream  // those of streams with retention
+	orphans     map[record.StreamID]struct{} // while recovering, see noOrphans
+	applyTime   int64                        // of the record that is applied, unix milliseconds
+	namespaces  map[string]string            // the names that streams share
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
