@@ -20,6 +20,8 @@ const (
 	keyKept  = 'g'
 	keyParts = 'p'
 
+	partAt = 9 // where a key tells the part
+
 	partChunk     = 'm'
 	partDue       = 'd'
 	partLast      = 'l'

@@ -23,8 +23,12 @@ const (
 	KindSubscriptionDrop Kind = 11 // a subscription ends, see Subscription
 	KindValue            Kind = 12 // an adapter's value kept with a session, see Value
 	KindRelease          Kind = 13 // an exactly-once number is free again, see Once
-	// 14 to 18: see KindTruncate.
-	KindLoss Kind = 30 // records were lost here and given up, see Loss
+	KindTruncate         Kind = 14 // a stream queue begins later from now on, see Truncate
+	KindGroup            Kind = 15 // a consumer group's cursor begins, see Group
+	KindSeek             Kind = 16 // a group's cursor goes to another offset, see CursorRef
+	KindCompact          Kind = 17 // superseded messages leave a stream queue, see Compact
+	KindForget           Kind = 18 // old tombstones leave a stream queue, see Forget
+	KindLoss             Kind = 30 // records were lost here and given up, see Loss
 
 	// KindPlaced is a message of a rewritten segment, see AppendPlaced. Kinds from
 	// 32 on are never appended to a log, only written when it is rewritten.

@@ -2,16 +2,6 @@ package record
 
 import "encoding/binary"
 
-// The kinds of records that only streams with retention have: streams whose
-// messages stay although they were consumed.
-const (
-	KindTruncate Kind = 14 // a stream begins later from now on, see Truncate
-	KindGroup    Kind = 15 // a consumer group's cursor begins, see Group
-	KindSeek     Kind = 16 // a group's cursor goes to another offset, see CursorRef
-	KindCompact  Kind = 17 // superseded messages leave a stream, see Compact
-	KindForget   Kind = 18 // old tombstones leave a stream, see Forget
-)
-
 // Truncate moves the beginning of a stream. The shard's owner decides it by
 // clock and size, and every replay does the same by the record.
 //
