@@ -66,7 +66,11 @@ func TestTruncatedMessagesStayAway(t *testing.T) {
 	for range 300 {
 		u.keep("k", false, 1)
 	}
+	u.queue(3, true)
+	u.publish(200, to(3))
 	u.retain(time.Now())
+	u.publish(200, to(3))
+	u.drain(3)
 	u.settle()
 	want := u.owed(t)["kept 1"]
 	again := u.rebuilt()
