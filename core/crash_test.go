@@ -219,11 +219,7 @@ func TestRandomCrashes(t *testing.T) {
 	for _, topic := range []bool{false, true} {
 		for seed := range uint64(60) {
 			t.Run(fmt.Sprintf("topic=%v/seed=%d", topic, seed), func(t *testing.T) {
-				whole, change := seed%2 == 0, func(*core.Config, *core.Deps) {}
-				if whole {
-					change = noUpkeep
-				}
-				w := newWorldWith(t, 1+int(seed%3), change)
+				w := newWorld(t, 1+int(seed%3))
 				h := &history{
 					test: t, owed: map[int]bool{}, seen: map[int]bool{}, acked: map[int]bool{},
 					recent: map[int]bool{}, mayReturn: map[int]bool{}, last: map[string]int{},

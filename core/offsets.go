@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/tidegate/tidegate/core/record"
@@ -21,47 +22,91 @@ const offsetTimeout = 10 * time.Second
 // lastTimeout bounds the last publication, when the broker closes.
 const lastTimeout = 2 * time.Second
 
+// publishGrace is how long publication may fail before the disk counts for more:
+// then segments are freed although acks in them are not published, so that a
+// metadata store that stays away does not fill the disk. An index lost in that
+// state takes these acks with it. It is well above a restart or an election of the
+// store, and far below the time in which a log fills a disk.
+const publishGrace = time.Minute
+
+// shardOffsets is how far a shard's cursors are published. Only the publishing loop
+// uses it.
+type shardOffsets struct {
+	left    []metadata.Offset // not yet accepted by the store
+	failing time.Time         // since when no round has published all; zero when the last one has
+}
+
 // publishOffsets copies cursors that moved to the metadata store, for tools,
 // other brokers and a broker that lost its index. The log stays the truth:
 // only acks that it holds are published.
 func (b *Broker) publishOffsets(ctx context.Context) work.Loop {
-	left := make([][]metadata.Offset, len(b.shards)) // not yet accepted by the store
+	all := make([]shardOffsets, len(b.shards))
 	return work.Every("offsets", b.deps.Clock, b.cfg.OffsetInterval, ctx.Done(), func(time.Time) {
-		b.publishRound(ctx, left)
+		b.publishRound(ctx, all)
 	}, func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTimeout)
 		defer cancel()
-		b.publishRound(last, left)
+		b.publishRound(last, all)
 	})
 }
 
-// publishRound publishes what has moved. left is what the store did not accept
-// in earlier rounds, by shard: what has moved since waits in the shards, each
-// cursor once however often it moves.
-func (b *Broker) publishRound(ctx context.Context, left [][]metadata.Offset) {
-	if err := b.unpublishRound(ctx, left); err != nil {
+// publishRound publishes what has moved, and tells the shards what is published
+// now. What has moved since the store failed waits in the shards, each cursor once
+// however often it moves.
+func (b *Broker) publishRound(ctx context.Context, all []shardOffsets) {
+	now := b.deps.Clock.Now()
+	err := b.unpublishRound(ctx, all)
+	if err != nil {
 		b.deps.Log.Debug("ended offsets not removed, will be tried again", slog.Any("error", err))
-		return
 	}
 	for i, s := range b.shards {
-		for more := true; more; {
-			if len(left[i]) == 0 {
-				left[i] = b.movedOffsets(ctx, i, s, left[i])
+		o := &all[i]
+		upTo := s.FlushAcks()
+		shardErr := err
+		if shardErr == nil {
+			if shardErr = b.publishShard(ctx, i, o); shardErr != nil {
+				b.deps.Log.Debug("offsets not published, will be tried again", slog.Any("error", shardErr))
 			}
-			if err := b.putOffsets(ctx, left[i]); err != nil {
-				b.deps.Log.Debug("offsets not published, will be tried again", slog.Any("error", err))
-				break
-			}
-			more = len(left[i]) >= offsetBatch/2
-			left[i] = left[i][:0]
+		}
+		switch {
+		case shardErr == nil:
+			o.failing = time.Time{}
+			s.PublishedUpTo(upTo)
+		case o.failing.IsZero():
+			o.failing = now
+		case now.Sub(o.failing) > publishGrace:
+			s.PublishedUpTo(math.MaxUint64)
 		}
 	}
 }
 
-func (b *Broker) movedOffsets(ctx context.Context, i int, s *shard.Shard, dst []metadata.Offset) []metadata.Offset {
-	states, lsn := s.Moved(nil, offsetBatch)
-	if len(states) == 0 || s.Wait(ctx, lsn) != nil {
-		return dst
+// publishShard publishes what has moved of a shard.
+func (b *Broker) publishShard(ctx context.Context, i int, o *shardOffsets) (err error) {
+	for more := true; more; {
+		if len(o.left) == 0 {
+			if o.left, more, err = b.movedOffsets(i, o.left); err != nil {
+				return err
+			}
+		}
+		if err := b.putOffsets(ctx, o.left); err != nil {
+			return err
+		}
+		o.left = o.left[:0]
+	}
+	return nil
+}
+
+// movedOffsets appends what has moved of a shard and is durable, and tells whether
+// there is more. It waits for the log whatever the context: cursors that are taken
+// are not told again.
+func (b *Broker) movedOffsets(i int, dst []metadata.Offset) (_ []metadata.Offset, more bool, err error) {
+	s := b.shards[i]
+	states, lsn, more := s.Moved(nil, offsetBatch)
+	if len(states) == 0 {
+		return dst, more, nil
+	}
+	if err := s.Await(lsn); err != nil {
+		return dst, false, err
 	}
 	for _, st := range states {
 		o := metadata.Offset{
@@ -73,7 +118,7 @@ func (b *Broker) movedOffsets(ctx context.Context, i int, s *shard.Shard, dst []
 		}
 		dst = append(dst, o)
 	}
-	return dst
+	return dst, more, nil
 }
 
 func (b *Broker) putOffsets(ctx context.Context, offsets []metadata.Offset) error {

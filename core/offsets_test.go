@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidegate/tidegate/core"
@@ -96,6 +97,63 @@ func TestMetadataAwayForHalfAnHour(t *testing.T) {
 			t.Errorf("published: got %+v, want a floor of %d", offsets[i], want)
 		}
 	}
+}
+
+// TestUpkeepWaitsForMetadata drains a queue while the metadata store is away: the
+// log keeps the acks for as long as a restart of the store takes, and no longer.
+func TestUpkeepWaitsForMetadata(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldWith(t, 1, func(c *core.Config, d *core.Deps) {
+			calm(c, d)
+			c.SegmentBytes, c.CheckpointInterval, c.OffsetInterval = 64<<10, time.Second, time.Second
+			c.Upkeep.Compress = false
+		})
+		w.queue("q")
+		p := w.publisher(nil)
+		c, wake := w.consume("q")
+		drain := func() {
+			for range 200 {
+				p.send(amqp("", "q", noise(w, 2048)))
+			}
+			p.confirmed()
+			for _, d := range w.take(c, wake, 200) {
+				c.Settle(core.Ack, d.Position)
+			}
+		}
+		freed := func(seconds int) (bytes uint64) {
+			before := w.Stats().Upkeep
+			for range seconds {
+				pass()
+			}
+			after := w.Stats().Upkeep
+			return after.Dropped + after.Rewritten - before.Dropped - before.Rewritten
+		}
+		drain()
+		if freed(10) == 0 {
+			t.Error("freed nothing while the store was there")
+		}
+		w.store.SetAway(true)
+		drain()
+		if n := freed(45); n != 0 {
+			t.Errorf("freed %d bytes while acks were not published", n)
+		}
+		if freed(45) == 0 {
+			t.Error("freed nothing although the store stayed away")
+		}
+		w.store.SetAway(false)
+		if freed(10); w.Err() != nil {
+			t.Error(w.Err())
+		}
+		w.store.SetAway(true)
+		drain()
+		if n := freed(45); n != 0 {
+			t.Errorf("freed %d bytes in a second outage", n)
+		}
+		w.store.SetAway(false)
+		if freed(10) == 0 {
+			t.Error("freed nothing once the store was back")
+		}
+	})
 }
 
 // TestForeignOffsets publishes cursors that are no concern of this log, and loses

@@ -19,11 +19,7 @@ func TestLiveEqualsReplay(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(strconv.Itoa(int(seed)), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 9))
-			whole, change := seed%2 == 0, func(*core.Config, *core.Deps) {}
-			if whole {
-				change = noUpkeep
-			}
-			w := newWorldWith(t, 1+int(seed%3), change)
+			w := newWorld(t, 1+int(seed%3))
 			filters := []string{"a/#", "a/b", "+/b", "#", "c"}
 			topics := []string{"a/b", "a/c", "x/b", "c"}
 			names := []string{"s0", "s1", "s2"}
@@ -100,7 +96,7 @@ func TestLiveEqualsReplay(t *testing.T) {
 				if !clean {
 					w.fs = after
 				}
-				if whole && rng.IntN(2) == 0 {
+				if rng.IntN(2) == 0 {
 					w.loseIndex()
 				}
 				w.open()

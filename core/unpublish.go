@@ -59,11 +59,11 @@ func (u *unpublish) take() (list map[ended]struct{}, all bool) {
 // unpublishRound deletes the published offsets of cursors that have ended. At
 // the first time it looks at all that are published: a crash forgets which have
 // ended.
-func (b *Broker) unpublishRound(ctx context.Context, left [][]metadata.Offset) error {
+func (b *Broker) unpublishRound(ctx context.Context, shards []shardOffsets) error {
 	u := &b.unpublish
 	list, all := u.take()
-	for i := range left {
-		left[i] = slices.DeleteFunc(left[i], func(o metadata.Offset) bool { return !b.hasCursor(&o) })
+	for i := range shards {
+		shards[i].left = slices.DeleteFunc(shards[i].left, func(o metadata.Offset) bool { return !b.hasCursor(&o) })
 	}
 	var err error
 	if all || !u.swept {

@@ -93,9 +93,6 @@ func (w *world) upkeep(cfg *core.Config) {
 	}
 }
 
-// noUpkeep leaves the log whole, for tests that find all from it again.
-func noUpkeep(cfg *core.Config, _ *core.Deps) { cfg.Upkeep.Interval = 0 }
-
 // calm leaves checkpoints as rare as they are by default, for tests that count
 // syncs or stop them: a checkpoint asks for one.
 func calm(cfg *core.Config, _ *core.Deps) {

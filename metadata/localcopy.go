@@ -86,6 +86,8 @@ func readCopy(fs vfs.FS, path string) (localCopy, error) {
 		return localCopy{}, fmt.Errorf("head: %w: %w", errCopy, err)
 	}
 	switch {
+	case fmt.Sprintf(copyHead, version, sum, length) != string(head)+"\n":
+		return localCopy{}, fmt.Errorf("head is not as it was written: %w", errCopy) // Sscanf lets much pass
 	case version != copyVersion:
 		return localCopy{}, fmt.Errorf("version %d: %w", version, errCopy)
 	case length != len(body):

@@ -3,6 +3,7 @@ package metadata_test
 import (
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,6 +107,28 @@ func TestCorruptCopy(t *testing.T) {
 	}
 	if _, err := tryOpen(t, away, keepIn(fs)); err != nil {
 		t.Errorf("open after the copy was written anew: got %v, want nil", err)
+	}
+}
+
+// TestCopyHeadIsExact writes the numbers of the head in other ways that a lenient
+// reader takes for the same, as damage can.
+func TestCopyHeadIsExact(t *testing.T) {
+	fs := vfs.NewMem()
+	saved(t, fs)
+	head, body, _ := strings.Cut(string(read(t, fs)), "\n")
+	at := strings.LastIndexByte(head, ' ')
+	for _, bad := range []string{
+		head[:at] + " 0" + head[at+1:], head[:at] + " +" + head[at+1:], head[:at] + " " + head[at:], head + " ", head + "\r",
+		strings.Replace(head, " 1 ", " 01 ", 1),
+	} {
+		write(t, fs, []byte(bad+"\n"+body))
+		if _, err := tryOpen(t, awayStore(), keepIn(fs)); err == nil {
+			t.Errorf("copy with the head %q: got a catalog, want an error", bad)
+		}
+	}
+	write(t, fs, []byte(head+"\n"+body))
+	if _, err := tryOpen(t, awayStore(), keepIn(fs)); err != nil {
+		t.Errorf("copy as it was written: got %v, want nil", err)
 	}
 }
 

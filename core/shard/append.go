@@ -94,7 +94,11 @@ func (s *Shard) appendLocked(kind record.Kind, body []byte, w *Waiter) (record.L
 	s.open.Begin(kind)
 	s.open.Raw = append(s.open.Raw, body...)
 	s.open.End()
-	return s.appended(true, w), nil
+	lsn := s.appended(true, w)
+	if kind == record.KindAck {
+		s.lastAck = lsn
+	}
+	return lsn, nil
 }
 
 // Release forgets an exactly-once number; 0 when it was not known here.

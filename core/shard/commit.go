@@ -134,6 +134,7 @@ func (s *Shard) gatherAcks() {
 		s.open.Raw = record.AppendAck(s.open.Raw, &s.ack)
 		s.open.End()
 		s.open.Sync = true
+		s.lastAck = s.open.Base + record.LSN(s.open.Len()) - 1
 		s.unpublish(p)
 	}
 	clear(s.dirty)

@@ -64,7 +64,8 @@ type Deps struct {
 	// Work runs the committer and what it starts; nil gives them goroutines.
 	Work work.Runner
 	// Published calls fn for every cursor of the shard that was published, as of
-	// this very log. It is asked when an index is rebuilt; nil is none.
+	// this very log. It is asked when an index is rebuilt; nil is none. Upkeep
+	// waits for what is published then, see Shard.PublishedUpTo.
 	Published func(fn func(*CursorState)) error
 	// OpenStore opens the index; nil opens Pebble in Config.IndexDir.
 	OpenStore func() (index.Store, error)

@@ -33,7 +33,8 @@ import (
 // its record is.
 //
 // What an entry says stays true for ever, as settled stays settled. So the file is
-// made durable before the log changes, and a crash in between does no harm.
+// made durable before the log changes, and has the gaps from before the change
+// beside those from after it: a crash in between does no harm.
 const (
 	endsName    = "ENDS"
 	endsMagic   = "TGen"
@@ -61,11 +62,16 @@ type end struct {
 // the LSNs are dropped or rewritten. Call it before that, and carry on only if it
 // succeeds.
 func (s *Shard) writeEnds(gone []record.LSN) error {
-	gaps := gapsWithout(s.log.Segments(), gone)
+	// A crash may come before the drop or the rewrite, so the gaps that there are
+	// count as well as those that will be.
+	segments := s.log.Segments()
+	gaps := append(gapsWithout(segments, nil), gapsWithout(segments, gone)...)
+	slices.Sort(gaps)
+	gaps = slices.Compact(gaps)
 	s.mu.Lock()
 	if len(gaps)+len(s.keptStreams) == 0 {
 		s.mu.Unlock()
-		return nil // no original segment is left behind a gap
+		return nil // no original segment is or will be behind a gap
 	}
 	ids := make([]record.StreamID, 0, len(s.streams))
 	for id, st := range s.streams {

@@ -76,12 +76,15 @@ func (s *Shard) Published(c *CursorState) {
 }
 
 // Moved appends up to n cursors to dst that have moved since they were last
-// taken. They are durable once the record lsn is committed.
-func (s *Shard) Moved(dst []CursorState, n int) (_ []CursorState, lsn record.LSN) {
+// taken, and tells whether there are more. They are durable once the record lsn
+// is committed, which a crash then keeps: it is the last ack, and not whatever
+// record came last, which may ask for no sync.
+func (s *Shard) Moved(dst []CursorState, n int) (_ []CursorState, lsn record.LSN, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.amu.Lock()
-	lsn = s.flushAcks()
+	s.flushAcks()
+	lsn = s.lastAck
 	s.amu.Unlock()
 	n = min(n, len(s.unpublished))
 	for _, p := range s.unpublished[:n] { // their acks are in the open batch, or in one before
@@ -98,8 +101,15 @@ func (s *Shard) Moved(dst []CursorState, n int) (_ []CursorState, lsn record.LSN
 	rest := copy(s.unpublished, s.unpublished[n:])
 	clear(s.unpublished[rest:])
 	s.unpublished = s.unpublished[:rest]
-	return dst, lsn
+	return dst, lsn, rest > 0
 }
+
+// PublishedUpTo tells that all acks in records up to lsn are published. Of a shard
+// with Deps.Published, upkeep leaves alone what lies above: else an index that is
+// lost would take with it what is neither in the log any more nor published yet.
+// At the start nothing counts as published. What was told last counts, so that it
+// can be taken back; math.MaxUint64 has upkeep wait for no publication.
+func (s *Shard) PublishedUpTo(lsn record.LSN) { s.published.Store(uint64(lsn)) }
 
 // HasCursor tells whether a durable cursor is there; a queue's is cursor 0.
 func (s *Shard) HasCursor(stream record.StreamID, cursor uint64) bool {

@@ -22,8 +22,12 @@ type published map[record.CursorRef]CursorState
 
 // publish brings the copy up to date.
 func (p published) publish(t *testing.T, s *Shard) {
-	states, lsn := s.Moved(nil, 1<<20)
+	horizon := s.FlushAcks()
+	states, lsn, more := s.Moved(nil, 1<<20)
 	must(t, s.Wait(t.Context(), lsn))
+	if more {
+		t.Error("there are more cursors than were asked for")
+	}
 	for _, c := range states {
 		c.LSN = lsn
 		p[record.CursorRef{Stream: c.Stream, Cursor: c.Cursor}] = c
@@ -33,6 +37,7 @@ func (p published) publish(t *testing.T, s *Shard) {
 			delete(p, ref)
 		}
 	}
+	s.PublishedUpTo(horizon)
 }
 
 func (p published) read(fn func(*CursorState)) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,8 @@ type Shard struct {
 	store   index.Store
 
 	committed atomic.Uint64
-	synced    time.Time // when the committer last synced
+	published atomic.Uint64 // see PublishedUpTo
+	synced    time.Time     // when the committer last synced
 	stats     stats
 	tail      tail
 	blocks    blocks
@@ -50,6 +52,7 @@ type Shard struct {
 	failed  error
 	once    map[uint64]map[uint16]record.LSN // exactly-once numbers by session
 	scratch [16]byte
+	lastAck record.LSN // no ack is in a later record
 
 	mu          sync.Mutex // guards the folded state
 	streams     map[record.StreamID]*stream
@@ -124,6 +127,10 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	s.unpublishAll()
 	s.open = &record.Batch{Base: s.log.NextLSN()}
 	s.committed.Store(uint64(s.log.NextLSN()) - 1)
+	s.lastAck = s.Committed()
+	if deps.Published == nil {
+		s.PublishedUpTo(math.MaxUint64)
+	}
 	if s.checkpoint.flushedAt = s.clock.Now(); doubt {
 		s.checkpoint.flushedAt = time.Time{} // at once
 	}

@@ -52,6 +52,10 @@ const (
 // What is not needed as of a snapshot of the store is never needed again, also
 // after a crash: what settled it is on stable storage before the store has it,
 // references are only added for new records, and a new cursor begins behind them.
+//
+// A rewrite leaves acks out, and a drop takes those of messages elsewhere along.
+// An index that is lost is made from the log and from what is published, so both
+// wait until acks are published, see PublishedUpTo.
 type upkeep struct {
 	cancel context.CancelFunc // nil when no loop was started
 	done   <-chan struct{}
@@ -182,7 +186,7 @@ func (s *Shard) upkeepStep(ctx context.Context) (more bool, err error) {
 	if counted, err := s.count(ctx, segments); counted || err != nil {
 		return true, err
 	}
-	p := s.plan(segments)
+	p := s.plan(s.publishedOf(segments))
 	switch {
 	case len(p.drop) > 0:
 		return true, s.drop(p.drop)
@@ -204,6 +208,17 @@ func (s *Shard) touchable() []commitlog.Info {
 	durable := s.Durable()
 	all := s.log.Segments()
 	return slices.DeleteFunc(all, func(i commitlog.Info) bool { return !i.Sealed || i.Last > durable })
+}
+
+// publishedOf returns the oldest of the segments, up to the first one that may have
+// acks that are not published.
+func (s *Shard) publishedOf(segments []commitlog.Info) []commitlog.Info {
+	published := record.LSN(s.published.Load())
+	i := slices.IndexFunc(segments, func(i commitlog.Info) bool { return i.Last > published })
+	if i < 0 {
+		return segments
+	}
+	return segments[:i]
 }
 
 // count takes a census if the store has changed since the last one.

@@ -3,7 +3,6 @@ package sim_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"syscall"
 
@@ -60,7 +59,7 @@ func (w *world) open() (err error) {
 
 // start opens the broker, through faults of the start itself.
 func (w *world) start() {
-	w.store.away = false
+	w.born()
 	if w.rng.IntN(4) == 0 {
 		w.chooseFault(30)
 	}
@@ -109,10 +108,11 @@ func (w *world) moreRoom() {
 
 // abandon ends what is left of a broker that has died.
 func (w *world) abandon() {
+	away := w.store.away
 	w.store.away = true // nothing of it reaches the metadata any more
 	_ = w.Close()
 	_ = w.cat.Close()
-	w.store.away = false
+	w.store.away = away
 	w.Broker = nil
 }
 
@@ -152,8 +152,9 @@ func (w *world) restart() {
 	w.fault, w.faulty = fault{}, false
 	w.clients.ended()
 	w.moreRoom()
-	if i := w.rng.IntN(len(w.index)); w.rng.IntN(6) == 0 && w.untouched(i) {
+	if i := w.rng.IntN(len(w.index)); w.rng.IntN(6) == 0 {
 		w.log("the index of shard %d is lost", i)
+		w.loseSettlements()
 		w.index[i] = index.NewMap()
 	}
 	if clean && !w.rotten && w.rng.IntN(2) == 0 {
@@ -163,12 +164,6 @@ func (w *world) restart() {
 	if len(w.wrong) == 0 {
 		w.reconnect()
 	}
-}
-
-// untouched tells whether no segment of the shard was dropped or rewritten: the
-// log alone then holds all that the index does.
-func (w *world) untouched(shard int) bool {
-	return len(w.disk.files(fmt.Sprintf("data/shard-%d/MANIFEST", shard))) == 0
 }
 
 // stop closes the broker; false when a fault came in between.
@@ -184,6 +179,8 @@ func (w *world) stop() bool {
 		return false
 	case err != nil:
 		w.complain("it does not stop: %v", err)
+	case !w.store.away:
+		w.outage = outage{} // the last round has published all
 	}
 	w.Broker = nil
 	return true

@@ -159,7 +159,7 @@ func (w *world) happen() {
 	case 2, 3:
 		w.chooseFault(60)
 	case 4:
-		w.store.away = !w.store.away
+		w.setAway(!w.store.away)
 		w.log("metadata store away: %t", w.store.away)
 	default:
 		jump := time.Duration(1+w.rng.IntN(7200)) * time.Second
@@ -178,7 +178,8 @@ func (w *world) happen() {
 // nothing comes again after a clean restart.
 func (w *world) drain() {
 	w.log("drain")
-	w.fault, w.store.away = fault{}, false
+	w.fault = fault{}
+	w.setAway(false)
 	if w.rotten {
 		w.restore()
 	}

@@ -25,12 +25,13 @@ type world struct {
 	seed uint64
 	rng  *rand.Rand // of what clients do and of faults
 	judge
-	clock *simClock
-	sched *sched
-	disk  *disk
-	index []*index.Map
-	store *flakyStore
-	cat   *metadata.Catalog
+	clock  *simClock
+	sched  *sched
+	disk   *disk
+	index  []*index.Map
+	store  *flakyStore
+	outage outage
+	cat    *metadata.Catalog
 	*core.Broker
 	cfg core.Config
 	taste
@@ -160,7 +161,11 @@ func (w *world) attachDisk() {
 func (w *world) configure() {
 	cfg := core.DefaultConfig()
 	cfg.Shards = 1 + w.rng.IntN(3)
-	cfg.SegmentBytes = 64 << 10
+	cfg.SegmentBytes = 4 << 10 << (2 * w.rng.IntN(3))
+	cfg.Upkeep.Interval = time.Duration(1+w.rng.IntN(5000)) * time.Millisecond
+	cfg.OffsetInterval = time.Duration(1+w.rng.IntN(10_000)) * time.Millisecond
+	cfg.Upkeep.RewritePercent = w.rng.IntN(101)
+	cfg.Upkeep.Compress = w.rng.IntN(2) == 0
 	cfg.TailBytes = w.rng.IntN(3) * (8 << 10)
 	cfg.CacheBytes = w.rng.IntN(2) * (16 << 10)
 	cfg.BatchBytes = 4 << 10
@@ -252,6 +257,7 @@ func (w *world) rest() {
 	}
 	if w.Err() == nil && !w.down {
 		w.rested()
+		w.restedLoops()
 		w.log("at rest")
 	}
 }
