@@ -32,6 +32,9 @@ type QueueStatus struct {
 	Ready     uint64 // messages that wait for delivery
 	Unsettled uint64 // messages delivered and not settled
 	Consumers int
+	// Stream tells that the queue is a stream queue: its messages stay when they
+	// are consumed.
+	Stream bool
 }
 
 // BindingSpec binds a queue or an exchange to an exchange by a key.
@@ -48,7 +51,13 @@ type BindingSpec struct {
 type ConsumeSpec struct {
 	Queue     string
 	Owner     string // see QueueSpec.Owner
-	Exclusive bool   // refuse, or be refused, when another consumer exists
+	Exclusive bool   // refuse, or be refused, when another consumer exists; not on stream queues
+	// Group, on a stream queue, shares the deliveries with all consumers that name
+	// the same group, and keeps how far the group has got. Without one the consumer
+	// reads for itself and its place ends with it.
+	Group string
+	// Start is where a stream queue is read from, unless the group has a cursor.
+	Start Start
 	// NoAck settles each delivery as it is handed out.
 	NoAck bool
 	// Limits are the prefetch limits that count this consumer's unsettled

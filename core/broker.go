@@ -74,7 +74,9 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 		return nil, errors.Join(err, b.closeShards())
 	}
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	for _, loop := range []work.Loop{b.publishOffsets(ctx), b.expireSessions(ctx), b.pressure.loop(ctx)} {
+	for _, loop := range []work.Loop{
+		b.publishOffsets(ctx), b.retain(ctx), b.expireSessions(ctx), b.pressure.loop(ctx),
+	} {
 		b.running = append(b.running, deps.Work.Loop(loop))
 	}
 	return b, nil

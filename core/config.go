@@ -42,6 +42,13 @@ type Config struct {
 	// CheckpointInterval is how long after a checkpoint the next one follows,
 	// however little was written.
 	CheckpointInterval time.Duration `yaml:"checkpoint_interval"`
+	// RetentionInterval is how often stream queues are looked through for messages
+	// that are not kept any longer.
+	RetentionInterval time.Duration `yaml:"retention_interval"`
+	// CompactionLag is how long a message stays in a compacted stream after a later
+	// one of the same key has come, so that readers that are not further behind
+	// see every message.
+	CompactionLag time.Duration `yaml:"compaction_lag"`
 	// Upkeep says how the log is kept small.
 	Upkeep UpkeepConfig `yaml:"upkeep"`
 	// OffsetInterval is how often cursors that moved are published to etcd.
@@ -65,6 +72,8 @@ func DefaultConfig() Config {
 		SpillRefs:          1 << 17,
 		CheckpointBytes:    256 << 20,
 		CheckpointInterval: 30 * time.Second,
+		RetentionInterval:  time.Second,
+		CompactionLag:      time.Minute,
 		Upkeep:             DefaultUpkeepConfig(),
 		OffsetInterval:     time.Second,
 		Durability:         "fsync",
@@ -93,6 +102,10 @@ func (c Config) Validate() error {
 		return errors.New("checkpoint_bytes must be above 0")
 	case c.CheckpointInterval <= 0:
 		return errors.New("checkpoint_interval must be above 0")
+	case c.RetentionInterval <= 0:
+		return errors.New("retention_interval must be above 0")
+	case c.CompactionLag < 0:
+		return errors.New("compaction_lag must not be negative")
 	case c.OffsetInterval <= 0:
 		return errors.New("offset_interval must be above 0")
 	}

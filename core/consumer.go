@@ -18,12 +18,22 @@ type Limit = queue.Limit
 // the consumers that it counts.
 func NewLimit(n uint32) *Limit { return queue.NewLimit(n) }
 
+// receiver is a consumer of a shard: of a queue, or of a stream queue.
+type receiver interface {
+	Hint() shard.Hint
+	Fetch(dst []shard.Ref, n int) ([]shard.Ref, error)
+	Settle(offsets []record.Offset, giveBack bool) (n int)
+	Kick()
+	Remove() (left int)
+}
+
 // Consumer receives from one queue.
 type Consumer struct {
 	b         *Broker
 	ns        *namespace
 	q         *declared
-	c         *shard.Consumer
+	c         receiver
+	stream    *shard.GroupConsumer // c, on a stream queue; else nil
 	s         *shard.Shard
 	spec      ConsumeSpec
 	refs      []shard.Ref
@@ -35,10 +45,20 @@ type Consumer struct {
 
 // Consume attaches a consumer. ErrNotFound, ErrLocked; ErrInUse when there is
 // an exclusive consumer, or another one and this is to be exclusive.
-func (b *Broker) Consume(_ context.Context, namespace string, spec ConsumeSpec) (*Consumer, error) {
+// On a stream queue it may wait for the log, for a group that is new; ErrInvalid
+// when a group or a start is named and the queue is none.
+func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec) (*Consumer, error) {
 	ns, q, err := b.queue(namespace, spec.Queue, spec.Owner)
 	if err != nil {
 		return nil, err
+	}
+	if q.kept != nil {
+		return b.consumeStream(ctx, ns, q, spec)
+	}
+	if spec.Group != "" || spec.Start != (Start{}) {
+		return nil, &Error{
+			Reason: ErrInvalid, Kind: "queue", Name: spec.Queue, Namespace: namespace, Detail: "it is no stream queue",
+		}
 	}
 	s := b.shards[q.shard]
 	ns.mu.Lock()
@@ -89,7 +109,8 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			ref := &c.refs[i]
 			d := Delivery{Position: position(ref, c.q.shard), Redelivered: ref.Redelivered}
 			err := c.b.read(c.s, ref.LSN, &c.hint, &c.record, &d.Message)
-			if err != nil && !errors.Is(err, errLost) {
+			truncated := err != nil && c.stream != nil && c.stream.Truncated(ref.Offset)
+			if err != nil && !truncated && !errors.Is(err, errLost) {
 				c.done(c.offsets)
 				c.giveBack(c.refs[i:])
 				if errors.Is(err, shard.ErrLeft) {
@@ -97,10 +118,10 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 				}
 				return dst, err
 			}
-			if err != nil {
+			if err != nil && !truncated {
 				c.b.missing(ref)
 			}
-			if e := d.Message.ExpireAt; err != nil || e != 0 && e <= now {
+			if e := d.Message.ExpireAt; err != nil || e != 0 && e <= now && c.stream == nil {
 				c.offsets = append(c.offsets, ref.Offset)
 				continue
 			}
@@ -174,6 +195,9 @@ func (c *Consumer) Settle(outcome Outcome, positions ...Position) {
 	for i := range positions {
 		offsets = append(offsets, positions[i].Offset)
 	}
+	if c.stream != nil && c.spec.Group == "" {
+		outcome = Ack // a reader for itself gets each message once
+	}
 	n := c.c.Settle(offsets, outcome == Requeue)
 	if outcome != Requeue {
 		c.b.counters.settled.Add(uint64(n))
@@ -213,7 +237,7 @@ type Getter struct {
 }
 
 // Get takes one message from a queue without a consumer. ok is false when the
-// queue is empty; ready is what is left. It may wait for the log, for the
+// queue is empty; ready is what is left. ErrUnsupported for a stream queue. It may wait for the log, for the
 // first message after a pause.
 func (b *Broker) Get(
 	ctx context.Context, namespace, name, owner string, noAck bool,
@@ -221,6 +245,9 @@ func (b *Broker) Get(
 	ns, q, err := b.queue(namespace, name, owner)
 	if err != nil {
 		return Delivery{}, nil, 0, false, err
+	}
+	if q.kept != nil {
+		return Delivery{}, nil, 0, false, ns.notOnStreams("get", name)
 	}
 	s := b.shards[q.shard]
 	for {

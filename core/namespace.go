@@ -52,6 +52,8 @@ type declared struct {
 	durability durability // of its own, 0 when it has that of the namespace
 	// askedDurable tells that an exclusive queue was declared durable.
 	askedDurable bool
+	// kept is what a stream queue keeps, nil for all others.
+	kept *retention
 	// exclusive is set while a consumer has the queue for itself. The namespace's
 	// mu guards it.
 	exclusive bool
@@ -213,10 +215,23 @@ func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, sha
 		durable = onDisk
 	}
 	info := record.Stream{ID: id, Namespace: ns.name, Name: spec.Name}
+	kept, err := queueRetention(ns.name, &spec)
+	if err != nil { // likewise: what can't be read removes nothing
+		b.deps.Log.Error("retention of the stream not known: it keeps everything",
+			slog.String("namespace", ns.name), slog.String("queue", spec.Name), slog.Any("error", err))
+	}
+	if kept != nil {
+		info.Kept, info.Compacted = true, kept.compacted
+	}
 	if err := b.shards[shard].CreateStream(info, spec.Durable); err != nil {
 		return b.storageError(err)
 	}
-	q := &declared{spec: spec, stream: id, shard: shard, durability: durable}
+	if kept != nil {
+		if err := b.shards[shard].Keep(id, kept.rules); err != nil {
+			return b.storageError(err)
+		}
+	}
+	q := &declared{spec: spec, stream: id, shard: shard, durability: durable, kept: kept}
 	q.target.queue = q
 	ns.queues[spec.Name] = q
 	if spec.Exclusive {

@@ -21,8 +21,10 @@ type plan struct {
 	// live0 are the sessions that get a message of QoS 0 from memory; live1 those
 	// that get any message so, since they subscribed with QoS 0 only.
 	live0, live1 []liveTarget
-	noLocal      bool // a session with a no-local subscription is among the targets
-	err          error
+	// keyed tells that a stream among the targets is compacted by key.
+	keyed   bool
+	noLocal bool // a session with a no-local subscription is among the targets
+	err     error
 }
 
 // planPart is the streams of one shard.
@@ -89,6 +91,7 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 	for _, t := range targets {
 		if t.queue != nil {
 			durable := p.ns.durabilityOf(t.queue)
+			pl.keyed = pl.keyed || t.queue.kept != nil && t.queue.kept.compacted
 			pl.store(&pl.queued, t.queue.shard, t.queue.stream, durable)
 			pl.store(&pl.stored, t.queue.shard, t.queue.stream, durable)
 			continue

@@ -136,6 +136,10 @@ func (p *Publisher) append(m *Message, pl *plan, parts []planPart) error {
 	if pl.noLocal && p.origin != nil {
 		r.Origin = p.origin.id
 	}
+	r.OrderingKey = nil
+	if pl.keyed {
+		r.OrderingKey = p.orderingKey(m)
+	}
 	retain := m.Retain
 	for i := range parts {
 		part := &parts[i]

@@ -33,6 +33,9 @@ func (b *Broker) DeclareQueue(ctx context.Context, namespace string, spec QueueS
 	if _, err := queueDurability(namespace, &spec); err != nil {
 		return QueueStatus{}, err
 	}
+	if _, err := queueRetention(namespace, &spec); err != nil {
+		return QueueStatus{}, err
+	}
 	if !known {
 		if err := b.roomForQueue(ns, spec.Name); err != nil {
 			return QueueStatus{}, err
@@ -125,12 +128,12 @@ func (ns *namespace) equivalentQueue(got *QueueSpec, q *declared) error {
 		}
 		return "classic"
 	}
-	return inequivalent("queue", got.Name, ns.name, []property{
+	return inequivalent("queue", got.Name, ns.name, append([]property{
 		{"durable", strconv.FormatBool(got.Durable), strconv.FormatBool(q.askedDurable || q.spec.Durable)},
 		{"auto_delete", strconv.FormatBool(got.AutoDelete), strconv.FormatBool(q.spec.AutoDelete)},
 		{"x-queue-type", queueType(got.Args), queueType(q.spec.Args)},
 		{argDurability, text(got.Args[argDurability]), text(q.spec.Args[argDurability])},
-	})
+	}, retentionProperties(got, &q.spec)...))
 }
 
 // access refuses the exclusive queue of another owner.
@@ -166,7 +169,9 @@ func (b *Broker) CheckQueue(namespace, name, owner string) (QueueStatus, error) 
 	if err != nil {
 		return QueueStatus{}, ns.notFound("queue", name) // deleted meanwhile
 	}
-	return QueueStatus{Name: name, Ready: st.Ready, Unsettled: st.Unsettled, Consumers: st.Consumers}, nil
+	return QueueStatus{
+		Name: name, Ready: st.Ready, Unsettled: st.Unsettled, Consumers: st.Consumers, Stream: q.kept != nil,
+	}, nil
 }
 
 // DeleteQueue deletes the queue, its bindings and its messages, and returns how
@@ -215,11 +220,14 @@ func (b *Broker) deleteQueue(ctx context.Context, ns *namespace, q *declared) er
 }
 
 // PurgeQueue removes the ready messages and returns their number, once the
-// removal is durable.
+// removal is durable. ErrUnsupported for a stream queue.
 func (b *Broker) PurgeQueue(ctx context.Context, namespace, name, owner string) (uint64, error) {
 	ns, q, err := b.queue(namespace, name, owner)
 	if err != nil {
 		return 0, err
+	}
+	if q.kept != nil {
+		return 0, ns.notOnStreams("purge", name)
 	}
 	n, lsn, err := b.shards[q.shard].Purge(q.stream)
 	if err != nil {

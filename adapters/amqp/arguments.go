@@ -46,6 +46,7 @@ var queueArguments = map[string]argumentRule{
 	"x-max-age":                       streamOnly,
 	"x-stream-max-segment-size-bytes": streamOnly,
 	"x-stream-filter-size-bytes":      streamOnly,
+	"x-cleanup-policy":                streamOnly,
 	"x-queue-mode":                    ignored,
 	"x-queue-version":                 ignored,
 	"x-queue-leader-locator":          ignored,
@@ -59,6 +60,9 @@ var queueArguments = map[string]argumentRule{
 // arguments that are part of the declaration. queue names it in refusals.
 func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 	args := spec.Args
+	if args["x-queue-type"] == "stream" {
+		return checkStreamArguments(spec, queue)
+	}
 	for name, value := range args {
 		rule, known := queueArguments[name]
 		switch {
@@ -102,16 +106,19 @@ func checkQueueType(m *core.QueueSpec, queue string) error {
 	case "classic":
 		delete(m.Args, "x-queue-type")
 		return nil
-	case "stream":
-		return refuse(codeNotImplemented, "queue type 'stream' of %s is not supported in this version", queue)
 	case "quorum":
 	default:
 		return refuse(codePreconditionFailed, `invalid arg 'x-queue-type' for %s: "unsupported queue type '%v'"`, queue, value)
 	}
+	return checkReplicated(m, "quorum", queue)
+}
+
+// checkReplicated refuses what queues of types that have replicas can't be.
+func checkReplicated(m *core.QueueSpec, queueType, queue string) error {
 	var invalid string
 	switch {
 	case m.Name == "":
-		return refuse(codePreconditionFailed, "Cannot declare a server-named queue for type quorum")
+		return refuse(codePreconditionFailed, "Cannot declare a server-named queue for type %s", queueType)
 	case !m.Durable:
 		invalid = "non-durable"
 	case m.Exclusive:
@@ -128,16 +135,12 @@ func checkQueueType(m *core.QueueSpec, queue string) error {
 var consumeArguments = map[string]bool{
 	"x-filter-jms-selector": true,
 	"x-stream-filter":       true,
-	"x-stream-offset":       true,
-	"x-consumer-group":      true,
 	"x-tag":                 true,
 }
 
-func checkConsumeArguments(t wire.Table, queue string) error {
-	args, err := plainTable(t)
-	if err != nil {
-		return err
-	}
+// checkConsumeArguments refuses what can't be done. Those of stream queues are
+// checked when the type of the queue is known, see streamArguments.
+func checkConsumeArguments(args map[string]any, queue string) error {
 	for name, value := range args {
 		if name == "x-priority" {
 			if _, ok := value.(int64); !ok {

@@ -35,7 +35,15 @@ func (ch *channel) consume(ctx context.Context, m *wire.BasicConsume) error {
 	if tag == "" {
 		tag = randomName("amq.ctag-")
 	}
-	if err := ch.checkConsumer(tag, queue, m); err != nil {
+	args, err := plainTable(m.Arguments)
+	if err != nil {
+		return err
+	}
+	if err := ch.checkConsumer(tag, queue, args); err != nil {
+		return err
+	}
+	stream, err := ch.streamReading(queue, m, args)
+	if err != nil {
 		return err
 	}
 	if ch.limit == nil {
@@ -47,13 +55,15 @@ func (ch *channel) consume(ctx context.Context, m *wire.BasicConsume) error {
 	}
 	k := &consumer{
 		ch: ch, tag: tag, queue: queue, noAck: m.NoAck, exclusive: m.Exclusive, prefetch: ch.prefetch,
-		args: slices.Clone(m.Arguments),
+		args: slices.Clone(m.Arguments), stream: stream.is,
 	}
 	engine, err := ch.broker().Consume(ctx, ch.c.namespace, core.ConsumeSpec{
 		Queue:     queue,
 		Owner:     ch.c.conn.ID,
 		Exclusive: m.Exclusive,
 		NoAck:     m.NoAck,
+		Group:     stream.group,
+		Start:     stream.start,
 		Limits:    limits,
 		Notify:    k.notify,
 		Cancelled: k.cancelled,
@@ -70,7 +80,7 @@ func (ch *channel) consume(ctx context.Context, m *wire.BasicConsume) error {
 }
 
 // checkConsumer checks what can be refused before the engine is asked.
-func (ch *channel) checkConsumer(tag, queue string, m *wire.BasicConsume) error {
+func (ch *channel) checkConsumer(tag, queue string, args map[string]any) error {
 	ch.c.out.mu.Lock()
 	_, used := ch.consumers[tag]
 	count := len(ch.consumers)
@@ -84,7 +94,7 @@ func (ch *channel) checkConsumer(tag, queue string, m *wire.BasicConsume) error 
 	if err := ch.c.permit(gateway.Read, "queue", queue); err != nil {
 		return err
 	}
-	return checkConsumeArguments(m.Arguments, object("queue", queue, ch.c.namespace))
+	return checkConsumeArguments(args, object("queue", queue, ch.c.namespace))
 }
 
 // startConsumer lets deliveries flow, behind the consume-ok.
@@ -142,6 +152,10 @@ func (ch *channel) get(ctx context.Context, m *wire.BasicGet) error {
 		return refuse(codeResourceError, "channel %d has %d unacknowledged deliveries", ch.id, ch.c.srv.cfg.MaxUnacked)
 	}
 	d, getter, left, ok, err := ch.broker().Get(ctx, ch.c.namespace, queue, ch.c.conn.ID, m.NoAck)
+	if errors.Is(err, core.ErrUnsupported) {
+		return refuse(codeNotImplemented, "basic.get not supported by stream queues %s",
+			object("queue", queue, ch.c.namespace))
+	}
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ type consumer struct {
 	tag    string
 	queue  string
 	noAck  bool
+	stream bool // of a stream queue: deliveries tell their offset
 	queued atomic.Bool
 	// For those who look after the broker:
 	exclusive bool
@@ -96,6 +97,9 @@ func (k *consumer) appendDelivery(buf []byte, d *core.Delivery) []byte {
 		settled = &k.settler
 	}
 	e := ch.c.envelope(&d.Message)
+	if k.stream {
+		e.properties = ch.c.stamp(e.properties, d.Position.Offset)
+	}
 	k.method.ConsumerTag = k.tag
 	k.method.DeliveryTag = ch.track(settled, d.Position)
 	k.method.Redelivered = d.Redelivered

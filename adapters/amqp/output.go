@@ -40,6 +40,7 @@ type output struct {
 	batch []core.Delivery // room for what a consumer takes in its turn
 
 	scratch []byte // for the translation of messages; guarded by mu
+	stamped []byte // for properties of deliveries from streams; guarded by mu
 }
 
 func newOutput(conn net.Conn, clk clock.Clock) *output {

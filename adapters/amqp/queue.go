@@ -136,6 +136,10 @@ func (ch *channel) queuePurge(ctx context.Context, m *wire.QueuePurge) error {
 	}
 	ch.await()
 	n, err := ch.broker().PurgeQueue(ctx, ch.c.namespace, name, ch.c.conn.ID)
+	if errors.Is(err, core.ErrUnsupported) {
+		return refuse(codeNotImplemented, "queue.purge not supported by stream queues %s",
+			object("queue", name, ch.c.namespace))
+	}
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,10 @@ func TestGoldenState(t *testing.T) {
 	session := record.Session{ID: 9, Expiry: 3600000, Namespace: "/", Client: "device-7", Owner: "guest"}
 	subscription := record.Subscription{Session: 9, ID: 3, QoS: 1, Filter: "plant/#"}
 	value := record.Value{Session: 9, Key: 7, Present: true, Value: []byte("v")}
+	chunk := index.Chunk{Bytes: 70000, Garbage: 300, Time: 1700000000000}
+	chunk.Superseded.Set(3<<8 | 7)
+	chunk.Gone.Set(3<<8 | 255)
+	last := index.Last{Offset: 300, LSN: 70000, Size: 12, Tombstone: true}
 	entries := []struct {
 		name       string
 		key, value []byte
@@ -43,6 +47,12 @@ func TestGoldenState(t *testing.T) {
 		{"session", index.SessionKey(9), record.AppendSession(nil, &session)},
 		{"subscription", index.SubscriptionKey(9, "plant/#"), record.AppendSubscription(nil, &subscription)},
 		{"value", index.ValueKey(9, 7), record.AppendValue(nil, &value)},
+		{"kept", index.KeptKey(5), index.AppendKept(nil, &index.Kept{Bytes: 1 << 40, Time: 1700000000000})},
+		{"group", index.GroupKey(5, 9), index.AppendGroup(nil, &index.Group{Created: 300, Since: 70000, Name: "billing"})},
+		{"chunk", index.ChunkInfoKey(5, 3), index.AppendChunkInfo(nil, &chunk)},
+		{"plain-chunk", index.ChunkInfoKey(5, 4), index.AppendChunkInfo(nil, &index.Chunk{Bytes: 9, Time: 1700000000000})},
+		{"last", index.LastKey(5, "a"), index.AppendLast(nil, &last)},
+		{"tombstone", index.TombstoneKey(5, 301), index.AppendTombstone(nil, 1700000000000, []byte("b"))},
 	}
 	var text strings.Builder
 	for _, e := range entries {
@@ -82,8 +92,19 @@ func TestGoldenState(t *testing.T) {
 	if err == nil {
 		err = index.CheckFormat(stored["format"], id)
 	}
+	var gotChunk index.Chunk
+	var gotLast index.Last
+	if err == nil {
+		err = index.DecodeChunkInfo(stored["chunk"], &gotChunk)
+	}
+	if err == nil {
+		err = index.DecodeLast(stored["last"], &gotLast)
+	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	if diff := cmp.Diff(chunk, gotChunk) + cmp.Diff(last, gotLast); diff != "" {
+		t.Errorf("golden values of stream queues (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(stream, gotStream) + cmp.Diff(cursor, gotCursor) + cmp.Diff(lsns, gotLSNs); diff != "" {
 		t.Errorf("golden values (-want +got):\n%s", diff)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -78,6 +79,8 @@ func (i *inspection) run(id record.Identity) error {
 		{StreamPrefix, i.stream},
 		{CursorPrefix, i.cursor},
 		{ChunkPrefix, i.chunk},
+		{KeptPrefix, i.kept},
+		{PartsPrefix, i.part},
 		{RetainedPrefix, i.retained},
 		{OncePrefix, i.once},
 		{SessionPrefix, i.session},
@@ -156,11 +159,13 @@ func (i *inspection) chunk(k, v []byte) (err error) {
 		if o < s.Low || o >= s.End {
 			continue
 		}
-		if lsn <= last || lsn > i.Applied {
+		if lsn < last || lsn > i.Applied {
 			return fmt.Errorf("reference %d to record %d behind %d: %w", o, lsn, last, record.ErrCorrupt)
 		}
+		if lsn > last { // else a hole, see List.Fill
+			i.References++
+		}
 		last = lsn
-		i.References++
 	}
 	return nil
 }
@@ -191,4 +196,68 @@ func (i *inspection) lsn(v []byte) error {
 func (i *inspection) session(_, v []byte) error {
 	i.Sessions++
 	return record.DecodeSession(v, new(record.Session))
+}
+
+// keptStream finds the stream queue that a key belongs to. One that was dropped
+// before it was stored may have left parts; the log behind takes them out.
+func (i *inspection) keptStream(k []byte) (*Stream, error) {
+	id, err := Uint64(k, 0)
+	if err != nil {
+		return nil, err
+	}
+	s := i.streams[record.StreamID(id)]
+	if s == nil {
+		return &Stream{End: math.MaxUint64}, nil
+	}
+	if s.Kept {
+		return s, nil
+	}
+	return nil, fmt.Errorf("stream %x is no stream queue: %w", id, record.ErrCorrupt)
+}
+
+func (i *inspection) kept(k, v []byte) error {
+	if _, err := i.keptStream(k); err != nil {
+		return err
+	}
+	cursor, err := Uint64(k, 1)
+	if err != nil {
+		return err
+	}
+	if cursor == 0 {
+		return DecodeKept(v, new(Kept))
+	}
+	g, err := DecodeGroup(v)
+	if err == nil && g.Since > i.Applied {
+		err = fmt.Errorf("consumer group since record %d above %d: %w", g.Since, i.Applied, record.ErrCorrupt)
+	}
+	return err
+}
+
+func (i *inspection) part(k, v []byte) error {
+	s, err := i.keptStream(k)
+	if err != nil {
+		return err
+	}
+	if len(k) == partAt {
+		return fmt.Errorf("key of no part: %w", record.ErrCorrupt)
+	}
+	switch k[partAt] {
+	case partLast:
+		var l Last
+		if err = DecodeLast(v, &l); err == nil && l.Offset >= s.End {
+			err = fmt.Errorf("last message of a key at %d of %d: %w", l.Offset, s.End, record.ErrCorrupt)
+		}
+		return err
+	case partChunk:
+		err = DecodeChunkInfo(v, new(Chunk))
+	case partTombstone:
+		_, _, err = DecodeTombstone(v)
+	case partDue:
+	default:
+		return fmt.Errorf("part %q: %w", k[partAt], record.ErrCorrupt)
+	}
+	if err == nil {
+		_, err = PartNumber(k)
+	}
+	return err
 }

@@ -24,6 +24,7 @@ import (
 //	'S' session u64                record.Session
 //	'U' session u64, filter        record.Subscription
 //	'V' session u64, key u32       record.Value
+//	'g' and 'p'                    of stream queues, see kept.go
 const (
 	keyFormat       = 'f'
 	keyApplied      = 'a'
@@ -172,7 +173,7 @@ var (
 // AllPrefixes are the prefixes of all keys but AppliedKey and FormatKey.
 var AllPrefixes = [][]byte{
 	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix,
-	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix,
+	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix, KeptPrefix, PartsPrefix,
 }
 
 // Uint64 reads the n-th u64 of a key behind its kind.

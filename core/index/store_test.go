@@ -1,8 +1,10 @@
 package index_test
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -195,5 +197,26 @@ func TestSnapshots(t *testing.T) {
 				t.Errorf("Get from the store: %q, %v", v, err)
 			}
 		})
+	}
+}
+
+// TestKindsOfKeysAreApart asks that no kind of key begins like another one, so
+// that deleting a range of one never takes keys of another.
+func TestKindsOfKeysAreApart(t *testing.T) {
+	all := append([][]byte{index.AppliedKey, index.FormatKey}, index.AllPrefixes...)
+	for i, a := range all {
+		for _, b := range all[i+1:] {
+			if bytes.HasPrefix(a, b) || bytes.HasPrefix(b, a) {
+				t.Errorf("keys that begin with %q and with %q are of two kinds", a, b)
+			}
+		}
+	}
+	for _, key := range [][]byte{
+		index.KeptKey(1), index.GroupKey(1, 2), index.PartsKey(1), index.ChunkInfoKey(1, 2), index.DueKey(1, 2),
+		index.LastKey(1, "k"), index.TombstoneKey(1, 2), index.ControlKey(1), index.StreamKey(1),
+	} {
+		if !slices.ContainsFunc(index.AllPrefixes, func(p []byte) bool { return bytes.HasPrefix(key, p) }) {
+			t.Errorf("key %q begins with none of the prefixes", key)
+		}
 	}
 }

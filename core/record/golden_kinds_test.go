@@ -88,6 +88,35 @@ func samples() map[record.Kind]sample {
 				return record.AppendOnce(nil, o), err
 			},
 		},
+		record.KindTruncate: {
+			record.AppendTruncate(nil, &record.Truncate{Stream: 5, Low: 70000, Bytes: 1 << 30}),
+			func(body []byte) ([]byte, error) {
+				t, err := record.DecodeTruncate(body)
+				return record.AppendTruncate(nil, &t), err
+			},
+		},
+		record.KindGroup: {
+			record.AppendGroup(nil, &record.Group{Stream: 5, Cursor: 9, Offset: 300, Name: "billing"}),
+			func(body []byte) ([]byte, error) {
+				g, err := record.DecodeGroup(body)
+				return record.AppendGroup(nil, &g), err
+			},
+		},
+		record.KindSeek: ref,
+		record.KindCompact: {
+			record.AppendCompact(nil, &record.Compact{Stream: 5, Below: 70000, First: 3, End: 200}),
+			func(body []byte) ([]byte, error) {
+				c, err := record.DecodeCompact(body)
+				return record.AppendCompact(nil, &c), err
+			},
+		},
+		record.KindForget: {
+			record.AppendForget(nil, &record.Forget{Stream: 5, Tombstones: []record.Tombstone{{Offset: 300, Key: "a"}, {Offset: 301, Key: ""}}}),
+			func(body []byte) ([]byte, error) {
+				f, err := record.DecodeForget(body)
+				return record.AppendForget(nil, &f), err
+			},
+		},
 		record.KindLoss: {
 			record.AppendLoss(nil, record.Loss{End: 1 << 40}),
 			func(body []byte) ([]byte, error) {

@@ -23,6 +23,11 @@ const (
 	KindSubscriptionDrop Kind = 11 // a subscription ends, see Subscription
 	KindValue            Kind = 12 // an adapter's value kept with a session, see Value
 	KindRelease          Kind = 13 // an exactly-once number is free again, see Once
+	KindTruncate         Kind = 14 // a stream queue begins later from now on, see Truncate
+	KindGroup            Kind = 15 // a consumer group's cursor begins, see Group
+	KindSeek             Kind = 16 // a group's cursor goes to another offset, see CursorRef
+	KindCompact          Kind = 17 // superseded messages leave a stream queue, see Compact
+	KindForget           Kind = 18 // old tombstones leave a stream queue, see Forget
 	KindLoss             Kind = 30 // records were lost here and given up, see Loss
 
 	// KindPlaced is a message of a rewritten segment, see AppendPlaced. Kinds from
@@ -78,10 +83,12 @@ func DecodeAck(body []byte, a *Ack) error {
 
 // Stream describes a stream at its creation.
 //
-//	stream u64 | flags u8 (1: filter) | namespace string | name string
+//	stream u64 | flags u8 (1: filter, 2: kept, 4: compacted) | namespace string | name string
 type Stream struct {
 	ID        StreamID
 	Filter    bool // a stream of an MQTT filter; else a queue
+	Kept      bool // a stream queue: messages stay although they were consumed
+	Compacted bool // a kept one of which the last message of each key stays
 	Namespace string
 	Name      string // of the queue, or the filter
 }
@@ -89,7 +96,7 @@ type Stream struct {
 // AppendStream appends the body of a KindStreamCreate record.
 func AppendStream(dst []byte, s *Stream) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.ID))
-	dst = append(dst, flag(s.Filter, 1))
+	dst = append(dst, flag(s.Filter, 1)|flag(s.Kept, 2)|flag(s.Compacted, 4))
 	dst = appendString(dst, s.Namespace)
 	return appendString(dst, s.Name)
 }
@@ -98,7 +105,8 @@ func AppendStream(dst []byte, s *Stream) []byte {
 func DecodeStream(body []byte, s *Stream) error {
 	r := reader{p: body}
 	s.ID = StreamID(r.u64())
-	s.Filter = r.u8()&1 != 0
+	flags := r.u8()
+	s.Filter, s.Kept, s.Compacted = flags&1 != 0, flags&2 != 0, flags&4 != 0
 	s.Namespace, s.Name = r.string(), r.string()
 	return r.close("stream")
 }

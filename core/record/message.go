@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 )
 
 // Message is the body of a KindMessage record: a message as its publisher sent
@@ -22,7 +23,7 @@ import (
 //	6  priority          7  deliver at     8  transaction id
 //	9  origin            session u64
 //
-// Tags 3 to 8 are reserved; this version neither writes nor reads them.
+// Tags 3 and 5 to 8 are reserved; this version neither writes nor reads them.
 type Message struct {
 	Namespace, Exchange, Key, Properties, Payload []byte
 
@@ -36,6 +37,9 @@ type Message struct {
 	// Origin is the session that published the message, noted where a
 	// subscription wants none of its own; 0 is not noted.
 	Origin uint64
+	// OrderingKey is what the message is about, noted where a stream that it was
+	// routed to is compacted by key; empty when that is Key.
+	OrderingKey []byte
 	// Streams is where the message was routed to. AppendMessage writes it;
 	// DecodeMessage leaves it nil and sets StreamBytes.
 	Streams []StreamID
@@ -52,6 +56,7 @@ const (
 
 	tagExpireAt = 1
 	tagOnce     = 2
+	tagOrdering = 4
 	tagOrigin   = 9
 
 	expireAtSize = 8
@@ -99,10 +104,13 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 	if m.Once.Session != 0 {
 		size += 2 + onceSize
 	}
+	if n := len(m.OrderingKey); n > 0 {
+		size += 1 + uvarintSize(uint64(n)) + n
+	}
 	if m.Origin != 0 {
 		size += 2 + originSize
 	}
-	dst = append(dst, byte(size))
+	dst = binary.AppendUvarint(dst, uint64(size))
 	if m.ExpireAt != 0 {
 		dst = append(dst, tagExpireAt, expireAtSize)
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(m.ExpireAt))
@@ -110,6 +118,9 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 	if m.Once.Session != 0 {
 		dst = append(dst, tagOnce, onceSize)
 		dst = AppendOnce(dst, m.Once)
+	}
+	if len(m.OrderingKey) > 0 {
+		dst = appendString(append(dst, tagOrdering), m.OrderingKey)
 	}
 	if m.Origin != 0 {
 		dst = append(dst, tagOrigin, originSize)
@@ -168,9 +179,11 @@ func (m *Message) annotate(p []byte) error {
 			m.ExpireAt = int64(binary.LittleEndian.Uint64(value))
 		case tag == tagOnce && len(value) == onceSize:
 			m.Once = Once{binary.LittleEndian.Uint64(value), binary.LittleEndian.Uint16(value[8:])}
+		case tag == tagOrdering && len(value) > 0:
+			m.OrderingKey = value
 		case tag == tagOrigin && len(value) == originSize:
 			m.Origin = binary.LittleEndian.Uint64(value)
-		case tag <= tagOnce || tag == tagOrigin:
+		case tag <= tagOnce || tag == tagOrdering || tag == tagOrigin:
 			return badMessage("annotation length")
 		}
 		if (tag == tagExpireAt && m.ExpireAt == 0) || (tag == tagOnce && m.Once.Session == 0) ||
@@ -181,6 +194,9 @@ func (m *Message) annotate(p []byte) error {
 	}
 	return nil
 }
+
+// uvarintSize is how many bytes a number takes.
+func uvarintSize(n uint64) int { return (bits.Len64(n|1) + 6) / 7 }
 
 // cutString cuts a string off the front of p.
 func cutString(p []byte) (s, rest []byte, ok bool) {

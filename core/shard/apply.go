@@ -22,6 +22,7 @@ func (s *Shard) apply(b *record.Batch) error {
 	defer s.mu.Unlock()
 	for i := range b.Len() {
 		kind, body := b.Record(i)
+		s.applyTime = b.Time(i)
 		if err := s.applyRecord(kind, body, b.LSN(i)); err != nil {
 			return fmt.Errorf("apply record %d: %w", b.LSN(i), err)
 		}
@@ -64,6 +65,7 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		c, err := record.DecodeCursorRef(body)
 		if err == nil {
 			s.pending.Delete(index.CursorKey(c.Stream, c.Cursor))
+			s.pending.Delete(index.GroupKey(c.Stream, c.Cursor))
 		}
 		// Live too: a create record applied after the drop was asked for may have
 		// made the cursor again.
@@ -98,6 +100,16 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		return err
 	case record.KindLoss:
 		return s.applyLoss(body, lsn)
+	case record.KindTruncate:
+		return s.applyTruncate(body, lsn)
+	case record.KindGroup:
+		return s.applyGroup(body, lsn)
+	case record.KindSeek:
+		return s.applySeek(body, lsn)
+	case record.KindCompact:
+		return s.applyCompact(body, lsn)
+	case record.KindForget:
+		return s.applyForget(body, lsn)
 	default:
 		return fmt.Errorf("kind %d: %w", kind, record.ErrVersion)
 	}
@@ -107,6 +119,8 @@ func (s *Shard) applyStreamDrop(id record.StreamID) {
 	s.pending.Delete(index.StreamKey(id))
 	s.pending.DeletePrefix(index.CursorsKey(id))
 	s.pending.DeletePrefix(index.ChunksKey(id))
+	s.pending.DeletePrefix(index.GroupsKey(id))
+	s.pending.DeletePrefix(index.PartsKey(id))
 	if st := s.streams[id]; st != nil && s.recovering {
 		st.gone = true
 		for p := range st.places.each() {
@@ -116,7 +130,9 @@ func (s *Shard) applyStreamDrop(id record.StreamID) {
 			st.self.gone = true
 		}
 		delete(s.streams, id)
+		delete(s.keptStreams, id)
 	}
+	delete(s.orphans, id)
 }
 
 // applyPlaced folds a message of a rewritten segment, which only a rebuild meets.
@@ -149,13 +165,20 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 		if st == nil || lsn < st.since {
 			continue // dropped since it was routed
 		}
-		if s.rebuild == nil {
-			st.refs.Append(lsn)
-		} else if err := s.refer(st, lsn, places, i); err != nil {
+		o, live, err := s.refer(st, lsn, places, i)
+		if err != nil {
 			return err
+		}
+		if !live {
+			continue
 		}
 		s.checkpoint.refs++
 		s.changedStream(st)
+		if st.kept != nil {
+			if err := st.kept.appended(o, m, lsn); err != nil {
+				return err
+			}
+		}
 		if !st.touched && !s.recovering {
 			st.touched = true
 			s.touched = append(s.touched, st)
@@ -232,7 +255,7 @@ func (s *Shard) applyCursorCreate(body []byte, lsn record.LSN) error {
 	if err != nil {
 		return err
 	}
-	if st := s.streams[c.Stream]; st != nil && st.queue == nil && lsn >= st.since {
+	if st := s.streams[c.Stream]; st != nil && st.queue == nil && st.kept == nil && lsn >= st.since {
 		st.addPlace(c.Cursor, true)
 	}
 	return nil
@@ -257,6 +280,10 @@ func (s *Shard) deliver() {
 // dispatch assigns what a queue has to its consumers, and remembers the readers
 // of a filter's stream for deliver to wake.
 func (s *Shard) dispatch(st *stream) {
+	if st.kept != nil {
+		s.dispatchKept(st.kept)
+		return
+	}
 	if st.queue == nil {
 		for p := range st.places.each() {
 			if p.reader != nil && !p.reader.woken {

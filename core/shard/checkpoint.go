@@ -125,6 +125,9 @@ func (s *Shard) write(sp *spill) error {
 	for i, st := range sp.streams {
 		s.breathe(i)
 		st.refs.Spilled()
+		if st.kept != nil {
+			st.kept.spilled()
+		}
 		s.warmed(st)
 	}
 	for i, p := range sp.places {

@@ -31,6 +31,7 @@ var (
 	ErrClosed   = errors.New("shard closed")
 	ErrFailed   = errors.New("shard stopped after a storage error")
 	ErrNotFound = errors.New("no such stream, cursor or record")
+	ErrBusy     = errors.New("the group has consumers")
 	ErrLeft     = errors.New("consumer removed while it waited for a read")
 )
 

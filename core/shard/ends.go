@@ -28,7 +28,9 @@ import (
 // the record from on and before the record at is settled by all; the reference to
 // the record at, or the next one behind it, has the offset. Entries are ordered by
 // stream and from; the one that counts for a record is the last with from at or
-// below it.
+// below it. A stream queue has an entry with from 1 before the others: the offset
+// is the one that it began at, and nothing below it is there any more, wherever
+// its record is.
 //
 // What an entry says stays true for ever, as settled stays settled. So the file is
 // made durable before the log changes, and has the gaps from before the change
@@ -65,10 +67,12 @@ func (s *Shard) writeEnds(gone []record.LSN) error {
 	segments := s.log.Segments()
 	gaps := append(gapsWithout(segments, nil), gapsWithout(segments, gone)...)
 	slices.Sort(gaps)
-	if gaps = slices.Compact(gaps); len(gaps) == 0 {
+	gaps = slices.Compact(gaps)
+	s.mu.Lock()
+	if len(gaps)+len(s.keptStreams) == 0 {
+		s.mu.Unlock()
 		return nil // no original segment is or will be behind a gap
 	}
-	s.mu.Lock()
 	ids := make([]record.StreamID, 0, len(s.streams))
 	for id, st := range s.streams {
 		if st.durable {
@@ -121,7 +125,11 @@ func (s *Shard) appendEnds(p []byte, ids []record.StreamID, gaps []record.LSN) (
 		if st == nil || st.refs.End() == 0 {
 			continue
 		}
-		for _, from := range gaps {
+		all := gaps
+		if st.kept != nil {
+			all = append([]record.LSN{1}, gaps...)
+		}
+		for _, from := range all {
 			e := end{stream: id, since: st.since, from: from, at: s.Committed() + 1, offset: st.refs.End()}
 			if st.refs.Low() < st.refs.End() {
 				o, at, ok, err := st.refs.Seek(from, st)

@@ -30,6 +30,9 @@ func (s *Shard) cool() {
 		st.warm = false
 		if !st.changed {
 			st.refs.Rest()
+			if st.kept != nil {
+				st.kept.forgetClean()
+			}
 		}
 	}
 }
@@ -112,6 +115,9 @@ func (s *Shard) gatherStream(st *stream, value *[]byte) error {
 	info := index.Stream{Stream: st.info, Since: st.since, Low: st.refs.Low(), End: st.refs.End()}
 	*value = index.AppendStream((*value)[:0], &info)
 	s.pending.Set(own, *value)
+	if st.kept != nil {
+		st.kept.gather(value)
+	}
 	return st.refs.Spill(st, func(no uint64, lsns []record.LSN) {
 		*value = index.AppendChunk((*value)[:0], lsns)
 		s.pending.Set(key(st.id, no), *value)

@@ -43,7 +43,7 @@ func (s *Shard) CreateCursor(stream record.StreamID, session uint64) (record.LSN
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.streams[stream]
-	if st == nil || st.queue != nil {
+	if st == nil || st.queue != nil || st.kept != nil {
 		return 0, fmt.Errorf("stream %x: %w", uint64(stream), ErrNotFound)
 	}
 	if !st.durable {
@@ -76,7 +76,7 @@ func (s *Shard) DropCursor(stream record.StreamID, session uint64) (left int, ls
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.streams[stream]
-	if st == nil || st.queue != nil {
+	if st == nil || st.queue != nil || st.kept != nil {
 		return 0, 0, nil
 	}
 	p := st.places.get(session)
@@ -105,7 +105,7 @@ func (r *Reader) Attach(streams ...record.StreamID) error {
 
 func (r *Reader) attach(stream record.StreamID) error {
 	st := r.s.streams[stream]
-	if st == nil || st.places.get(r.id) == nil {
+	if st == nil || st.kept != nil || st.places.get(r.id) == nil {
 		return fmt.Errorf("cursor on stream %x: %w", uint64(stream), ErrNotFound)
 	}
 	p := st.places.get(r.id)

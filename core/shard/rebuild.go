@@ -65,9 +65,14 @@ func (r *rebuild) meets(s *Shard, b *record.Batch, last record.LSN) {
 	}
 }
 
-// refer gives a stream, the i-th of a message, its reference to it: at the place
-// that a rewritten segment tells, else at the next offset.
-func (s *Shard) refer(st *stream, lsn record.LSN, places []record.Place, i int) error {
+// refer gives a stream, the i-th of a message, its reference to it, and tells
+// its offset; false when the stream does not have the message any more. In a
+// rebuild that is at the place that a rewritten segment tells, else and always at
+// the next offset.
+func (s *Shard) refer(st *stream, lsn record.LSN, places []record.Place, i int) (record.Offset, bool, error) {
+	if s.rebuild == nil {
+		return st.refs.Append(lsn), true, nil
+	}
 	var to record.Offset
 	var live bool
 	if places != nil {
@@ -75,15 +80,14 @@ func (s *Shard) refer(st *stream, lsn record.LSN, places []record.Place, i int) 
 	} else {
 		to, live = s.rebuild.next(st, lsn)
 	}
-	if !live {
-		return nil
+	if !live || st.kept != nil && to < s.rebuild.low(st) {
+		return 0, false, nil
 	}
 	if err := s.skip(st, to); err != nil {
-		return fmt.Errorf("message of stream %x: %w", uint64(st.id), err)
+		return 0, false, fmt.Errorf("message of stream %x: %w", uint64(st.id), err)
 	}
-	st.refs.Append(lsn)
 	s.rebuild.last[st.id] = lsn
-	return nil
+	return st.refs.Append(lsn), true, nil
 }
 
 // next returns the offset of an original message's reference; false for one that
@@ -110,6 +114,11 @@ func (s *Shard) skip(st *stream, to record.Offset) error {
 	}
 	if to < from {
 		return fmt.Errorf("offset %d comes after %d: %w", to, from-1, record.ErrCorrupt)
+	}
+	if st.kept != nil {
+		if err := st.kept.hole(from, to); err != nil {
+			return err
+		}
 	}
 	s.checkpoint.refs += int(min(to-from, index.ChunkLen)) // the memory that it takes
 	idle := st.refs.Low() == from
@@ -220,6 +229,9 @@ func (s *Shard) settlePublished(c *CursorState) bool {
 	p := st.place(c.Cursor)
 	if p == nil || st.self != nil && c.Cursor != 0 {
 		return false
+	}
+	if st.kept != nil && c.LSN < st.kept.groups[c.Cursor].info.Since {
+		return false // of an earlier group of this name, or from before a seek
 	}
 	p.cur.Apply(append([]record.Range{{First: 0, End: c.Floor}}, c.Ranges...), st.refs.End())
 	s.changedPlace(p)

@@ -64,6 +64,13 @@ func (s *Shard) needs(t *testing.T, st *stream, lsn record.LSN) record.Place {
 	}
 	o, ok, err := st.refs.Find(lsn, new(index.Search), st)
 	must(t, err)
+	if st.kept != nil && ok {
+		if _, ok, err = st.kept.get(o); err == nil && ok {
+			return record.PlaceAt(o)
+		}
+		must(t, err)
+		return record.NoPlace
+	}
 	for p := range st.everyPlace() {
 		if ok && !p.cur.Settled(o) {
 			return record.PlaceAt(o)
@@ -85,7 +92,7 @@ func (s *Shard) trimLog(t *testing.T, rng *rand.Rand) (changed bool) {
 		_, err := s.log.Rewrite(t.Context(), []record.LSN{g.Base}, func(lsn record.LSN, kind record.Kind, body []byte) (record.Kind, []byte, error) {
 			message, is, err := record.MessageBody(kind, body)
 			switch {
-			case kind == record.KindAck || kind == record.KindDelivered:
+			case kind == record.KindAck || kind == record.KindDelivered || kind == record.KindTruncate || kind == record.KindCompact:
 				return 0, nil, nil
 			case err != nil || !is:
 				return kind, body, err
@@ -113,10 +120,18 @@ func (s *Shard) trimLog(t *testing.T, rng *rand.Rand) (changed bool) {
 func (s *Shard) owed(t *testing.T) map[string]string {
 	out := map[string]string{}
 	for k, v := range s.state(t) {
+		if strings.HasPrefix(k, "kept ") {
+			continue // see keptOwed
+		}
 		if _, rest, is := strings.Cut(v, ":"); is && (strings.Contains(k, " cursor ") || strings.HasSuffix(k, " self")) {
 			v = rest
 		}
 		out[k] = v
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, st := range s.keptStreams {
+		st.kept.owed(t, "kept "+strconv.Itoa(int(id)), out)
 	}
 	return out
 }

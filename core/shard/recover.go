@@ -53,6 +53,9 @@ func (s *Shard) recover(deps Deps) error {
 			return errors.Join(fmt.Errorf("rebuild the index: %w", err), s.log.Close())
 		}
 	}
+	if err := s.noOrphans(); err != nil {
+		return errors.Join(err, s.log.Close())
+	}
 	if next := s.log.NextLSN(); next != s.Committed()+1 {
 		return errors.Join(fmt.Errorf("the index holds records up to %d, the log ends at %d: %w",
 			s.Committed(), next-1, record.ErrCorrupt), s.log.Close())
@@ -108,6 +111,7 @@ func (s *Shard) load() (record.LSN, error) {
 		load   func(key, value []byte) error
 	}{
 		{index.StreamPrefix, s.loadStream},
+		{index.KeptPrefix, s.loadKept},
 		{index.CursorPrefix, s.loadCursor},
 		{index.RetainedPrefix, s.loadRetained},
 		{index.OncePrefix, s.loadOnce},
@@ -157,6 +161,9 @@ func (s *Shard) loadCursor(k, v []byte) error {
 	if st.queue != nil {
 		st.queue.Cursor = cur
 		return nil
+	}
+	if st.kept != nil {
+		return st.kept.restore(id, &cur)
 	}
 	st.places.put(newPlace(st, id, true, cur))
 	return nil

@@ -56,7 +56,10 @@ type Shard struct {
 
 	mu          sync.Mutex // guards the folded state
 	streams     map[record.StreamID]*stream
-	namespaces  map[string]string // the names that streams share
+	keptStreams map[record.StreamID]*stream  // those of streams with retention
+	orphans     map[record.StreamID]struct{} // while recovering, see noOrphans
+	applyTime   int64                        // of the record that is applied, unix milliseconds
+	namespaces  map[string]string            // the names that streams share
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
@@ -92,9 +95,12 @@ type Shard struct {
 func Open(cfg Config, deps Deps) (*Shard, error) {
 	s := &Shard{
 		cfg: cfg, clock: deps.Clock, logger: deps.Log, work: deps.Work, fs: deps.FS,
-		once:       map[uint64]map[uint16]record.LSN{},
-		batches:    1,
-		streams:    map[record.StreamID]*stream{},
+		once:    map[uint64]map[uint16]record.LSN{},
+		batches: 1,
+		streams: map[record.StreamID]*stream{},
+
+		keptStreams: map[record.StreamID]*stream{},
+
 		namespaces: map[string]string{},
 		retained:   map[string]*route.Topics[record.LSN]{},
 		sessions:   map[uint64]*SessionState{},

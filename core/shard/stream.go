@@ -38,6 +38,7 @@ type stream struct {
 	// A queue has one cursor that its consumers share: self. A filter's stream
 	// has places instead, one per session.
 	queue     *queue.Queue
+	kept      *keptStream // of a stream queue, which has groups and no cursor of its own
 	self      *place
 	places    places
 	consumers map[*Consumer]struct{} // nil while there is none
@@ -59,7 +60,11 @@ func (s *Shard) newStream(info *record.Stream, durable bool, since record.LSN) *
 	} else {
 		s.namespaces[info.Namespace] = info.Namespace
 	}
-	if !info.Filter {
+	switch {
+	case info.Kept:
+		st.kept = newKept(st)
+		s.keptStreams[info.ID] = st
+	case !info.Filter:
 		st.queue = new(queue.Queue)
 		st.self = &place{stream: st, cur: &st.queue.Cursor, durable: durable}
 	}
@@ -86,12 +91,18 @@ func (st *stream) dropPlace(id uint64) {
 	if p := st.places.get(id); p != nil {
 		p.gone = true
 		st.places.drop(id)
+		if st.kept != nil {
+			st.kept.remove(st.kept.groups[id])
+		}
 	}
 }
 
 // trim forgets references that every cursor has settled, after p has moved.
 func (st *stream) trim(p *place) {
 	st.s.changedStream(st)
+	if st.kept != nil {
+		return // ends where retention says
+	}
 	if st.self != nil {
 		st.refs.Trim(p.cur.Floor())
 		return
@@ -142,7 +153,11 @@ func (s *Shard) DropStream(id record.StreamID) (record.LSN, error) {
 		return 0, nil
 	}
 	delete(s.streams, id)
+	delete(s.keptStreams, id)
 	st.gone = true
+	if st.kept != nil {
+		st.kept.drop()
+	}
 	for p := range st.places.each() {
 		p.gone = true
 	}
@@ -176,6 +191,9 @@ func (s *Shard) QueueStats(id record.StreamID) (QueueStats, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.streams[id]
+	if st != nil && st.kept != nil {
+		return st.kept.stats(), nil
+	}
 	if st == nil || st.queue == nil {
 		return QueueStats{}, ErrNotFound
 	}

@@ -85,7 +85,7 @@ func (c *counter) stream(snap index.Snapshot, _, v []byte) error {
 	if err != nil || view.floor >= view.end {
 		return err
 	}
-	return snap.Scan(index.ChunksKey(info.ID), func(k, v []byte) error { return c.chunk(view, k, v) })
+	return snap.Scan(index.ChunksKey(info.ID), func(k, v []byte) error { return c.chunk(snap, view, k, v) })
 }
 
 // transients counts the references of streams that end with the process. Each
@@ -105,7 +105,7 @@ func (c *counter) transients(snap index.Snapshot) error {
 			current, id = everything, record.StreamID(n)
 		}
 		if len(k) > len(index.TransientKey(id)) {
-			return c.chunk(current, k, v)
+			return c.chunk(snap, current, k, v)
 		}
 		var info index.Stream
 		if err := index.DecodeStream(v, &info); err != nil {
@@ -117,7 +117,7 @@ func (c *counter) transients(snap index.Snapshot) error {
 }
 
 // chunk counts the references of a chunk that its stream needs.
-func (c *counter) chunk(of *view, k, v []byte) error {
+func (c *counter) chunk(snap index.Snapshot, of *view, k, v []byte) error {
 	no, err := index.Uint64(k, 1)
 	if err != nil {
 		return err
@@ -129,8 +129,14 @@ func (c *counter) chunk(of *view, k, v []byte) error {
 	if c.lsns, err = index.DecodeChunk(v, c.lsns[:0]); err != nil {
 		return fmt.Errorf("chunk %d of a stream: %w", no, err)
 	}
+	if of.compacted {
+		of.no = no
+		if err := of.loadGone(snap); err != nil {
+			return err
+		}
+	}
 	for i, lsn := range c.lsns {
-		if of.needs(first + record.Offset(i)) {
+		if o := first + record.Offset(i); of.needs(o) && !of.gone.Has(o) {
 			c.refer(lsn)
 		}
 	}

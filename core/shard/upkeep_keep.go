@@ -17,7 +17,8 @@ const maxViews = 1 << 14
 // a later version adds is one until it is said otherwise.
 func isControl(kind record.Kind) bool {
 	switch kind {
-	case record.KindMessage, record.KindPlaced, record.KindAck, record.KindDelivered:
+	case record.KindMessage, record.KindPlaced, record.KindAck, record.KindDelivered,
+		record.KindTruncate, record.KindCompact: // ENDS and the next step of compaction tell the same
 		return false
 	default:
 		return true
@@ -72,7 +73,7 @@ func newKeeper(snap index.Snapshot, oldest bool) *keeper {
 // keep implements commitlog.Keep.
 func (k *keeper) keep(lsn record.LSN, kind record.Kind, body []byte) (record.Kind, []byte, error) {
 	switch kind {
-	case record.KindAck, record.KindDelivered:
+	case record.KindAck, record.KindDelivered, record.KindTruncate, record.KindCompact:
 		return 0, nil, nil
 	case record.KindMessage:
 		return k.message(lsn, body, nil)
@@ -263,6 +264,8 @@ func (k *keeper) control(lsn record.LSN, kind record.Kind, body []byte) (is, isE
 		}
 		there, err := k.exists(index.OnceKey(o))
 		return false, !there && (!k.oldest || k.onces), err
+	case record.KindGroup, record.KindSeek, record.KindForget:
+		return k.keptControl(lsn, kind, body)
 	default:
 		return true, false, nil // whoever wrote it will know
 	}
@@ -314,4 +317,36 @@ func (k *keeper) streamControl(lsn record.LSN, kind record.Kind, body []byte) (i
 		there, err := k.exists(index.CursorKey(id, cursor))
 		return false, !k.oldest || there, err
 	}
+}
+
+// keptControl is control for stream queues.
+func (k *keeper) keptControl(lsn record.LSN, kind record.Kind, body []byte) (is, isEnd bool, err error) {
+	if kind == record.KindForget {
+		r, err := record.DecodeForget(body)
+		if err != nil {
+			return false, false, err
+		}
+		v, err := k.view(r.Stream)
+		return false, v != nil && lsn >= v.since && !k.oldest, err
+	}
+	var ref record.CursorRef
+	if kind == record.KindGroup {
+		var r record.Group
+		r, err = record.DecodeGroup(body)
+		ref = record.CursorRef{Stream: r.Stream, Cursor: r.Cursor}
+	} else {
+		ref, err = record.DecodeCursorRef(body)
+	}
+	if err != nil {
+		return false, false, err
+	}
+	v, err := k.snap.Get(index.GroupKey(ref.Stream, ref.Cursor))
+	if errors.Is(err, index.ErrNotFound) {
+		return false, false, nil
+	}
+	if err != nil {
+		return false, false, err
+	}
+	g, err := index.DecodeGroup(v)
+	return kind == record.KindGroup && lsn == g.Created || kind == record.KindSeek && lsn == g.Since, false, err
 }

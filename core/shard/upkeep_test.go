@@ -441,3 +441,31 @@ func TestUpkeepRunsByItself(t *testing.T) {
 		must(t, u.Close())
 	})
 }
+
+// TestDropLeavesTheMarksOfOthers drops a stream whose id is the number of the
+// block of records in which a filter's stream was made, and has the segment of
+// that give up its messages: the record that made the filter's stream stays.
+func TestDropLeavesTheMarksOfOthers(t *testing.T) {
+	u := newUpkept(t, func(cfg *Config) { cfg.Upkeep.RewritePercent, cfg.Upkeep.Compress = 0, false })
+	const queue, filter = 1 << 40, 1<<40 + 1
+	u.queue(queue, true)
+	const block = 2
+	u.queue(block, true)
+	u.publish(int(block<<8)+20, to(queue))
+	must(t, u.CreateStream(record.Stream{ID: filter, Filter: true, Namespace: "/", Name: "a/#"}, true))
+	lsn, err := u.CreateCursor(filter, 7)
+	must(t, err)
+	must(t, u.Wait(t.Context(), lsn))
+	if got := index.ControlBlock(lsn); got != block {
+		t.Fatalf("the cursor began in block %d, not %d", got, block)
+	}
+	u.publish(700, to(queue))
+	if _, err := u.DropStream(block); err != nil {
+		t.Fatal(err)
+	}
+	u.publish(300, to(queue))
+	u.publish(1, to(filter))
+	u.drain(queue)
+	u.settle()
+	u.sameFold(t, u.fs.CrashClone(vfs.CrashCloneCfg{}))
+}

@@ -25,6 +25,10 @@ type view struct {
 
 	no   uint64       // of the chunk that was read last
 	lsns []record.LSN // that chunk; empty when there is none
+	// compacted tells that messages were taken out of the stream: gone are those of
+	// the chunk.
+	compacted bool
+	gone      index.Bits
 }
 
 // viewOf reads the cursors of a stream.
@@ -32,10 +36,12 @@ type view struct {
 // A queue has one cursor, which is not stored before it has moved. A filter
 // needs what one of its sessions has not settled; without any it needs nothing,
 // since a new one begins at the stream's end. The cursors of a transient stream
-// are not stored, so it needs all that it has not forgotten.
+// are not stored, so it needs all that it has not forgotten. A stream queue needs
+// all from its beginning on, but for what compaction took out.
 func viewOf(snap index.Snapshot, info *index.Stream, transient bool) (*view, error) {
 	v := &view{id: info.ID, transient: transient, since: info.Since, floor: info.Low, end: info.End}
-	if transient {
+	if transient || info.Kept {
+		v.compacted = info.Compacted
 		return v, nil
 	}
 	cursors, slowest := 0, noLimit
@@ -117,7 +123,7 @@ func (v *view) find(snap index.Snapshot, lsn record.LSN) (record.Offset, bool, e
 	}
 	i, found := slices.BinarySearch(v.lsns, lsn)
 	o := record.Offset(v.no)*index.ChunkLen + record.Offset(i)
-	return o, found && v.needs(o), nil
+	return o, found && v.needs(o) && !v.gone.Has(o), nil
 }
 
 // behind tells whether the record lies behind the chunk that is at hand.
@@ -166,6 +172,23 @@ func (v *view) load(snap index.Snapshot, no uint64) error {
 		return fmt.Errorf("chunk %d of stream %x: %w", no, uint64(v.id), err)
 	}
 	v.no = no
+	if v.compacted {
+		return v.loadGone(snap)
+	}
+	return nil
+}
+
+// loadGone reads which messages of the chunk at hand were taken out.
+func (v *view) loadGone(snap index.Snapshot) error {
+	var c index.Chunk
+	value, err := snap.Get(index.ChunkInfoKey(v.id, v.no))
+	if err == nil {
+		err = index.DecodeChunkInfo(value, &c)
+	}
+	if err != nil {
+		return fmt.Errorf("chunk %d of stream %x: %w", v.no, uint64(v.id), err)
+	}
+	v.gone = c.Gone
 	return nil
 }
 

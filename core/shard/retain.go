@@ -1,0 +1,125 @@
+package shard
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/record"
+)
+
+const (
+	// ageShare bounds what one step of retention by age removes: a stream's chunks
+	// by this number, at least one. So a clock that jumps ahead empties no stream
+	// at once.
+	ageShare = 32
+	// retainChunks bounds the chunks of a stream that one step looks at.
+	retainChunks = 4096
+	// tombstoneAge is how long a key's tombstone stays in a compacted stream.
+	tombstoneAge = 24 * time.Hour
+)
+
+// Retain takes one step of retention: it has the log say which messages of
+// stream queues are not kept any longer. now is the time that ages are counted
+// to; lag is how long a superseded message stays in a compacted stream. The
+// steps are to be some time apart. The result is the LSN to wait for, 0 when
+// nothing is to go.
+func (s *Shard) Retain(now time.Time, lag time.Duration) (record.LSN, error) {
+	s.mu.Lock()
+	ids := make([]record.StreamID, 0, len(s.keptStreams))
+	for id := range s.keptStreams {
+		ids = append(ids, id)
+	}
+	s.mu.Unlock()
+	slices.SortFunc(ids, cmp.Compare[record.StreamID])
+	var last record.LSN
+	var errs []error
+	for _, id := range ids {
+		lsn, err := s.retainStream(id, now, lag)
+		last, errs = max(last, lsn), append(errs, err, s.sweep(id))
+	}
+	return last, errors.Join(errs...)
+}
+
+func (s *Shard) retainStream(id record.StreamID, now time.Time, lag time.Duration) (record.LSN, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[id]
+	if st == nil || st.kept == nil {
+		return 0, nil
+	}
+	var last record.LSN
+	// While a step of compaction is on its way, chunks have more bytes than they
+	// will have when the truncation is applied.
+	if k := st.kept; !k.truncating && (k.compaction == nil || !k.compaction.running) {
+		t, err := k.decide(now.UnixMilli())
+		if err != nil {
+			return 0, err
+		}
+		if t.Low > st.refs.Low() {
+			if last, err = s.Append(record.KindTruncate, record.AppendTruncate(nil, &t), nil); err != nil {
+				return 0, err
+			}
+			k.truncating = true
+		}
+	}
+	if st.kept.compaction == nil {
+		return last, nil
+	}
+	lsn, err := st.kept.compact(now, lag)
+	return max(last, lsn), err
+}
+
+// decide says where the stream begins from now on: which chunks go by the rules.
+// The newest message stays, but when all groups have settled it.
+func (k *keptStream) decide(now int64) (record.Truncate, error) {
+	refs := &k.st.refs
+	t := record.Truncate{Stream: k.st.id, Low: refs.Low()}
+	if refs.Low() == refs.End() || k.rules == (Retention{}) {
+		return t, nil
+	}
+	settled := k.settledByAll()
+	newest := chunkOf(refs.End() - 1)
+	byAge := max(1, (newest-chunkOf(refs.Low())+1)/ageShare)
+	for no := chunkOf(t.Low); no <= newest && no < chunkOf(refs.Low())+retainChunks; no++ {
+		c, err := k.chunk(no)
+		if err != nil {
+			return t, err
+		}
+		old := k.rules.MaxAge > 0 && c.Time < now-k.rules.MaxAge.Milliseconds() && byAge > 0
+		next := record.Offset(no+1) * index.ChunkLen
+		if no == newest {
+			if old {
+				t.Low = max(t.Low, refs.End()-1)
+			}
+			break
+		}
+		over := k.rules.MaxBytes > 0 && k.bytes-min(k.bytes, t.Bytes+c.Bytes) >= k.rules.MaxBytes
+		if !over && next > settled {
+			if !old {
+				break
+			}
+			byAge--
+		}
+		t.Low, t.Bytes = next, t.Bytes+c.Bytes
+	}
+	if settled > t.Low && chunkOf(settled) == chunkOf(t.Low) {
+		t.Low = settled
+	}
+	return t, nil
+}
+
+// settledByAll is the offset below which every group has settled everything; 0
+// when that does not matter.
+func (k *keptStream) settledByAll() record.Offset {
+	if !k.rules.UntilAcked || len(k.groups) == 0 {
+		return 0
+	}
+	low := k.st.refs.End()
+	for _, g := range k.groups {
+		low = min(low, g.q.Floor())
+	}
+	return low
+}
