@@ -25,6 +25,12 @@ import (
 //	'U' session u64, filter        record.Subscription
 //	'V' session u64, key u32       record.Value
 //	'g' and 'p'                    of stream queues, see kept.go
+//	'n' thing                      LSN of the newest record of a thing, u64
+//	'e' thing                      LSN of the newest record that ended a session or stream, u64
+//
+// A thing is 'S' session u64 or 's' stream u64, and for what one of these has, 'U'
+// filter, 'V' key u32 or 'C' cursor u64 behind that. With the small letter 'n' has
+// the record that ended it.
 const (
 	keyFormat       = 'f'
 	keyApplied      = 'a'
@@ -38,6 +44,8 @@ const (
 	keySubscription = 'U'
 	keyValue        = 'V'
 	keyControl      = 'k'
+	keyNewest       = 'n'
+	keyEnded        = 'e'
 )
 
 // AppliedKey is the key of the LSN that the state is as of.
@@ -168,12 +176,15 @@ var (
 	SubscriptionPrefix = []byte{keySubscription}
 	ValuePrefix        = []byte{keyValue}
 	ControlPrefix      = []byte{keyControl}
+	NewestPrefix       = []byte{keyNewest}
+	EndedPrefix        = []byte{keyEnded}
 )
 
 // AllPrefixes are the prefixes of all keys but AppliedKey and FormatKey.
 var AllPrefixes = [][]byte{
 	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix,
 	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix, KeptPrefix, PartsPrefix,
+	NewestPrefix, EndedPrefix,
 }
 
 // Uint64 reads the n-th u64 of a key behind its kind.

@@ -49,6 +49,7 @@ func (s *Shard) applyCommitted(b *record.Batch) {
 func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error {
 	if isControl(kind) {
 		s.markControl(lsn)
+		s.controlBytes += uint64(len(body)) + controlOverhead
 	}
 	switch kind {
 	case record.KindMessage:
@@ -66,6 +67,7 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		if err == nil {
 			s.pending.Delete(index.CursorKey(c.Stream, c.Cursor))
 			s.pending.Delete(index.GroupKey(c.Stream, c.Cursor))
+			s.ended(index.CursorThing(c.Stream, c.Cursor), lsn)
 		}
 		// Live too: a create record applied after the drop was asked for may have
 		// made the cursor again.
@@ -83,12 +85,12 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 	case record.KindStreamDrop:
 		c, err := record.DecodeCursorRef(body)
 		if err == nil {
-			s.applyStreamDrop(c.Stream)
+			s.applyStreamDrop(c.Stream, lsn)
 		}
 		return err
 	case record.KindSession, record.KindSessionDrop, record.KindSubscription,
 		record.KindSubscriptionDrop, record.KindValue:
-		return s.applySession(kind, body)
+		return s.applySession(kind, body, lsn)
 	case record.KindRelease:
 		o, err := record.DecodeOnce(body)
 		if err == nil {
@@ -115,7 +117,8 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 	}
 }
 
-func (s *Shard) applyStreamDrop(id record.StreamID) {
+func (s *Shard) applyStreamDrop(id record.StreamID, lsn record.LSN) {
+	s.ended(index.StreamThing(id), lsn)
 	s.pending.Delete(index.StreamKey(id))
 	s.pending.DeletePrefix(index.CursorsKey(id))
 	s.pending.DeletePrefix(index.ChunksKey(id))
@@ -255,8 +258,12 @@ func (s *Shard) applyCursorCreate(body []byte, lsn record.LSN) error {
 	if err != nil {
 		return err
 	}
-	if st := s.streams[c.Stream]; st != nil && st.queue == nil && st.kept == nil && lsn >= st.since {
-		st.addPlace(c.Cursor, true)
+	st := s.streams[c.Stream]
+	if st == nil || st.queue != nil || st.kept != nil || lsn < st.since {
+		return nil
+	}
+	if st.addPlace(c.Cursor, true) {
+		s.says(index.CursorThing(c.Stream, c.Cursor), lsn)
 	}
 	return nil
 }

@@ -50,6 +50,9 @@ func (s *Shard) CreateCursor(stream record.StreamID, session uint64) (record.LSN
 		st.addPlace(session, false)
 		return 0, nil
 	}
+	if st.places.get(session) != nil {
+		return s.Committed(), nil
+	}
 	ref := record.CursorRef{Stream: stream, Cursor: session}
 	return s.Append(record.KindCursorCreate, record.AppendCursorRef(nil, ref), nil)
 }

@@ -80,7 +80,10 @@ func (s *Shard) refer(st *stream, lsn record.LSN, places []record.Place, i int) 
 	} else {
 		to, live = s.rebuild.next(st, lsn)
 	}
-	if !live || st.kept != nil && to < s.rebuild.low(st) {
+	// A place before the stream's end is one in a later stream of this id, of which
+	// the log has nothing but the end: it was made behind an end that is left out as
+	// well, since a newer one follows.
+	if !live || st.kept != nil && to < s.rebuild.low(st) || places != nil && to < st.refs.End() {
 		return 0, false, nil
 	}
 	if err := s.skip(st, to); err != nil {

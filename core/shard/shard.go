@@ -77,10 +77,12 @@ type Shard struct {
 	changed     []*stream // differ from the store
 	cursors     []*place  // likewise
 	controls    uint64    // the block that was marked last, see markControl
-	warm        []*stream // hold memory that they can do without, see cool
-	pending     index.Batch
-	woke        []*queue.Consumer // scratch
-	wokenReader []*Reader
+	// controlBytes are the bytes of all such records that were applied.
+	controlBytes uint64
+	warm         []*stream // hold memory that they can do without, see cool
+	pending      index.Batch
+	woke         []*queue.Consumer // scratch
+	wokenReader  []*Reader
 
 	kick    chan struct{}
 	ackKick chan struct{}

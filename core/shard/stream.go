@@ -78,13 +78,15 @@ func (st *stream) place(id uint64) *place {
 	return st.places.get(id)
 }
 
-func (st *stream) addPlace(id uint64, durable bool) {
+// addPlace makes a cursor, and tells whether it was not there.
+func (st *stream) addPlace(id uint64, durable bool) bool {
 	if st.places.get(id) != nil {
-		return
+		return false
 	}
 	p := newPlace(st, id, durable, *queue.NewCursor(st.refs.End()))
 	st.places.put(p)
 	st.s.changedPlace(p)
+	return true
 }
 
 func (st *stream) dropPlace(id uint64) {
