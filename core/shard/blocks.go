@@ -117,9 +117,7 @@ func (s *Shard) block(lsn record.LSN, h *Hint) (*record.Batch, error) {
 			return b, nil
 		}
 		if mine {
-			b, err := s.readBlock(lsn, h)
-			s.blocks.land(f, b)
-			return b, err
+			return s.fly(f, h)
 		}
 		if err := s.work.Wait(f.done, h.stop); err != nil {
 			return nil, fmt.Errorf("read record %d: %w", lsn, left(err))
@@ -129,6 +127,12 @@ func (s *Shard) block(lsn record.LSN, h *Hint) (*record.Batch, error) {
 		}
 		own = f.block == nil || waits == maxWaits
 	}
+}
+
+// fly does a read, and tells who waits for it how it ended, be it with a panic.
+func (s *Shard) fly(f *flight, h *Hint) (b *record.Batch, err error) {
+	defer func() { s.blocks.land(f, b) }()
+	return s.readBlock(f.lsn, h)
 }
 
 func (s *Shard) readBlock(lsn record.LSN, h *Hint) (*record.Batch, error) {

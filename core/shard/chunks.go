@@ -52,19 +52,19 @@ func (s *Shard) bring(err error, owner uint64, stop <-chan struct{}) error {
 		return err
 	}
 	if r := s.reading[*need]; r != nil {
-		s.mu.Unlock()
-		defer s.mu.Lock()
-		return left(s.work.Wait(r.done, stop))
+		s.unlocked(func() { err = s.work.Wait(r.done, stop) })
+		return left(err)
 	}
 	r := &chunkRead{done: make(chan struct{})}
 	s.reading[*need] = r
+	defer func() { // also when the read panics: who waits reads for himself then
+		delete(s.reading, *need)
+		close(r.done)
+	}()
 	stored := need.st.refs.Stored(need.no)
-	s.mu.Unlock()
-	lsns, err := s.readChunk(need, owner, stop)
+	var lsns []record.LSN
+	s.unlocked(func() { lsns, err = s.readChunk(need, owner, stop) })
 	lsns = index.Unskip(lsns, stored)
-	s.mu.Lock()
-	delete(s.reading, *need)
-	close(r.done)
 	switch {
 	case need.st.gone || need.st.refs.Stored(need.no) == 0:
 		return nil // nobody needs it any more
@@ -77,6 +77,14 @@ func (s *Shard) bring(err error, owner uint64, stop <-chan struct{}) error {
 	s.warmed(need.st)
 	need.st.refs.Install(need.no, lsns)
 	return nil
+}
+
+// unlocked does something without mu, which the caller holds and has again
+// afterwards, whatever happens: a panic is the caller's only if mu is held.
+func (s *Shard) unlocked(do func()) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	do()
 }
 
 func (s *Shard) readChunk(need *away, owner uint64, stop <-chan struct{}) ([]record.LSN, error) {
