@@ -44,7 +44,8 @@ type chunkRead struct {
 // bring reads what an away error asks for into memory, and returns every other
 // error. mu is held, but not while it waits for a place among the reads of the
 // owner, or for the store: so everything may have changed when it returns, only
-// that chunk is there unless it is not needed any more. Who needs the same chunk
+// that chunk is there unless it is not needed any more, because its references
+// were trimmed or its stream is gone: the caller looks for both. Who needs the same chunk
 // waits for one read; when that fails each does his own.
 func (s *Shard) bring(err error, owner uint64, stop <-chan struct{}) error {
 	var need *away
