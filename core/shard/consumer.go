@@ -159,7 +159,7 @@ func (c *Consumer) Remove() (left int) {
 func (s *Shard) Get(ctx context.Context, id record.StreamID) (ref Ref, left uint64, ok bool, err error) {
 	for {
 		ref, left, wait, err := s.takeOne(ctx, id)
-		if !wait {
+		if !wait || err != nil {
 			return ref, left, ref.LSN != 0, err
 		}
 		// The mark is in the open batch or in the one being committed.
@@ -184,8 +184,7 @@ func (s *Shard) takeOne(ctx context.Context, id record.StreamID) (ref Ref, left 
 			return Ref{}, 0, false, nil
 		}
 		if o >= st.self.limit() {
-			s.mark(st.self)
-			return Ref{}, 0, true, nil
+			return Ref{}, 0, true, s.askMark(st.self)
 		}
 		lsn, _, err := st.ref(o)
 		if err == nil {

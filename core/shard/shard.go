@@ -57,6 +57,7 @@ type Shard struct {
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
+	finishing   bool                              // says exactly what was delivered, and delivers no more
 	rebuild     *rebuild                          // while recovering without a checkpoint
 	unsure      map[record.StreamID]record.Offset // while recovering, see applyLoss
 	slice       int                               // sliceLen, but in tests
