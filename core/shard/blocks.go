@@ -95,8 +95,9 @@ func (c *blocks) land(f *flight, b *record.Batch) {
 const maxWaits = 2
 
 // Hint is what a reader of records keeps: the batch that it read last, since the
-// next record is likely in it, and for whom it reads. It pins that batch: Reset
-// it when the reader rests.
+// next record is likely in it, and for whom it reads: the zero Hint reads for
+// nobody, and shares the places of one. It pins that batch: Reset it when the
+// reader rests.
 type Hint struct {
 	b     *record.Batch
 	owner uint64          // shares the places for reads

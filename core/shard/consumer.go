@@ -43,6 +43,12 @@ func (c *Consumer) leave() {
 // for none once it is removed.
 func (c *Consumer) Hint() Hint { return Hint{owner: uint64(c.st.id), stop: c.left} }
 
+// GetHint returns the hint to read what Get took from a queue: with the part of
+// the queue's consumers, and until ctx ends.
+func GetHint(ctx context.Context, id record.StreamID) Hint {
+	return Hint{owner: uint64(id), stop: ctx.Done()}
+}
+
 // Consume attaches a consumer to a queue. notify and cancelled may be called
 // with locks held.
 func (s *Shard) Consume(
