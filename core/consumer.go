@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/tidegate/tidegate/core/queue"
@@ -152,6 +153,14 @@ func (c *Consumer) giveBack(refs []shard.Ref) {
 	c.c.Settle(offsets, true)
 }
 
+// gaveUp turns the error of who did not want to wait any longer into the reason.
+func gaveUp(ctx context.Context, err error) error {
+	if errors.Is(err, shard.ErrLeft) && ctx.Err() != nil {
+		return fmt.Errorf("read a message: %w", context.Cause(ctx))
+	}
+	return err
+}
+
 func position(ref *shard.Ref, shard uint32) Position {
 	return Position{Stream: ref.Stream, Offset: ref.Offset, LSN: ref.LSN, Shard: shard}
 }
@@ -259,12 +268,12 @@ func (b *Broker) Get(
 			return Delivery{}, nil, 0, false, b.storageError(err)
 		}
 		d = Delivery{Position: position(&ref, q.shard), Redelivered: ref.Redelivered}
-		var h shard.Hint
+		h := shard.GetHint(ctx, q.stream)
 		var r record.Message
 		err = b.read(s, ref.LSN, &h, &r, &d.Message)
 		if err != nil && !errors.Is(err, errLost) {
 			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, true)
-			return Delivery{}, nil, 0, false, err
+			return Delivery{}, nil, 0, false, gaveUp(ctx, err)
 		}
 		if err != nil {
 			b.missing(&ref)

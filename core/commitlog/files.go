@@ -109,6 +109,17 @@ func (d *listing) has(r leftover) bool {
 	return ok
 }
 
+// above returns a generation for the next manifest that is above that of every
+// file: what an interrupted rewrite has left may then be all that there is of
+// records that are given up, and is not taken for a copy of what is there.
+func (d *listing) above(m *manifest) uint64 {
+	generation := m.generation + 1
+	for _, r := range d.rewritten {
+		generation = max(generation, r.generation+1)
+	}
+	return generation
+}
+
 // unlisted returns the files that are no part of the log by the manifest: those
 // that it replaced, and those that it knows nothing of.
 func (d *listing) unlisted(m *manifest) (replaced, unknown []leftover) {

@@ -43,6 +43,12 @@ func (c *Consumer) leave() {
 // for none once it is removed.
 func (c *Consumer) Hint() Hint { return Hint{owner: uint64(c.st.id), stop: c.left} }
 
+// GetHint returns the hint to read what Get took from a queue: with the part of
+// the queue's consumers, and until ctx ends.
+func GetHint(ctx context.Context, id record.StreamID) Hint {
+	return Hint{owner: uint64(id), stop: ctx.Done()}
+}
+
 // Consume attaches a consumer to a queue. notify and cancelled may be called
 // with locks held.
 func (s *Shard) Consume(
@@ -159,7 +165,7 @@ func (c *Consumer) Remove() (left int) {
 func (s *Shard) Get(ctx context.Context, id record.StreamID) (ref Ref, left uint64, ok bool, err error) {
 	for {
 		ref, left, wait, err := s.takeOne(ctx, id)
-		if !wait {
+		if !wait || err != nil {
 			return ref, left, ref.LSN != 0, err
 		}
 		// The mark is in the open batch or in the one being committed.
@@ -184,8 +190,7 @@ func (s *Shard) takeOne(ctx context.Context, id record.StreamID) (ref Ref, left 
 			return Ref{}, 0, false, nil
 		}
 		if o >= st.self.limit() {
-			s.mark(st.self)
-			return Ref{}, 0, true, nil
+			return Ref{}, 0, true, s.askMark(st.self)
 		}
 		lsn, _, err := st.ref(o)
 		if err == nil {

@@ -63,6 +63,7 @@ type Shard struct {
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
+	finishing   bool                              // says exactly what was delivered, and delivers no more
 	rebuild     *rebuild                          // while recovering without a checkpoint
 	unsure      map[record.StreamID]record.Offset // while recovering, see applyLoss
 	slice       int                               // sliceLen, but in tests
@@ -156,15 +157,18 @@ func (s *Shard) TakeSessions() map[uint64]*SessionState {
 // Bytes is the size of the log on disk.
 func (s *Shard) Bytes() uint64 { return uint64(s.log.Bytes()) }
 
-// Close commits what was appended, stops the committer and closes the log.
+// Close commits what was appended, stops the committer, waits for reads that go
+// on and closes the log.
 func (s *Shard) Close() error {
 	if err := s.stopUpkeep(); err != nil {
 		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
 	}
 	s.closing.Do(func() { close(s.stop) })
-	s.pool.close()
-	if err := s.work.Wait(s.done, nil); err != nil {
-		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
+	reads := s.pool.close()
+	for _, ended := range []<-chan struct{}{s.done, reads} {
+		if err := s.work.Wait(ended, nil); err != nil {
+			return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
+		}
 	}
 	if err := errors.Join(s.replica.Close(), s.closeStore()); err != nil {
 		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
