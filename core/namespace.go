@@ -25,11 +25,8 @@ type namespace struct {
 	// durability of streams that have none of their own.
 	durability durability
 	table      *route.Table[*target]
-	// headers tells that the table has bindings that look at headers, so that
-	// routes do not depend on exchange and key alone.
-	headers bool
-	queues  map[string]*declared
-	filters map[string]*filter
+	queues     map[string]*declared
+	filters    map[string]*filter
 	// orphans are auto-delete exchanges that lost their last binding to a durable
 	// queue; whoever deleted the queue deletes them.
 	orphans []string
@@ -293,9 +290,6 @@ func (b *Broker) bindingChanged(ns *namespace, m *metadata.Binding, deleted bool
 }
 
 func (ns *namespace) bind(binding route.Binding[*target]) {
-	if x, ok := ns.table.Exchange(binding.Source); ok && x.Type == route.Headers {
-		ns.headers = true
-	}
 	ns.table.Bind(binding)
 	ns.version.Add(1)
 }
@@ -311,7 +305,7 @@ func (ns *namespace) binding(spec *BindingSpec) (route.Binding[*target], error) 
 	if q == nil {
 		return r, ns.notFound("queue", spec.Dest)
 	}
-	r.Dest = &q.target
+	r.Dest, r.DestName = &q.target, spec.Dest
 	return r, nil
 }
 
