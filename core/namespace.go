@@ -20,6 +20,7 @@ type namespace struct {
 	name string
 	// version changes with every change of the graph; cached routes are of one version.
 	version atomic.Uint64
+	inboxes inboxes
 
 	mu sync.RWMutex // guards all below
 	// durability of streams that have none of their own.

@@ -58,6 +58,11 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 	if len(m.Payload) > p.b.cfg.MaxMessageSize {
 		return Published{}, ErrTooLarge
 	}
+	direct := p.direct(m)
+	if direct && len(m.MoreKeys) == 0 {
+		p.b.counters.published.Add(1)
+		return Published{Seq: p.tracker.next(), Routed: true}, nil
+	}
 	pl, err := p.plan(m)
 	if err != nil {
 		return Published{}, err
@@ -66,7 +71,7 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 	if m.QoS == 0 {
 		parts, live = pl.queued, pl.live0
 	}
-	routed, stored := len(parts)+len(live) > 0, len(parts) > 0 || m.Retain
+	routed, stored := direct || len(parts)+len(live) > 0, len(parts) > 0 || m.Retain
 	if stored && !p.admitted(m, pl, parts) {
 		if !m.Lossy {
 			p.b.counters.blocked.Add(1)
