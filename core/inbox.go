@@ -76,18 +76,21 @@ func (s *inboxes) find(name []byte) func(m *Message) bool {
 	return s.byName[string(name)]
 }
 
-// direct hands the message to the inbox that its key names, if there is one.
-func (p *Publisher) direct(m *Message) (delivered bool) {
+// inbox returns the inbox that the message's key names, if there is one.
+func (p *Publisher) inbox(m *Message) func(m *Message) bool {
 	if len(m.Exchange) > 0 {
-		return false
+		return nil
 	}
-	deliver := p.ns.inboxes.find(m.Key)
-	if deliver == nil {
-		return false
-	}
-	if !deliver(m) {
+	return p.ns.inboxes.find(m.Key)
+}
+
+// answer hands over a message that goes to an inbox alone.
+func (p *Publisher) answer(m *Message, inbox func(m *Message) bool) Published {
+	p.b.counters.published.Add(1)
+	routed := inbox(m)
+	if !routed {
 		p.b.counters.dropped.Add(1)
-		return false
+		p.b.counters.unroutable.Add(1)
 	}
-	return true
+	return Published{Seq: p.tracker.next(), Routed: routed}
 }

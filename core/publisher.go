@@ -58,10 +58,9 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 	if len(m.Payload) > p.b.cfg.MaxMessageSize {
 		return Published{}, ErrTooLarge
 	}
-	direct := p.direct(m)
-	if direct && len(m.MoreKeys) == 0 {
-		p.b.counters.published.Add(1)
-		return Published{Seq: p.tracker.next(), Routed: true}, nil
+	inbox := p.inbox(m)
+	if inbox != nil && len(m.MoreKeys) == 0 {
+		return p.answer(m, inbox), nil
 	}
 	pl, err := p.plan(m)
 	if err != nil {
@@ -71,7 +70,7 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 	if m.QoS == 0 {
 		parts, live = pl.queued, pl.live0
 	}
-	routed, stored := direct || len(parts)+len(live) > 0, len(parts) > 0 || m.Retain
+	routed, stored := len(parts)+len(live) > 0, len(parts) > 0 || m.Retain
 	if stored && !p.admitted(m, pl, parts) {
 		if !m.Lossy {
 			p.b.counters.blocked.Add(1)
@@ -81,6 +80,9 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 		stored = false
 	}
 	p.b.counters.published.Add(1)
+	if inbox != nil && inbox(m) {
+		routed = true
+	}
 	if m.Once.Session != 0 && len(live) > 0 && p.known(m.Once) {
 		live = nil // was delivered the first time
 	}

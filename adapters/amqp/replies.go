@@ -14,8 +14,9 @@ import (
 // asks for them; the address that responders see has more behind it.
 const replyToQueue = "amq.rabbitmq.reply-to"
 
-// maxReplies bounds the bytes of replies that wait for a requester that does not
-// read. What comes beyond is dropped, as if the requester were gone.
+// maxReplies bounds the bytes of replies that wait on a connection that does not
+// read; one reply may be larger. What comes beyond is dropped, as if the
+// requester were gone.
 const maxReplies = 16 << 20
 
 func isReplyQueue(name string) bool {
@@ -34,7 +35,6 @@ type replies struct {
 	mu      sync.Mutex
 	stopped bool           // guarded by mu
 	waiting []core.Message // guarded by mu
-	bytes   int            // of waiting; guarded by mu
 }
 
 // consumeReplies starts the channel's consumer of direct replies.
@@ -77,7 +77,10 @@ func (ch *channel) stopReplies() {
 	r.inbox.Close()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stopped, r.waiting, r.bytes = true, nil, 0
+	for i := range r.waiting {
+		r.ch.c.waitingReplies.Add(-replySize(&r.waiting[i]))
+	}
+	r.stopped, r.waiting = true, nil
 }
 
 // has tells whether the consumer has the tag.
@@ -85,13 +88,13 @@ func (r *replies) has(tag string) bool { return r != nil && r.tag == tag }
 
 // deliver takes a reply, in the goroutine of whoever sends it.
 func (r *replies) deliver(m *core.Message) bool {
-	size := len(m.Key) + len(m.Properties) + len(m.Payload)
+	size := replySize(m)
 	r.mu.Lock()
-	if r.stopped || len(r.waiting) > 0 && r.bytes+size > maxReplies {
+	if total := r.ch.c.waitingReplies.Load(); r.stopped || total > 0 && total+size > maxReplies {
 		r.mu.Unlock()
 		return false
 	}
-	r.bytes += size
+	r.ch.c.waitingReplies.Add(size)
 	r.waiting = append(r.waiting, core.Message{
 		Format: m.Format, Key: bytes.Clone(m.Key), Properties: bytes.Clone(m.Properties),
 		Payload: bytes.Clone(m.Payload), QoS: m.QoS,
@@ -100,6 +103,9 @@ func (r *replies) deliver(m *core.Message) bool {
 	r.ch.c.out.ready.add(r)
 	return true
 }
+
+// replySize is what a reply counts for while it waits.
+func replySize(m *core.Message) int64 { return int64(len(m.Key) + len(m.Properties) + len(m.Payload)) }
 
 func (r *replies) announced() *atomic.Bool { return &r.queued }
 
@@ -111,7 +117,7 @@ func (r *replies) fill(buf []byte, limit int) (out []byte, more bool) {
 	for n < len(r.waiting) && len(buf) < limit {
 		m := &r.waiting[n]
 		n++
-		r.bytes -= len(m.Key) + len(m.Properties) + len(m.Payload)
+		r.ch.c.waitingReplies.Add(-replySize(m))
 		e := r.ch.c.envelope(m)
 		method := wire.BasicDeliver{ConsumerTag: r.tag, DeliveryTag: r.ch.track(nil, core.Position{}), RoutingKey: e.key}
 		buf = method.Append(buf, r.ch.id)

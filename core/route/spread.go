@@ -184,7 +184,7 @@ func hashArguments(args map[string]any) (header, property string) {
 func heaviest(members []member, h uint64) int {
 	best, most := 0, 0.0
 	for i := range members {
-		u := (float64(mix(h^members[i].hash)>>11) + 0.5) / (1 << 53)
+		u := (float64(mix(h^members[i].hash)>>12) + 0.5) / (1 << 52) // exact, never 0 nor 1
 		if score := -members[i].weight / math.Log(u); score > most {
 			best, most = i, score
 		}
