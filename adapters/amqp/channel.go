@@ -22,6 +22,8 @@ type channel struct {
 	content   content
 	message   core.Message // reused for each publish
 	publisher *publisher   // nil until the first publish or confirm.select
+	replies   *replies     // of direct reply-to; nil without
+	rewritten []byte       // properties that the server changed
 
 	prefetch       uint16      // for consumers started from now on; changed under c.out.mu
 	globalPrefetch uint16      // changed under c.out.mu
@@ -182,6 +184,7 @@ func (ch *channel) method(ctx context.Context, m wire.Method) error {
 // has not acknowledged goes back to the queues.
 func (ch *channel) release(ctx context.Context) {
 	ch.content.reset()
+	ch.stopReplies()
 	consumers := ch.detach()
 	for _, k := range consumers {
 		if err := k.engine.Cancel(ctx); err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate/tidegate/adapters/amqp/wire"
@@ -68,6 +69,8 @@ type connection struct {
 	channels    map[uint16]*channel // changed under out.mu alone
 	settlements settlements
 	blocked     blockade
+	// waitingReplies is the bytes of direct replies that wait to be written.
+	waitingReplies atomic.Int64
 
 	stop struct {
 		sync.Mutex
