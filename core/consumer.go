@@ -90,7 +90,8 @@ func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec
 
 // Next appends up to limit deliveries to dst, without blocking. It returns none
 // only when there are none: then Notify is called when there are some. An error
-// means that a message could not be read; it stays unsettled.
+// means that a message could not be read: it is the next one still, and what is
+// returned with the error is good.
 func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 	now := c.b.deps.Clock.Now().UnixMilli()
 	first := len(dst)
@@ -113,7 +114,7 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			truncated := err != nil && c.stream != nil && c.stream.Truncated(ref.Offset)
 			if err != nil && !truncated && !errors.Is(err, errLost) {
 				c.done(c.offsets)
-				c.giveBack(c.refs[i:])
+				c.c.Unfetch(c.refs[i:])
 				if errors.Is(err, shard.ErrLeft) {
 					return dst, nil // cancelled meanwhile
 				}
@@ -142,15 +143,6 @@ func (c *Consumer) done(offsets []record.Offset) {
 	if len(offsets) > 0 {
 		c.c.Settle(offsets, false)
 	}
-}
-
-// giveBack returns deliveries that the caller will never see.
-func (c *Consumer) giveBack(refs []shard.Ref) {
-	offsets := make([]record.Offset, 0, len(refs))
-	for i := range refs {
-		offsets = append(offsets, refs[i].Offset)
-	}
-	c.c.Settle(offsets, true)
 }
 
 // gaveUp turns the error of who did not want to wait any longer into the reason.

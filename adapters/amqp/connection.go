@@ -232,16 +232,24 @@ func (c *connection) arm(deadline time.Time) error {
 	return nil
 }
 
-// interrupt makes the reader end with the cause. It may be called from any goroutine.
+// interrupt makes the reader end with the cause. It may be called from any
+// goroutine that does not hold the output's lock.
 func (c *connection) interrupt(cause error) {
+	if c.halt(cause) {
+		c.out.stopWaiting()
+	}
+}
+
+// halt is interrupt for who ends the waits for room himself, if it was the first.
+func (c *connection) halt(cause error) bool {
 	c.stop.Lock()
 	defer c.stop.Unlock()
 	if c.stop.cause != nil {
-		return
+		return false
 	}
 	c.stop.cause = cause
 	c.wakeReader()
-	c.out.stopWaiting()
+	return true
 }
 
 // conclude says goodbye as the reader's error asks for, and tells whether it

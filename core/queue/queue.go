@@ -131,6 +131,21 @@ func (q *Queue) Fetch(c *Consumer, dst []Item, n int) []Item {
 	return dst
 }
 
+// Unfetch undoes Fetch for messages that did not get to the client: they are the
+// consumer's next again, as they were and in their order. Those of a consumer
+// that was removed go back to their place in the queue.
+func (q *Queue) Unfetch(c *Consumer, items []Item) {
+	if !c.gone {
+		c.assigned = slices.Insert(c.assigned, 0, items...)
+		return
+	}
+	for _, it := range items {
+		if q.Return(it.Offset, it.Redelivered) {
+			releaseAll(c.limits)
+		}
+	}
+}
+
 // Done settles a message that the consumer fetched. It returns false if the
 // message was not in flight.
 func (q *Queue) Done(c *Consumer, o record.Offset) bool {

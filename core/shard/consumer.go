@@ -137,6 +137,21 @@ func (c *Consumer) Settle(offsets []record.Offset, giveBack bool) (n int) {
 	return n
 }
 
+// Unfetch gives back the last messages that Fetch returned, which nobody has
+// seen: the next Fetch returns them again, before all others.
+func (c *Consumer) Unfetch(refs []Ref) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.items = c.items[:0]
+	for i := range refs {
+		c.items = append(c.items, queue.Item{Offset: refs[i].Offset, Redelivered: refs[i].Redelivered})
+	}
+	c.st.queue.Unfetch(c.c, c.items)
+	if !c.st.self.gone {
+		c.s.moved(c.st)
+	}
+}
+
 // Kick looks for messages again, after a limit has grown.
 func (c *Consumer) Kick() {
 	c.s.mu.Lock()
