@@ -35,7 +35,7 @@ func (l *List) Skip(to record.Offset, lsn record.LSN) {
 func (l *List) Seek(lsn record.LSN, from Loader) (record.Offset, record.LSN, bool, error) {
 	var failed error
 	n := sort.Search(int(l.end-l.low), func(i int) bool {
-		got, err := l.ascending(l.low+record.Offset(i), from)
+		got, _, err := l.Get(l.low+record.Offset(i), from)
 		if err != nil {
 			failed = err
 		}
@@ -48,25 +48,8 @@ func (l *List) Seek(lsn record.LSN, from Loader) (record.Offset, record.LSN, boo
 	if o == l.end {
 		return o, 0, false, nil
 	}
-	got, err := l.ascending(o, from)
+	got, _, err := l.Get(o, from)
 	return o, got, err == nil, err
-}
-
-// ascending is Get for an offset that the list has; a chunk that was skipped has
-// one LSN for all.
-func (l *List) ascending(o record.Offset, from Loader) (record.LSN, error) {
-	if o >= l.known && len(l.mem) > 0 && o >= l.memFrom {
-		return l.mem[(o-l.memFrom)>>chunkBits][o&(ChunkLen-1)], nil
-	}
-	lsns, err := l.load(uint64(o)>>chunkBits, from)
-	if err == nil && len(lsns) == 1 {
-		return lsns[0], nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	lsn, _, err := l.Get(o, from)
-	return lsn, err
 }
 
 // Unskip returns a chunk as it was read from the store with all of its n
