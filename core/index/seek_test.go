@@ -71,4 +71,3 @@ func TestFindAfterSeek(t *testing.T) {
 		t.Errorf("after Seek: %v", err)
 	}
 }
-

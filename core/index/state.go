@@ -13,6 +13,7 @@ import (
 //
 //	'f'                            format: version u8 (1), cluster [16]u8, shard u32
 //	'a'                            applied: LSN of the last record, u64
+//	'n'                            acks of records up to this LSN are of another count of offsets, u64
 //	's' stream u64                 Stream
 //	'c' stream u64, cursor u64     Cursor
 //	'x' stream u64, chunk u64      references: per entry the LSN as a uvarint, less the one before
@@ -27,6 +28,7 @@ import (
 const (
 	keyFormat       = 'f'
 	keyApplied      = 'a'
+	keyRecounted    = 'n'
 	keyStream       = 's'
 	keyCursor       = 'c'
 	keyChunk        = 'x'
@@ -41,6 +43,10 @@ const (
 
 // AppliedKey is the key of the LSN that the state is as of.
 var AppliedKey = []byte{keyApplied}
+
+// RecountedKey is the key of the LSN up to which acks are of another count of
+// offsets than the one there is; it is not there when there was only one.
+var RecountedKey = []byte{keyRecounted}
 
 // FormatKey is the key that tells whose store it is, and how to read it.
 var FormatKey = []byte{keyFormat}
@@ -169,7 +175,8 @@ var (
 	ControlPrefix      = []byte{keyControl}
 )
 
-// AllPrefixes are the prefixes of all keys but AppliedKey and FormatKey.
+// AllPrefixes are the prefixes of all keys but AppliedKey,
+// RecountedKey and FormatKey.
 var AllPrefixes = [][]byte{
 	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix,
 	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix,

@@ -30,6 +30,11 @@ import (
 // stream and from; the one that counts for a record is the last with from at or
 // below it.
 //
+// Two kinds of entries are of no stream, which is 0 then. One of from alone, with
+// at the same, says that all durable streams were asked for that gap: one without
+// an entry had no reference. One of since alone says that acks and published
+// offsets up to that record are of another count of offsets, see applyLoss.
+//
 // What an entry says stays true for ever, as settled stays settled. So the file is
 // made durable before the log changes, and has the gaps from before the change
 // beside those from after it: a crash in between does no harm.
@@ -56,6 +61,30 @@ type end struct {
 	offset   record.Offset
 }
 
+// ends is what ENDS tells. The zero ends is of no file.
+type ends struct {
+	there     bool
+	of        map[record.StreamID][]end
+	gaps      map[record.LSN]bool
+	recounted record.LSN
+}
+
+// tellsOf tells whether original segments that begin there can be counted.
+func (e *ends) tellsOf(gap record.LSN) bool { return e.gaps[gap] }
+
+// add takes an entry.
+func (e *ends) add(n end) {
+	switch {
+	case n.stream != 0:
+		e.of[n.stream] = append(e.of[n.stream], n)
+		e.gaps[n.from] = true // also of a file without entries for gaps
+	case n.from != 0:
+		e.gaps[n.from] = true
+	default:
+		e.recounted = n.since
+	}
+}
+
 // writeEnds makes ENDS say what a rebuild needs once the segments that begin with
 // the LSNs are dropped or rewritten. Call it before that, and carry on only if it
 // succeeds.
@@ -69,6 +98,7 @@ func (s *Shard) writeEnds(gone []record.LSN) error {
 		return nil // no original segment is or will be behind a gap
 	}
 	s.mu.Lock()
+	recounted := s.recounted
 	ids := make([]record.StreamID, 0, len(s.streams))
 	for id, st := range s.streams {
 		if st.durable {
@@ -78,6 +108,12 @@ func (s *Shard) writeEnds(gone []record.LSN) error {
 	s.mu.Unlock()
 	slices.Sort(ids)
 	p := append([]byte(endsMagic), endsVersion, 0, 0, 0)
+	if recounted > 0 {
+		p = appendEnd(p, &end{since: recounted})
+	}
+	for _, from := range gaps {
+		p = appendEnd(p, &end{from: from, at: from})
+	}
 	var err error
 	for some := range slices.Chunk(ids, endsStreams) {
 		if p, err = s.appendEnds(p, some, gaps); err != nil {
@@ -108,6 +144,9 @@ func gapsWithout(segments []commitlog.Info, gone []record.LSN) (gaps []record.LS
 			gaps = append(gaps, g.Base)
 		}
 		next = g.Last + 1
+	}
+	if n := len(segments); n > 0 && next != segments[n-1].Last+1 {
+		gaps = append(gaps, segments[n-1].Last+1) // where the next original segment begins
 	}
 	return gaps
 }
@@ -146,45 +185,45 @@ func appendEnd(p []byte, e *end) []byte {
 }
 
 // readEnds reads ENDS; none when there is no such file.
-func readEnds(fs vfs.FS, dir string, id record.Identity) (map[record.StreamID][]end, error) {
+func readEnds(fs vfs.FS, dir string, id record.Identity) (ends, error) {
 	f, err := fs.Open(fs.PathJoin(dir, endsName))
 	if oserror.IsNotExist(err) {
-		return nil, nil
+		return ends{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read ends of streams: %w", err)
+		return ends{}, fmt.Errorf("read ends of streams: %w", err)
 	}
 	p, err := io.ReadAll(io.LimitReader(f, maxEnds))
 	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("read ends of streams: %w", err)
+		return ends{}, fmt.Errorf("read ends of streams: %w", err)
 	}
-	ends, err := decodeEnds(p, id)
+	all, err := decodeEnds(p, id)
 	if err != nil {
-		return nil, fmt.Errorf("ends of streams in %s: %w", dir, err)
+		return ends{}, fmt.Errorf("ends of streams in %s, without which all that the log holds behind a gap comes again: %w",
+			fs.PathJoin(dir, endsName), err)
 	}
-	return ends, nil
+	return all, nil
 }
 
-func decodeEnds(p []byte, id record.Identity) (map[record.StreamID][]end, error) {
+func decodeEnds(p []byte, id record.Identity) (ends, error) {
 	le := binary.LittleEndian
 	body := len(p) - endsSum
 	switch {
 	case body < endsHeader || string(p[:4]) != endsMagic || le.Uint32(p[body:]) != id.Checksum(p[:body]):
-		return nil, record.ErrCorrupt
+		return ends{}, record.ErrCorrupt
 	case le.Uint16(p[4:]) != endsVersion:
-		return nil, record.ErrVersion
+		return ends{}, record.ErrVersion
 	case (body-endsHeader)%endsEntry != 0:
-		return nil, record.ErrCorrupt
+		return ends{}, record.ErrCorrupt
 	}
-	ends := map[record.StreamID][]end{}
+	all := ends{there: true, of: map[record.StreamID][]end{}, gaps: map[record.LSN]bool{}}
 	for p = p[endsHeader:body]; len(p) > 0; p = p[endsEntry:] {
-		e := end{
+		all.add(end{
 			record.StreamID(le.Uint64(p)), record.LSN(le.Uint64(p[8:])), record.LSN(le.Uint64(p[16:])),
 			record.LSN(le.Uint64(p[24:])), record.Offset(le.Uint64(p[32:])),
-		}
-		ends[e.stream] = append(ends[e.stream], e)
+		})
 	}
-	return ends, nil
+	return all, nil
 }
 
 // replaceFile writes a file so that after a crash it is there as it was or as it

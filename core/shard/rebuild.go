@@ -24,7 +24,8 @@ const progressEvery = 3 * time.Second
 // The store has no AppliedKey before the rebuild is complete: one that a crash
 // has ended begins anew.
 type rebuild struct {
-	ends   map[record.StreamID][]end
+	ends   ends
+	row    record.LSN                     // behind the records that offsets can be counted over
 	last   map[record.StreamID]record.LSN // references
 	gaps   bool                           // something of the log is gone, or was rewritten
 	places []record.Place
@@ -40,9 +41,11 @@ func (s *Shard) beginRebuild(fs vfs.FS) error {
 		return err
 	}
 	now := s.clock.Now()
-	s.rebuild = &rebuild{ends: ends, last: map[record.StreamID]record.LSN{}, begun: now, told: now}
+	s.recounted = ends.recounted
+	s.rebuild = &rebuild{ends: ends, row: 1, last: map[record.StreamID]record.LSN{}, begun: now, told: now}
 	var wipe index.Batch
 	wipe.Delete(index.AppliedKey)
+	wipe.Delete(index.RecountedKey)
 	for _, prefix := range index.AllPrefixes {
 		wipe.DeletePrefix(prefix)
 	}
@@ -56,6 +59,7 @@ func (r *rebuild) meets(s *Shard, b *record.Batch, last record.LSN) {
 	if b.Base != s.Committed()+1 || b.Sparse != nil {
 		r.gaps = true
 	}
+	r.count(s, b)
 	r.done += uint64(b.Len())
 	if now := s.clock.Now(); now.Sub(r.told) >= progressEvery {
 		r.told = now
@@ -81,6 +85,10 @@ func (s *Shard) refer(st *stream, lsn record.LSN, places []record.Place, i int) 
 	if err := s.skip(st, to); err != nil {
 		return fmt.Errorf("message of stream %x: %w", uint64(st.id), err)
 	}
+	if places != nil && s.rebuild.ends.there {
+		s.trustOffsets(st.id, to)
+	}
+	s.counted(st)
 	st.refs.Append(lsn)
 	s.rebuild.last[st.id] = lsn
 	return nil
@@ -90,7 +98,7 @@ func (s *Shard) refer(st *stream, lsn record.LSN, places []record.Place, i int) 
 // was settled before what preceded it was dropped.
 func (r *rebuild) next(st *stream, lsn record.LSN) (record.Offset, bool) {
 	to := st.refs.End()
-	for _, e := range r.ends[st.id] {
+	for _, e := range r.ends.of[st.id] {
 		switch {
 		case e.since != st.since || e.from > lsn:
 		case lsn < e.at:
@@ -170,7 +178,7 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 		return nil
 	}
 	r.gaps = r.gaps || s.log.FirstLSN() != 1
-	for id, ends := range r.ends {
+	for id, ends := range r.ends.of {
 		st := s.streams[id]
 		for i := range ends {
 			if st == nil || ends[i].since != st.since || ends[i].offset <= st.refs.End() {
@@ -205,7 +213,8 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 	s.rebuild = nil
 	s.logger.Info("index rebuilt", slog.Any("shard", s.cfg.Identity.Shard), slog.Uint64("records", r.done),
 		slog.Int("streams", len(s.streams)), slog.Int("published_cursors", used), slog.Int("ignored_cursors", refused),
-		slog.Bool("log_is_whole", !r.gaps), slog.Duration("took", s.clock.Now().Sub(r.begun)))
+		slog.Bool("log_is_whole", !r.gaps),
+		slog.Bool("offsets_are_sure", s.unsure == nil), slog.Duration("took", s.clock.Now().Sub(r.begun)))
 	return nil
 }
 
@@ -214,16 +223,14 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 // lost. What lies beyond the stream's end is left out.
 func (s *Shard) settlePublished(c *CursorState) bool {
 	st := s.streams[c.Stream]
-	if st == nil || c.LSN < st.since || c.LSN > s.Committed() {
-		return false // of an earlier stream of this id, of none, or of another log
+	if st == nil || c.LSN < st.since || c.LSN > s.Committed() || c.LSN <= s.recounted {
+		return false // of an earlier stream of this id, of none, of another log, or of an earlier count
 	}
 	p := st.place(c.Cursor)
 	if p == nil || st.self != nil && c.Cursor != 0 {
 		return false
 	}
-	p.cur.Apply(append([]record.Range{{First: 0, End: c.Floor}}, c.Ranges...), st.refs.End())
-	s.changedPlace(p)
-	st.trim(p)
+	s.settleSure(p, append([]record.Range{{First: 0, End: c.Floor}}, c.Ranges...))
 	return true
 }
 
