@@ -49,6 +49,7 @@ func (s *Shard) beginRebuild(fs vfs.FS) error {
 	for _, prefix := range index.AllPrefixes {
 		wipe.DeletePrefix(prefix)
 	}
+	wipe.Set(index.MarkedKey, index.AppendLSN(nil, 0))
 	wipe.Set(index.FormatKey, index.AppendFormat(nil, s.cfg.Identity))
 	return s.store.Commit(&wipe)
 }

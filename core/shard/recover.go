@@ -105,6 +105,11 @@ func (s *Shard) load() (record.LSN, error) {
 	if err := s.loadRecounted(); err != nil {
 		return 0, err
 	}
+	if _, err := s.store.Get(index.MarkedKey); errors.Is(err, index.ErrNotFound) {
+		s.pending.Set(index.MarkedKey, index.AppendLSN(nil, from+1))
+	} else if err != nil {
+		return 0, err
+	}
 	s.pending.DeletePrefix(index.TransientPrefix)
 	for _, part := range []struct {
 		prefix []byte
