@@ -64,7 +64,7 @@ func TestFindAfterSeek(t *testing.T) {
 		t.Fatalf("before: %v", err)
 	}
 	l.Rest()
-	if _, _, _, err := l.Seek(100_050, st); err != nil {
+	if _, _, _, err := l.Seek(100_050, new(Search), st); err != nil {
 		t.Fatal(err)
 	}
 	if err := find(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/segment"
 )
@@ -49,9 +50,13 @@ const (
 	// endsStreams is how many streams are looked at without letting others have
 	// the lock.
 	endsStreams = 256
-	// maxEnds bounds what is read of the file: 26 million entries.
+	// maxEnds bounds the file: 26 million entries.
 	maxEnds = 1 << 30
 )
+
+// errManyEnds tells that ENDS would be longer than is ever read: then segments stay
+// that could be dropped or rewritten.
+var errManyEnds = errors.New("too many to be written down")
 
 // end is an entry of ENDS.
 type end struct {
@@ -119,6 +124,12 @@ func (s *Shard) writeEnds(gone []record.LSN) error {
 		if p, err = s.appendEnds(p, some, gaps); err != nil {
 			return fmt.Errorf("ends of streams: %w", err)
 		}
+		if len(p)+endsSum > maxEnds {
+			return fmt.Errorf("ends of %d streams and %d gaps: %w", len(ids), len(gaps), errManyEnds)
+		}
+	}
+	if err := s.roomForEnds(len(p)); err != nil {
+		return fmt.Errorf("ends of streams: %w", err)
 	}
 	// What has been said rests on acks and records that may not be durable yet.
 	if err := s.Await(s.FlushAcks()); err != nil {
@@ -129,6 +140,18 @@ func (s *Shard) writeEnds(gone []record.LSN) error {
 	}
 	p = binary.LittleEndian.AppendUint32(p, s.cfg.Identity.Checksum(p))
 	return replaceFile(s.fs, s.cfg.Dir, endsName, p)
+}
+
+// roomForEnds tells whether the disk has room for the file and as much again.
+func (s *Shard) roomForEnds(size int) error {
+	usage, err := s.fs.GetDiskUsage(s.cfg.Dir)
+	if err != nil { // not known: then the write will tell
+		return nil //nolint:nilerr // a file system that can't tell is no reason to stop
+	}
+	if need := 2 * uint64(size); usage.AvailBytes < need {
+		return fmt.Errorf("%w: %d bytes", errNoRoom, need)
+	}
+	return nil
 }
 
 // gapsWithout returns where original segments begin behind a gap, once some are
@@ -156,25 +179,41 @@ func (s *Shard) appendEnds(p []byte, ids []record.StreamID, gaps []record.LSN) (
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range ids {
-		st := s.streams[id]
-		if st == nil || st.refs.End() == 0 {
-			continue
-		}
 		for _, from := range gaps {
-			e := end{stream: id, since: st.since, from: from, at: s.Committed() + 1, offset: st.refs.End()}
-			if st.refs.Low() < st.refs.End() {
-				o, at, ok, err := st.refs.Seek(from, st)
-				if err != nil {
-					return nil, err
-				}
-				if ok {
-					e.at, e.offset = at, o
-				}
+			e, ok, err := s.endOf(id, from)
+			if err != nil {
+				return nil, err
 			}
-			p = appendEnd(p, &e)
+			if ok {
+				p = appendEnd(p, &e)
+			}
 		}
 	}
 	return p, nil
+}
+
+// endOf returns the entry of a stream for a gap; false when it has none. mu is
+// held, but not while the store is read.
+func (s *Shard) endOf(id record.StreamID, from record.LSN) (end, bool, error) {
+	st := s.streams[id]
+	if st == nil || st.refs.End() == 0 {
+		return end{}, false, nil
+	}
+	var search index.Search
+	for !st.gone {
+		e := end{stream: id, since: st.since, from: from, at: s.Committed() + 1, offset: st.refs.End()}
+		o, at, ok, err := st.refs.Seek(from, &search, inMemory{st})
+		if err == nil {
+			if ok {
+				e.at, e.offset = at, o
+			}
+			return e, true, nil
+		}
+		if err := s.bring(err, uint64(id), nil); err != nil {
+			return end{}, false, err
+		}
+	}
+	return end{}, false, nil
 }
 
 func appendEnd(p []byte, e *end) []byte {
@@ -246,6 +285,9 @@ func replaceFile(fs vfs.FS, dir, name string, p []byte) error {
 		err = segment.SyncDir(fs, dir)
 	}
 	if err != nil {
+		if gone := fs.Remove(temp); !oserror.IsNotExist(gone) { // else it takes room that the disk may not have
+			err = errors.Join(err, gone)
+		}
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
