@@ -147,6 +147,9 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 	for i := range m.NumStreams() {
 		st := s.streams[m.StreamAt(i)]
 		if st == nil || lsn < st.since {
+			if st == nil && s.rebuild != nil {
+				s.rebuild.stray(m.StreamAt(i))
+			}
 			continue // dropped since it was routed
 		}
 		if s.rebuild == nil {

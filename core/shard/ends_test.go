@@ -117,7 +117,8 @@ func TestEndsLeaveNoTemporaryFile(t *testing.T) {
 // is dropped: the gap is where the next record comes.
 func TestGapsBehindSalvagedLastSegment(t *testing.T) {
 	segments := []commitlog.Info{
-		{Base: 1, Last: 10, Sealed: true}, {Base: 11, Last: 20, Sealed: true},
+		{Base: 1, Last: 10, Sealed: true},
+		{Base: 11, Last: 20, Sealed: true},
 		{Base: 21, Last: 30, Rewritten: true},
 	}
 	for _, c := range []struct{ gone, want []record.LSN }{

@@ -1,15 +1,20 @@
 package shard
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/tidegate/tidegate/core/clock"
 	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/segment"
 )
 
 func putNumbered(t *testing.T, s *Shard, id record.StreamID, from, to int) {
@@ -200,5 +205,59 @@ func TestRecountedOffsetsAreNotMixed(t *testing.T) {
 		}
 		must(t, again.Close())
 		store = index.NewMap()
+	}
+}
+
+// TestLastSegmentSalvaged accepts a loss in the last segment, with nothing behind
+// it: all that there is was on the disk before, so a long replay spills.
+func TestLastSegmentSalvaged(t *testing.T) {
+	cfg := testConfig(100)
+	cfg.SegmentBytes = 4 << 10
+	fs, offsets := vfs.NewCrashableMem(), published{}
+	s := openPublished(t, fs, index.NewMap(), cfg, offsets)
+	must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "q"}, true))
+	putNumbered(t, s, 1, 0, 40)
+	all := s.log.Segments()
+	must(t, s.Close())
+	g := all[len(all)-1]
+	damage(t, fs, fmt.Sprintf("log/%020d.seg", g.Base), 100)
+	if acceptAll(t, fs, cfg) == 0 {
+		t.Fatal("nothing is damaged")
+	}
+	last, err := commitlog.LastSegment(commitlog.Config{FS: fs, Dir: cfg.Dir, Identity: cfg.Identity})
+	must(t, err)
+	if end := s.Committed(); last != end+1 {
+		t.Errorf("the last segment begins at %d, want %d, behind all records", last, end+1)
+	}
+	must(t, openPublished(t, fs, index.NewMap(), cfg, offsets).Close())
+}
+
+// TestLostStreamIsReported loses the record that made a stream: a rebuild tells of
+// its messages when its offsets are published.
+func TestLostStreamIsReported(t *testing.T) {
+	cfg := testConfig(100)
+	fs, offsets := vfs.NewCrashableMem(), published{}
+	s := openPublished(t, fs, index.NewMap(), cfg, offsets)
+	must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "q"}, true))
+	must(t, s.Await(s.lastAppended()))
+	putNumbered(t, s, 1, 0, 20)
+	takeNumbered(t, s, 1, 5, true)
+	offsets.publish(t, s)
+	base := s.log.Segments()[0].Base
+	must(t, s.Close())
+	damage(t, fs, fmt.Sprintf("log/%020d.seg", base), segment.HeaderSize+40)
+	acceptAll(t, fs, cfg)
+	var told bytes.Buffer
+	again, err := Open(cfg, Deps{
+		FS: fs, Clock: clock.System, Log: slog.New(slog.NewTextHandler(&told, nil)), Published: offsets.read,
+		OpenStore: func() (index.Store, error) { return index.NewMap(), nil },
+	})
+	must(t, err)
+	defer again.Close()
+	if again.Streams() != 0 {
+		t.Skip("the record that made the stream is not the one that was lost")
+	}
+	if !strings.Contains(told.String(), "stream=1 messages=20") {
+		t.Errorf("20 messages are left out in silence:\n%s", told.String())
 	}
 }

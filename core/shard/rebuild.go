@@ -31,7 +31,8 @@ type rebuild struct {
 	places []record.Place
 	begun  time.Time
 	told   time.Time
-	done   uint64 // records
+	done   uint64                     // records
+	strays map[record.StreamID]uint64 // messages of streams that are not there
 }
 
 // beginRebuild empties the store.
@@ -42,7 +43,10 @@ func (s *Shard) beginRebuild(fs vfs.FS) error {
 	}
 	now := s.clock.Now()
 	s.recounted = ends.recounted
-	s.rebuild = &rebuild{ends: ends, row: 1, last: map[record.StreamID]record.LSN{}, begun: now, told: now}
+	s.rebuild = &rebuild{
+		ends: ends, row: 1, begun: now, told: now,
+		last: map[record.StreamID]record.LSN{}, strays: map[record.StreamID]uint64{},
+	}
 	var wipe index.Batch
 	wipe.Delete(index.AppliedKey)
 	wipe.Delete(index.RecountedKey)
@@ -67,6 +71,16 @@ func (r *rebuild) meets(s *Shard, b *record.Batch, last record.LSN) {
 		s.logger.Info("rebuilding the index", slog.Any("shard", s.cfg.Identity.Shard),
 			slog.Uint64("percent", min(99, uint64(b.Next())*100/uint64(max(last, b.Next(), 1)))),
 			slog.Uint64("records", r.done))
+	}
+}
+
+// maxStrays bounds the streams that are remembered though they are not there.
+const maxStrays = 1 << 16
+
+// stray notes a message of a stream that is not there.
+func (r *rebuild) stray(id record.StreamID) {
+	if _, known := r.strays[id]; known || len(r.strays) < maxStrays {
+		r.strays[id]++
 	}
 }
 
@@ -224,6 +238,11 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 // lost. What lies beyond the stream's end is left out.
 func (s *Shard) settlePublished(c *CursorState) bool {
 	st := s.streams[c.Stream]
+	if n := s.rebuild.strays[c.Stream]; st == nil && n > 0 {
+		delete(s.rebuild.strays, c.Stream) // once for all cursors
+		s.logger.Error("messages of a stream whose beginning the log has lost are not delivered",
+			slog.Any("shard", s.cfg.Identity.Shard), slog.Uint64("stream", uint64(c.Stream)), slog.Uint64("messages", n))
+	}
 	if st == nil || c.LSN < st.since || c.LSN > s.Committed() || c.LSN <= s.recounted {
 		return false // of an earlier stream of this id, of none, of another log, or of an earlier count
 	}
