@@ -24,6 +24,7 @@ type receiver interface {
 	Hint() shard.Hint
 	Fetch(dst []shard.Ref, n int) ([]shard.Ref, error)
 	Settle(offsets []record.Offset, giveBack bool) (n int)
+	Unfetch(refs []shard.Ref)
 	Kick()
 	Remove() (left int)
 }

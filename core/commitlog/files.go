@@ -89,9 +89,9 @@ func list(cfg *Config) (*listing, error) {
 			d.originals = append(d.originals, r.base)
 		case name == manifestName:
 			d.manifest = true
-		case isTemp && (ofSegment || temp == manifestName):
+		case isTemp && (ofSegment || temp == manifestName || temp == ownersName):
 			d.temps = append(d.temps, name)
-		case strings.TrimSuffix(name, segment.TempSuffix) == ownersName: // not ours to read
+		case name == ownersName: // not ours to read
 		case name != quarantineName:
 			cfg.Log.Warn("strange file in the log's directory", slog.String("file", name))
 		}

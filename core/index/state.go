@@ -13,6 +13,8 @@ import (
 //
 //	'f'                            format: version u8 (1), cluster [16]u8, shard u32
 //	'a'                            applied: LSN of the last record, u64
+//	'u'                            acks of records up to this LSN are of another count of offsets, u64
+//	'm'                            LSN from which on blocks are marked with 'k', u64
 //	's' stream u64                 Stream
 //	'c' stream u64, cursor u64     Cursor
 //	'x' stream u64, chunk u64      references: per entry the LSN as a uvarint, less the one before
@@ -34,6 +36,8 @@ import (
 const (
 	keyFormat       = 'f'
 	keyApplied      = 'a'
+	keyRecounted    = 'u'
+	keyMarked       = 'm'
 	keyStream       = 's'
 	keyCursor       = 'c'
 	keyChunk        = 'x'
@@ -50,6 +54,14 @@ const (
 
 // AppliedKey is the key of the LSN that the state is as of.
 var AppliedKey = []byte{keyApplied}
+
+// RecountedKey is the key of the LSN up to which acks are of another count of
+// offsets than the one there is; it is not there when there was only one.
+var RecountedKey = []byte{keyRecounted}
+
+// MarkedKey is the key of the LSN from which on blocks are marked, see ControlKey.
+// A store without it is of a time that knew no marks.
+var MarkedKey = []byte{keyMarked}
 
 // FormatKey is the key that tells whose store it is, and how to read it.
 var FormatKey = []byte{keyFormat}
@@ -180,7 +192,8 @@ var (
 	EndedPrefix        = []byte{keyEnded}
 )
 
-// AllPrefixes are the prefixes of all keys but AppliedKey and FormatKey.
+// AllPrefixes are the prefixes of all keys but AppliedKey,
+// RecountedKey, MarkedKey and FormatKey.
 var AllPrefixes = [][]byte{
 	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix,
 	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix, KeptPrefix, PartsPrefix,

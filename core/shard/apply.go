@@ -57,7 +57,7 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 	case record.KindPlaced:
 		return s.applyPlaced(body, lsn)
 	case record.KindAck:
-		return s.applyAck(body)
+		return s.applyAck(body, lsn)
 	case record.KindDelivered:
 		return s.applyDelivered(body, lsn)
 	case record.KindCursorCreate:
@@ -166,6 +166,9 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 	for i := range m.NumStreams() {
 		st := s.streams[m.StreamAt(i)]
 		if st == nil || lsn < st.since {
+			if st == nil && s.rebuild != nil {
+				s.rebuild.stray(m.StreamAt(i))
+			}
 			continue // dropped since it was routed
 		}
 		o, live, err := s.refer(st, lsn, places, i)
@@ -215,8 +218,8 @@ func (s *Shard) retain(m *record.Message, lsn record.LSN) {
 
 // applyAck settles ranges while recovering. On a live shard the cursor was
 // settled when the consumer said so, and the record only makes it last.
-func (s *Shard) applyAck(body []byte) error {
-	if !s.recovering {
+func (s *Shard) applyAck(body []byte, lsn record.LSN) error {
+	if !s.recovering || s.rebuild != nil && lsn <= s.recounted {
 		return nil
 	}
 	if err := record.DecodeAck(body, &s.ack); err != nil {
@@ -224,9 +227,7 @@ func (s *Shard) applyAck(body []byte) error {
 	}
 	if st := s.streams[s.ack.Stream]; st != nil {
 		if p := st.place(s.ack.Cursor); p != nil {
-			p.cur.Apply(s.ack.Ranges, s.certain(st))
-			s.changedPlace(p)
-			st.trim(p)
+			s.settleSure(p, s.ack.Ranges)
 		}
 	}
 	return nil

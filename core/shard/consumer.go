@@ -142,14 +142,19 @@ func (c *Consumer) Settle(offsets []record.Offset, giveBack bool) (n int) {
 func (c *Consumer) Unfetch(refs []Ref) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.items = c.items[:0]
-	for i := range refs {
-		c.items = append(c.items, queue.Item{Offset: refs[i].Offset, Redelivered: refs[i].Redelivered})
-	}
+	c.items = unread(c.items[:0], refs)
 	c.st.queue.Unfetch(c.c, c.items)
 	if !c.st.self.gone {
 		c.s.moved(c.st)
 	}
+}
+
+// unread appends what a queue knows of messages that nobody has seen.
+func unread(dst []queue.Item, refs []Ref) []queue.Item {
+	for i := range refs {
+		dst = append(dst, queue.Item{Offset: refs[i].Offset, Redelivered: refs[i].Redelivered})
+	}
+	return dst
 }
 
 // Kick looks for messages again, after a limit has grown.

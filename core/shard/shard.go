@@ -63,13 +63,15 @@ type Shard struct {
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
-	finishing   bool                              // says exactly what was delivered, and delivers no more
-	rebuild     *rebuild                          // while recovering without a checkpoint
-	unsure      map[record.StreamID]record.Offset // while recovering, see applyLoss
-	slice       int                               // sliceLen, but in tests
-	reading     map[away]*chunkRead               // of references
-	dirty       []*place                          // cursors with acks that are not in the log
-	unpublished []*place                          // cursors whose acks are in the log and not in etcd
+	finishing   bool                               // says exactly what was delivered, and delivers no more
+	rebuild     *rebuild                           // while recovering without a checkpoint
+	unsure      map[record.StreamID][]record.Range // while recovering, see applyLoss
+	recount     bool                               // while recovering: what is unsure was counted
+	recounted   record.LSN                         // acks up to it are of another count of offsets
+	slice       int                                // sliceLen, but in tests
+	reading     map[away]*chunkRead                // of references
+	dirty       []*place                           // cursors with acks that are not in the log
+	unpublished []*place                           // cursors whose acks are in the log and not in etcd
 	checkpoint  checkpoint
 	ack         record.Ack
 	msg         record.Message
@@ -126,11 +128,10 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	s.replica = replica.NewLocal(s.log, s.applyCommitted)
 	s.recovering = false
 	doubt := s.unsure != nil
-	s.unsure = nil
-	s.unpublishAll()
 	s.open = &record.Batch{Base: s.log.NextLSN()}
 	s.committed.Store(uint64(s.log.NextLSN()) - 1)
 	s.lastAck = s.Committed()
+	s.unpublishAll(s.endDoubt())
 	if deps.Published == nil {
 		s.PublishedUpTo(math.MaxUint64)
 	}

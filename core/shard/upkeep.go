@@ -344,8 +344,8 @@ func (s *Shard) foundDamage(bases []record.LSN) (found bool) {
 	return found
 }
 
-// errNoRoom tells that a rewrite waits for room on the disk.
-var errNoRoom = errors.New("not enough free disk to rewrite segments")
+// errNoRoom tells that upkeep waits for room on the disk.
+var errNoRoom = errors.New("not enough free disk for upkeep")
 
 // roomFor tells whether the disk has room for a rewrite and leaves as much again
 // for what is published: what is taken and not written yet must find its place.
