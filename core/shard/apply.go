@@ -179,6 +179,9 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 			continue
 		}
 		s.checkpoint.refs++
+		if !s.recovering {
+			s.flow.came++
+		}
 		s.changedStream(st)
 		if st.kept != nil {
 			if err := st.kept.appended(o, m, lsn); err != nil {

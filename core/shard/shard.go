@@ -73,6 +73,7 @@ type Shard struct {
 	dirty       []*place                           // cursors with acks that are not in the log
 	unpublished []*place                           // cursors whose acks are in the log and not in etcd
 	checkpoint  checkpoint
+	flow        flow
 	ack         record.Ack
 	msg         record.Message
 	applyErr    error // of the committer: an own record that can't be read back
