@@ -24,6 +24,7 @@ type receiver interface {
 	Fetch(dst []shard.Ref, n int) ([]shard.Ref, error)
 	Settle(offsets []record.Offset, giveBack bool) (n int)
 	Kick()
+	Active() bool
 	Remove() (left int)
 }
 
@@ -44,7 +45,8 @@ type Consumer struct {
 }
 
 // Consume attaches a consumer. ErrNotFound, ErrLocked; ErrInUse when there is
-// an exclusive consumer, or another one and this is to be exclusive.
+// an exclusive consumer, or another one and this is to be exclusive, or when it
+// is to be exclusive on a queue with a single active consumer.
 // On a stream queue it may wait for the log, for a group that is new; ErrInvalid
 // when a group or a start is named and the queue is none.
 func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec) (*Consumer, error) {
@@ -70,7 +72,8 @@ func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec
 	if err != nil {
 		return nil, ns.notFound("queue", spec.Queue)
 	}
-	if q.exclusive || spec.Exclusive && st.Consumers > 0 {
+	spec.Exclusive = spec.Exclusive && q.spec.queueType() != quorumQueue
+	if q.exclusive || spec.Exclusive && (st.Consumers > 0 || q.settings.Sharing != queue.Shared) {
 		return nil, &Error{Reason: ErrInUse, Kind: "queue", Name: spec.Queue, Namespace: namespace}
 	}
 	c := &Consumer{b: b, ns: ns, q: q, s: s, spec: spec}
@@ -78,7 +81,7 @@ func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec
 	if cancelled == nil {
 		cancelled = func() {}
 	}
-	if c.c, err = s.Consume(q.stream, spec.Limits, spec.Notify, cancelled); err != nil {
+	if c.c, err = s.Consume(q.stream, spec.Limits, spec.Priority, spec.Notify, cancelled); err != nil {
 		return nil, ns.notFound("queue", spec.Queue)
 	}
 	c.hint = c.c.Hint()
@@ -204,6 +207,10 @@ func (c *Consumer) Settle(outcome Outcome, positions ...Position) {
 	}
 }
 
+// Active tells whether the consumer is one that gets messages: on a queue with a
+// single active consumer only one is, the others wait.
+func (c *Consumer) Active() bool { return c.c.Active() }
+
 // Kick looks for deliveries again after a Limit grew or was freed by another consumer.
 func (c *Consumer) Kick() { c.c.Kick() }
 
@@ -237,8 +244,10 @@ type Getter struct {
 }
 
 // Get takes one message from a queue without a consumer. ok is false when the
-// queue is empty; ready is what is left. ErrUnsupported for a stream queue. It may wait for the log, for the
-// first message after a pause.
+// queue is empty; ready is what is left. It may wait for the log, for the
+// first message after a pause. ErrNotFound, ErrLocked; the latter with the
+// argument when the queue has a single active consumer. ErrUnsupported for a
+// stream queue.
 func (b *Broker) Get(
 	ctx context.Context, namespace, name, owner string, noAck bool,
 ) (d Delivery, g *Getter, ready uint64, ok bool, err error) {
@@ -248,6 +257,12 @@ func (b *Broker) Get(
 	}
 	if q.kept != nil {
 		return Delivery{}, nil, 0, false, ns.notOnStreams("get", name)
+	}
+	if q.settings.Sharing != queue.Shared {
+		return Delivery{}, nil, 0, false, &Error{
+			Reason: ErrLocked, Kind: "queue", Name: name, Namespace: namespace,
+			Arg: argSingleActive, Current: "true", Detail: q.spec.queueType(),
+		}
 	}
 	s := b.shards[q.shard]
 	for {

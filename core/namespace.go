@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/route"
+	"github.com/tidegate/tidegate/core/shard"
 	"github.com/tidegate/tidegate/metadata"
 )
 
@@ -50,6 +51,7 @@ type declared struct {
 	stream     record.StreamID
 	shard      uint32
 	durability durability // of its own, 0 when it has that of the namespace
+	settings   shard.QueueSettings
 	// askedDurable tells that an exclusive queue was declared durable.
 	askedDurable bool
 	// kept is what a stream queue keeps, nil for all others.
@@ -209,7 +211,7 @@ func (b *Broker) queueChanged(ns *namespace, q *metadata.Queue, deleted, lost bo
 }
 
 // addQueue makes the queue's stream and routes to it. ns.mu is held.
-func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, shard uint32) error {
+func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, home uint32) error {
 	durable, err := queueDurability(ns.name, &spec)
 	if err != nil { // of the metadata, since declares are checked
 		durable = onDisk
@@ -223,15 +225,18 @@ func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, sha
 	if kept != nil {
 		info.Kept, info.Compacted = true, kept.compacted
 	}
-	if err := b.shards[shard].CreateStream(info, spec.Durable); err != nil {
+	if err := b.shards[home].CreateStream(info, spec.Durable); err != nil {
 		return b.storageError(err)
 	}
 	if kept != nil {
-		if err := b.shards[shard].Keep(id, kept.rules); err != nil {
+		if err := b.shards[home].Keep(id, kept.rules); err != nil {
 			return b.storageError(err)
 		}
 	}
-	q := &declared{spec: spec, stream: id, shard: shard, durability: durable, kept: kept}
+	q := &declared{
+		spec: spec, stream: id, shard: home, durability: durable, kept: kept, settings: queueSettings(&spec),
+	}
+	b.shards[home].Configure(id, q.settings)
 	q.target.queue = q
 	ns.queues[spec.Name] = q
 	if spec.Exclusive {

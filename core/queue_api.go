@@ -122,16 +122,11 @@ func (ns *namespace) equivalentQueue(got *QueueSpec, q *declared) error {
 	if got.Exclusive != q.spec.Exclusive {
 		return &Error{Reason: ErrLocked, Kind: "queue", Name: got.Name, Namespace: ns.name}
 	}
-	queueType := func(args map[string]any) string {
-		if t := text(args["x-queue-type"]); t != "" {
-			return t
-		}
-		return "classic"
-	}
 	return inequivalent("queue", got.Name, ns.name, append([]property{
 		{"durable", strconv.FormatBool(got.Durable), strconv.FormatBool(q.askedDurable || q.spec.Durable)},
 		{"auto_delete", strconv.FormatBool(got.AutoDelete), strconv.FormatBool(q.spec.AutoDelete)},
-		{"x-queue-type", queueType(got.Args), queueType(q.spec.Args)},
+		{argQueueType, got.queueType(), q.spec.queueType()},
+		{argSingleActive, text(got.Args[argSingleActive]), text(q.spec.Args[argSingleActive])},
 		{argDurability, text(got.Args[argDurability]), text(q.spec.Args[argDurability])},
 	}, retentionProperties(got, &q.spec)...))
 }

@@ -27,7 +27,7 @@ var queueArguments = map[string]argumentRule{
 	"x-queue-type":                    checked,
 	"x-overflow":                      checked,
 	"x-delivery-limit":                checked,
-	"x-single-active-consumer":        checked,
+	argSingleActive:                   checked,
 	"x-ordering":                      checked,
 	"x-message-deduplication":         checked,
 	"x-durability":                    kept,
@@ -72,6 +72,10 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 			return refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
 		case rule == streamOnly:
 			return refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_classic_queue", name, queue)
+		case name == argSingleActive:
+			if err := checkSingleActive(args, queue); err != nil {
+				return err
+			}
 		case rule != kept && name != "x-queue-type":
 			delete(args, name) // says what holds anyway
 		}
@@ -87,12 +91,27 @@ func changes(name string, value any) bool {
 		return value != "drop-head"
 	case "x-delivery-limit":
 		return value != int64(-1)
-	case "x-single-active-consumer", "x-message-deduplication":
+	case "x-message-deduplication":
 		return value != false
 	case "x-ordering":
 		return value != "none"
 	}
 	return false
+}
+
+// argSingleActive is the argument that has one consumer served at a time.
+const argSingleActive = "x-single-active-consumer"
+
+// checkSingleActive checks a switch; off is as if it were not given.
+func checkSingleActive(args map[string]any, queue string) error {
+	switch on, ok := args[argSingleActive].(bool); {
+	case !ok:
+		return refuse(codePreconditionFailed, `invalid arg '%s' for %s: "expected boolean, got %s"`,
+			argSingleActive, queue, typeOf(args[argSingleActive]))
+	case !on:
+		delete(args, argSingleActive)
+	}
+	return nil
 }
 
 // checkQueueType checks x-queue-type, and what a quorum queue can't be. Both
@@ -138,21 +157,23 @@ var consumeArguments = map[string]bool{
 	"x-tag":                 true,
 }
 
-// checkConsumeArguments refuses what can't be done. Those of stream queues are
-// checked when the type of the queue is known, see streamArguments.
-func checkConsumeArguments(args map[string]any, queue string) error {
-	for name, value := range args {
-		if name == "x-priority" {
-			if _, ok := value.(int64); !ok {
-				return refuse(codePreconditionFailed, `invalid arg 'x-priority' for %s: "expected integer, got %s"`,
-					queue, typeOf(value))
-			}
-		}
-		if consumeArguments[name] || name == "x-priority" && value != int64(0) {
-			return refuse(codeNotImplemented, "consumer argument '%s' is not supported in this version", name)
+// checkConsumeArguments refuses what can't be done, and returns the consumer's
+// priority. Those of stream queues are checked when the type of the queue is
+// known, see streamArguments.
+func checkConsumeArguments(args map[string]any, queue string) (priority int64, err error) {
+	for name := range args {
+		if consumeArguments[name] {
+			return 0, refuse(codeNotImplemented, "consumer argument '%s' is not supported in this version", name)
 		}
 	}
-	return nil
+	if value, given := args["x-priority"]; given {
+		var ok bool
+		if priority, ok = value.(int64); !ok {
+			return 0, refuse(codePreconditionFailed, `invalid arg 'x-priority' for %s: "expected integer, got %s"`,
+				queue, typeOf(value))
+		}
+	}
+	return priority, nil
 }
 
 // exchangeTypes tells which exchange types are known; those that are false are

@@ -43,10 +43,10 @@ func (c *Consumer) leave() {
 // for none once it is removed.
 func (c *Consumer) Hint() Hint { return Hint{owner: uint64(c.st.id), stop: c.left} }
 
-// Consume attaches a consumer to a queue. notify and cancelled may be called
-// with locks held.
+// Consume attaches a consumer to a queue, see queue.NewConsumer. notify and
+// cancelled may be called with locks held.
 func (s *Shard) Consume(
-	id record.StreamID, limits []*queue.Limit, notify, cancelled func(),
+	id record.StreamID, limits []*queue.Limit, priority int64, notify, cancelled func(),
 ) (*Consumer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +55,7 @@ func (s *Shard) Consume(
 		return nil, ErrNotFound
 	}
 	c := &Consumer{s: s, st: st, notify: notify, cancelled: cancelled, left: make(chan struct{})}
-	c.c = queue.NewConsumer(limits, c)
+	c.c = queue.NewConsumer(limits, priority, c)
 	st.queue.Add(c.c)
 	if st.consumers == nil {
 		st.consumers = map[*Consumer]struct{}{}
