@@ -124,7 +124,7 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			if err != nil && !truncated {
 				c.b.missing(ref)
 			}
-			if e := d.Message.ExpireAt; err != nil || e != 0 && e <= now && c.stream == nil {
+			if err != nil || c.stream == nil && d.Message.expired(now) {
 				c.offsets = append(c.offsets, ref.Offset)
 				continue
 			}
@@ -284,7 +284,7 @@ func (b *Broker) Get(
 		if err != nil {
 			b.missing(&ref)
 		}
-		expired := err != nil || d.Message.ExpireAt != 0 && d.Message.ExpireAt <= b.deps.Clock.Now().UnixMilli()
+		expired := err != nil || d.Message.expired(b.deps.Clock.Now().UnixMilli())
 		if expired || noAck {
 			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, false)
 		}

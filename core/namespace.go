@@ -52,6 +52,7 @@ type declared struct {
 	shard      uint32
 	durability durability // of its own, 0 when it has that of the namespace
 	settings   shard.QueueSettings
+	ttl        int64 // of its messages in milliseconds, noTTL for none
 	// askedDurable tells that an exclusive queue was declared durable.
 	askedDurable bool
 	// kept is what a stream queue keeps, nil for all others.
@@ -235,6 +236,7 @@ func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, hom
 	}
 	q := &declared{
 		spec: spec, stream: id, shard: home, durability: durable, kept: kept, settings: queueSettings(&spec),
+		ttl: queueTTL(&spec),
 	}
 	b.shards[home].Configure(id, q.settings)
 	q.target.queue = q

@@ -126,6 +126,7 @@ func (ns *namespace) equivalentQueue(got *QueueSpec, q *declared) error {
 		{"durable", strconv.FormatBool(got.Durable), strconv.FormatBool(q.askedDurable || q.spec.Durable)},
 		{"auto_delete", strconv.FormatBool(got.AutoDelete), strconv.FormatBool(q.spec.AutoDelete)},
 		{argQueueType, got.queueType(), q.spec.queueType()},
+		{argMessageTTL, text(got.Args[argMessageTTL]), text(q.spec.Args[argMessageTTL])},
 		{argSingleActive, text(got.Args[argSingleActive]), text(q.spec.Args[argSingleActive])},
 		{argDurability, text(got.Args[argDurability]), text(q.spec.Args[argDurability])},
 	}, retentionProperties(got, &q.spec)...))

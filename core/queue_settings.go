@@ -8,6 +8,7 @@ import (
 // Arguments of queues that the engine acts on.
 const (
 	argSingleActive = "x-single-active-consumer"
+	argMessageTTL   = "x-message-ttl"
 )
 
 // Types of queues. They are kept alike, and differ in what they promise.
@@ -22,6 +23,22 @@ func (spec *QueueSpec) queueType() string {
 		return t
 	}
 	return classicQueue
+}
+
+const (
+	// noTTL is the time to live of messages that have none.
+	noTTL = -1
+	// maxTTL is the longest time to live in milliseconds, 100 years: longer ones
+	// are as good as that.
+	maxTTL = 100 * 365 * 24 * 3600 * 1000
+)
+
+// queueTTL is how long the arguments let messages live, in milliseconds.
+func queueTTL(spec *QueueSpec) int64 {
+	if ttl, ok := spec.Args[argMessageTTL].(int64); ok && ttl >= 0 {
+		return min(ttl, maxTTL)
+	}
+	return noTTL
 }
 
 // queueSettings is how the arguments have the queue behave.

@@ -18,6 +18,7 @@ const (
 	unsupported                     // changes what the queue does in a way that is not there
 	streamOnly                      // means something on streams alone
 	checked                         // has a check of its own
+	number                          // part of the declaration, an integer of 0 or more
 	kept                            // part of the declaration, checked by the engine
 )
 
@@ -31,7 +32,7 @@ var queueArguments = map[string]argumentRule{
 	"x-ordering":                      checked,
 	"x-message-deduplication":         checked,
 	"x-durability":                    kept,
-	"x-message-ttl":                   unsupported,
+	"x-message-ttl":                   number,
 	"x-expires":                       unsupported,
 	"x-max-length":                    unsupported,
 	"x-max-length-bytes":              unsupported,
@@ -72,6 +73,10 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 			return refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
 		case rule == streamOnly:
 			return refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_classic_queue", name, queue)
+		case rule == number:
+			if err := checkNumber(name, value, queue); err != nil {
+				return err
+			}
 		case name == argSingleActive:
 			if err := checkSingleActive(args, queue); err != nil {
 				return err
@@ -97,6 +102,17 @@ func changes(name string, value any) bool {
 		return value != "none"
 	}
 	return false
+}
+
+// checkNumber checks an integer that is not negative.
+func checkNumber(name string, value any, queue string) error {
+	switch n, ok := value.(int64); {
+	case !ok:
+		return refuse(codePreconditionFailed, `invalid arg '%s' for %s: "expected integer, got %s"`, name, queue, typeOf(value))
+	case n < 0:
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {value_negative,%d}", name, queue, n)
+	}
+	return nil
 }
 
 // argSingleActive is the argument that has one consumer served at a time.

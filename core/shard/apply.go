@@ -29,7 +29,9 @@ func (s *Shard) apply(b *record.Batch) error {
 	}
 	s.committed.Store(uint64(b.Next() - 1))
 	if !s.recovering {
+		s.queueDeadlines()
 		s.deliver()
+		s.endAtOnce()
 	}
 	return nil
 }
@@ -171,6 +173,9 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 		}
 		if !live {
 			continue
+		}
+		if at := m.DeadlineAt(i); at != 0 && st.queue != nil {
+			s.addDeadline(st, o, at)
 		}
 		s.checkpoint.refs++
 		s.changedStream(st)
