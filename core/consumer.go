@@ -225,6 +225,7 @@ func (c *Consumer) Cancel(ctx context.Context) error {
 	c.cancelled = true
 	c.b.counters.consumers.Add(-1)
 	left := c.c.Remove()
+	c.b.leases.renew(c.q)
 	if c.spec.Exclusive {
 		c.q.exclusive = false
 	}
@@ -264,6 +265,7 @@ func (b *Broker) Get(
 			Arg: argSingleActive, Current: "true", Detail: q.spec.queueType(),
 		}
 	}
+	b.leases.renew(q)
 	s := b.shards[q.shard]
 	for {
 		ref, left, some, err := s.Get(ctx, q.stream)

@@ -61,6 +61,7 @@ type declared struct {
 	// mu guards it.
 	exclusive bool
 	deleted   bool
+	lease     *lease // nil when it stays without being used
 }
 
 func newNamespace(name string, durable durability) *namespace {
@@ -247,6 +248,7 @@ func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, hom
 		}
 		ns.owned[spec.Owner][q] = struct{}{}
 	}
+	b.leases.grant(ns, q)
 	ns.table.AddQueue(spec.Name, &q.target)
 	ns.version.Add(1)
 	return nil
@@ -271,6 +273,7 @@ func (ns *namespace) forgetQueue(q *declared) (autoDelete []string) {
 
 // removeQueue forgets the queue and drops its stream. ns.mu is held.
 func (b *Broker) removeQueue(ns *namespace, q *declared) (autoDelete []string) {
+	b.leases.drop(q)
 	autoDelete = ns.forgetQueue(q)
 	if _, err := b.shards[q.shard].DropStream(q.stream); err != nil {
 		b.deps.Log.Error("queue not removed from the log", slog.String("queue", q.spec.Name),

@@ -9,6 +9,7 @@ import (
 const (
 	argSingleActive = "x-single-active-consumer"
 	argMessageTTL   = "x-message-ttl"
+	argExpires      = "x-expires"
 )
 
 // Types of queues. They are kept alike, and differ in what they promise.

@@ -33,7 +33,7 @@ var queueArguments = map[string]argumentRule{
 	"x-message-deduplication":         checked,
 	"x-durability":                    kept,
 	"x-message-ttl":                   number,
-	"x-expires":                       unsupported,
+	"x-expires":                       number,
 	"x-max-length":                    unsupported,
 	"x-max-length-bytes":              unsupported,
 	"x-max-priority":                  unsupported,
@@ -111,6 +111,8 @@ func checkNumber(name string, value any, queue string) error {
 		return refuse(codePreconditionFailed, `invalid arg '%s' for %s: "expected integer, got %s"`, name, queue, typeOf(value))
 	case n < 0:
 		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {value_negative,%d}", name, queue, n)
+	case n == 0 && name == "x-expires":
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {value_zero,0}", name, queue)
 	}
 	return nil
 }
