@@ -127,6 +127,7 @@ func (ns *namespace) equivalentQueue(got *QueueSpec, q *declared) error {
 		{"auto_delete", strconv.FormatBool(got.AutoDelete), strconv.FormatBool(q.spec.AutoDelete)},
 		{argQueueType, got.queueType(), q.spec.queueType()},
 		{argExpires, text(got.Args[argExpires]), text(q.spec.Args[argExpires])},
+		{argMaxLength, text(got.Args[argMaxLength]), text(q.spec.Args[argMaxLength])},
 		{argMessageTTL, text(got.Args[argMessageTTL]), text(q.spec.Args[argMessageTTL])},
 		{argSingleActive, text(got.Args[argSingleActive]), text(q.spec.Args[argSingleActive])},
 		{argDurability, text(got.Args[argDurability]), text(q.spec.Args[argDurability])},

@@ -10,6 +10,7 @@ const (
 	argSingleActive = "x-single-active-consumer"
 	argMessageTTL   = "x-message-ttl"
 	argExpires      = "x-expires"
+	argMaxLength    = "x-max-length"
 )
 
 // Types of queues. They are kept alike, and differ in what they promise.
@@ -50,6 +51,9 @@ func queueSettings(spec *QueueSpec) shard.QueueSettings {
 		if spec.queueType() == quorumQueue {
 			s.Sharing = queue.SingleByPriority
 		}
+	}
+	if most, ok := spec.Args[argMaxLength].(int64); ok && most >= 0 {
+		s.Limited, s.MaxLength = true, uint64(most)
 	}
 	return s
 }

@@ -24,6 +24,9 @@ type Stats struct {
 	// Expired counts messages of queues that have ended at the end of their time
 	// to live.
 	Expired uint64
+	// Overflowed counts messages that were dropped because their queue was too
+	// long.
+	Overflowed uint64
 	// Blocked counts publishes that were refused because disk or memory was low;
 	// a publisher that tries again is counted again. Shed counts those of QoS 0
 	// that were not stored for that reason.
@@ -91,6 +94,7 @@ func (b *Broker) Stats() Stats {
 		st.Upkeep.add(s.UpkeepStats())
 		st.Streams += s.Streams()
 		st.Expired += s.Expired()
+		st.Overflowed += s.Overflowed()
 		h := &st.CommitLatency
 		h.Bounds = ss.LatencyBounds
 		h.Sum += ss.LatencySum

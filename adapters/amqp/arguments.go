@@ -3,6 +3,7 @@ package amqp
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,7 @@ var queueArguments = map[string]argumentRule{
 	"x-durability":                    kept,
 	"x-message-ttl":                   number,
 	"x-expires":                       number,
-	"x-max-length":                    unsupported,
+	"x-max-length":                    number,
 	"x-max-length-bytes":              unsupported,
 	"x-max-priority":                  unsupported,
 	"x-dead-letter-exchange":          unsupported,
@@ -69,6 +70,8 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 		switch {
 		case !known || rule == ignored:
 			delete(args, name)
+		case name == "x-overflow" && !slices.Contains(overflows, value):
+			return refuse(codePreconditionFailed, "invalid arg '%s' for %s: invalid_overflow", name, queue)
 		case rule == unsupported, rule == checked && changes(name, value):
 			return refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
 		case rule == streamOnly:
@@ -103,6 +106,9 @@ func changes(name string, value any) bool {
 	}
 	return false
 }
+
+// overflows are the answers to a queue that is too long.
+var overflows = []any{"drop-head", "reject-publish", "reject-publish-dlx"}
 
 // checkNumber checks an integer that is not negative.
 func checkNumber(name string, value any, queue string) error {

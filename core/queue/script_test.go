@@ -23,7 +23,8 @@ import (
 //
 // Whatever is handed out is fetched at once. "share single" sets how the
 // consumers share the queue, "remove a" detaches one, "requeue a 1" gives a
-// message back, and "serves" lists who is served.
+// message back, "serves" lists who is served, and "keep 5" drops what waits
+// beyond 5 from now on, told as "-" and the messages.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -53,6 +54,7 @@ type stage struct {
 	names []string // in the order of their coming
 	named map[string]*queue.Consumer
 	end   record.Offset
+	most  *uint64 // keep
 }
 
 var sharings = map[string]queue.Sharing{
@@ -82,6 +84,9 @@ func (s *stage) play(words []string) string {
 		if !s.q.Remove(s.named[words[1]]) || s.q.Remove(s.named[words[1]]) {
 			s.t.Fatalf("%q: the consumer is not removed once", words)
 		}
+	case "keep":
+		most := uint64(s.number(words[1]))
+		s.most = &most
 	case "append":
 		s.end += record.Offset(s.number(words[1]))
 	case "ack", "requeue":
@@ -149,6 +154,16 @@ func (s *stage) dispatch() string {
 				mark = "!"
 			}
 			got = append(got, fmt.Sprint(it.Offset)+mark)
+		}
+	}
+	if s.most != nil {
+		var dropped []string
+		n := s.q.Shorten(s.end, *s.most, func(o record.Offset) { dropped = append(dropped, fmt.Sprint(o)) })
+		if int(n) != len(dropped) || s.q.Ready(s.end) > *s.most {
+			s.t.Errorf("dropped %d, told of %v; %d wait", n, dropped, s.q.Ready(s.end))
+		}
+		if n > 0 {
+			got = append(append(got, "-"), dropped...)
 		}
 	}
 	return strings.Join(got, " ")

@@ -66,6 +66,7 @@ type Shard struct {
 	rebuild     *rebuild                          // while recovering without a checkpoint
 	unsure      map[record.StreamID]record.Offset // while recovering, see applyLoss
 	deadlines   deadlines
+	overflowed  uint64
 	slice       int                 // sliceLen, but in tests
 	reading     map[away]*chunkRead // of references
 	dirty       []*place            // cursors with acks that are not in the log

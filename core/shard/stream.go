@@ -43,6 +43,8 @@ type stream struct {
 	places    places
 	consumers map[*Consumer]struct{} // nil while there is none
 	late      late
+	limited   bool // to maxLength messages that wait
+	maxLength uint64
 	trimmedAt record.Offset // end of the stream when trim last looked
 }
 
