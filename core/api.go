@@ -1,11 +1,18 @@
 package core
 
-import "time"
+import (
+	"time"
+
+	"github.com/tidegate/tidegate/core/route"
+)
+
+// ExchangeTypes returns the types of exchange that can be declared.
+func ExchangeTypes() []string { return route.Types() }
 
 // ExchangeSpec declares an exchange.
 type ExchangeSpec struct {
 	Name       string
-	Type       string // "direct", "fanout", "topic"
+	Type       string // one of ExchangeTypes
 	Durable    bool
 	AutoDelete bool
 	Internal   bool

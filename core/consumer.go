@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/tidegate/tidegate/core/queue"
@@ -23,6 +24,7 @@ type receiver interface {
 	Hint() shard.Hint
 	Fetch(dst []shard.Ref, n int) ([]shard.Ref, error)
 	Settle(offsets []record.Offset, giveBack bool) (n int)
+	Unfetch(refs []shard.Ref)
 	Kick()
 	Active() bool
 	Remove() (left int)
@@ -92,7 +94,8 @@ func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec
 
 // Next appends up to limit deliveries to dst, without blocking. It returns none
 // only when there are none: then Notify is called when there are some. An error
-// means that a message could not be read; it stays unsettled.
+// means that a message could not be read: it is the next one still, and what is
+// returned with the error is good.
 func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 	now := c.b.deps.Clock.Now().UnixMilli()
 	first := len(dst)
@@ -115,7 +118,7 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			truncated := err != nil && c.stream != nil && c.stream.Truncated(ref.Offset)
 			if err != nil && !truncated && !errors.Is(err, errLost) {
 				c.done(c.offsets)
-				c.giveBack(c.refs[i:])
+				c.c.Unfetch(c.refs[i:])
 				if errors.Is(err, shard.ErrLeft) {
 					return dst, nil // cancelled meanwhile
 				}
@@ -146,13 +149,12 @@ func (c *Consumer) done(offsets []record.Offset) {
 	}
 }
 
-// giveBack returns deliveries that the caller will never see.
-func (c *Consumer) giveBack(refs []shard.Ref) {
-	offsets := make([]record.Offset, 0, len(refs))
-	for i := range refs {
-		offsets = append(offsets, refs[i].Offset)
+// gaveUp turns the error of who did not want to wait any longer into the reason.
+func gaveUp(ctx context.Context, err error) error {
+	if errors.Is(err, shard.ErrLeft) && ctx.Err() != nil {
+		return fmt.Errorf("read a message: %w", context.Cause(ctx))
 	}
-	c.c.Settle(offsets, true)
+	return err
 }
 
 func position(ref *shard.Ref, shard uint32) Position {
@@ -276,12 +278,12 @@ func (b *Broker) Get(
 			return Delivery{}, nil, 0, false, b.storageError(err)
 		}
 		d = Delivery{Position: position(&ref, q.shard), Redelivered: ref.Redelivered}
-		var h shard.Hint
+		h := shard.GetHint(ctx, q.stream)
 		var r record.Message
 		err = b.read(s, ref.LSN, &h, &r, &d.Message)
 		if err != nil && !errors.Is(err, errLost) {
 			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, true)
-			return Delivery{}, nil, 0, false, err
+			return Delivery{}, nil, 0, false, gaveUp(ctx, err)
 		}
 		if err != nil {
 			b.missing(&ref)

@@ -20,9 +20,12 @@ const (
 // a [Delivery] are valid until the next call of Next on the same consumer and
 // must not be changed.
 type Message struct {
-	Format     Format
-	Exchange   []byte // name of the exchange; MQTT publishes use TopicExchange
-	Key        []byte // routing key, or topic for FormatMQTT
+	Format   Format
+	Exchange []byte // name of the exchange; MQTT publishes use TopicExchange
+	Key      []byte // routing key, or topic for FormatMQTT
+	// MoreKeys are further routing keys that the message is routed by. They are not
+	// stored with it.
+	MoreKeys   [][]byte
 	Properties []byte // native property bytes
 	Payload    []byte
 	QoS        uint8 // as published; AMQP: 1 for delivery-mode 2, else 0

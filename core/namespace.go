@@ -21,16 +21,14 @@ type namespace struct {
 	name string
 	// version changes with every change of the graph; cached routes are of one version.
 	version atomic.Uint64
+	inboxes inboxes
 
 	mu sync.RWMutex // guards all below
 	// durability of streams that have none of their own.
 	durability durability
 	table      *route.Table[*target]
-	// headers tells that the table has bindings that look at headers, so that
-	// routes do not depend on exchange and key alone.
-	headers bool
-	queues  map[string]*declared
-	filters map[string]*filter
+	queues     map[string]*declared
+	filters    map[string]*filter
 	// orphans are auto-delete exchanges that lost their last binding to a durable
 	// queue; whoever deleted the queue deletes them.
 	orphans []string
@@ -303,9 +301,6 @@ func (b *Broker) bindingChanged(ns *namespace, m *metadata.Binding, deleted bool
 }
 
 func (ns *namespace) bind(binding route.Binding[*target]) {
-	if x, ok := ns.table.Exchange(binding.Source); ok && x.Type == route.Headers {
-		ns.headers = true
-	}
 	ns.table.Bind(binding)
 	ns.version.Add(1)
 }
@@ -321,7 +316,7 @@ func (ns *namespace) binding(spec *BindingSpec) (route.Binding[*target], error) 
 	if q == nil {
 		return r, ns.notFound("queue", spec.Dest)
 	}
-	r.Dest = &q.target
+	r.Dest, r.DestName = &q.target, spec.Dest
 	return r, nil
 }
 

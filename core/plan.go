@@ -1,8 +1,8 @@
 package core
 
 import (
-	"bytes"
 	"errors"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/tidegate/tidegate/core/record"
@@ -55,6 +55,10 @@ func (p *Publisher) plan(m *Message) (*plan, error) {
 	p.planKey = append(p.planKey, m.Exchange...)
 	p.planKey = append(p.planKey, m.Key...)
 	version := p.ns.version.Load()
+	if len(m.MoreKeys) > 0 {
+		pl, _ := p.makePlan(m)
+		return pl, pl.err
+	}
 	if pl := p.plans[string(p.planKey)]; pl != nil && pl.version == version {
 		return pl, pl.err
 	}
@@ -77,11 +81,11 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 	p.ns.mu.RLock()
 	defer p.ns.mu.RUnlock()
 	pl := &plan{version: p.ns.version.Load(), home: p.b.home(p.ns.name, key), retained: p.ns.durability}
-	var headers route.HeaderFunc
-	if p.ns.headers {
-		headers = p.headers(m)
-	}
-	targets, _, err := p.ns.table.Match(string(m.Exchange), key, headers, nil)
+	look := &lookup{broker: p.b, format: m.Format, properties: m.Properties}
+	targets, result, err := p.ns.table.Route(&route.Publish{
+		Exchange: string(m.Exchange), Key: key, More: m.MoreKeys,
+		Headers: look.header, Property: look.property, Chance: rand.Uint64(),
+	}, nil)
 	if err != nil {
 		pl.err = p.routeError(string(m.Exchange), err)
 		return pl, true
@@ -108,7 +112,7 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 		}
 	}
 	pl.addLive(targets, p.origin)
-	return pl, !p.ns.headers
+	return pl, !result.PerMessage
 }
 
 // store adds a stream to the part of its shard.
@@ -166,27 +170,4 @@ func (p *Publisher) routeError(exchange string, err error) error {
 		return p.ns.notFound("exchange", exchange)
 	}
 	return &Error{Reason: ErrInvalid, Kind: "exchange", Name: exchange, Namespace: p.ns.name, Detail: err.Error()}
-}
-
-// headers looks up the headers of a message, for exchanges that route by them.
-func (p *Publisher) headers(m *Message) route.HeaderFunc {
-	var props Properties
-	var decoded bool
-	// The message's slices may lie in a read buffer; the look-ups end before Publish does.
-	own := Message{Format: m.Format, Properties: bytes.Clone(m.Properties)}
-	return func(name string) (any, bool) {
-		if !decoded {
-			decoded = true
-			var err error
-			if props, err = p.b.Decode(&own); err != nil {
-				props = Properties{}
-			}
-		}
-		for i := range props.Headers {
-			if props.Headers[i].Name == name {
-				return props.Headers[i].Value, true
-			}
-		}
-		return nil, false
-	}
 }

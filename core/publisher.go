@@ -59,6 +59,10 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 	if len(m.Payload) > p.b.cfg.MaxMessageSize {
 		return Published{}, ErrTooLarge
 	}
+	inbox := p.inbox(m)
+	if inbox != nil && len(m.MoreKeys) == 0 {
+		return p.answer(m, inbox), nil
+	}
 	pl, err := p.plan(m)
 	if err != nil {
 		return Published{}, err
@@ -77,6 +81,9 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 		stored = false
 	}
 	p.b.counters.published.Add(1)
+	if inbox != nil && inbox(m) {
+		routed = true
+	}
 	if m.Once.Session != 0 && len(live) > 0 && p.known(m.Once) {
 		live = nil // was delivered the first time
 	}

@@ -184,7 +184,7 @@ func (h *Session) Reread(pos Position) (Delivery, error) {
 			return Delivery{}, ErrNotFound
 		}
 	}
-	var hint shard.Hint
+	hint := h.readers[pos.Shard].Hint()
 	var r record.Message
 	err := h.b.read(h.b.shards[pos.Shard], pos.LSN, &hint, &r, &d.Message)
 	if errors.Is(err, errLost) { // a retained value that is none any more

@@ -200,56 +200,6 @@ func checkConsumeArguments(args map[string]any, queue string) (priority int64, e
 	return priority, nil
 }
 
-// exchangeTypes tells which exchange types are known; those that are false are
-// not there yet.
-var exchangeTypes = map[string]bool{
-	"direct":            true,
-	"fanout":            true,
-	"topic":             true,
-	"headers":           true,
-	"x-consistent-hash": false,
-	"x-modulus-hash":    false,
-	"x-random":          false,
-	"x-local-random":    false,
-	"x-recent-history":  false,
-	"x-delayed-message": false,
-	"x-jms-topic":       false,
-}
-
-// checkExchangeType refuses a type that the engine does not have.
-func checkExchangeType(name string) error {
-	supported, known := exchangeTypes[name]
-	switch {
-	case !known:
-		return refuse(codePreconditionFailed, "unknown exchange type '%s'", name)
-	case !supported:
-		return refuse(codeNotImplemented, "exchange type '%s' is not supported in this version", name)
-	}
-	return nil
-}
-
-// alternateExchange is the argument that names the exchange for what an
-// exchange can't route.
-const alternateExchange = "alternate-exchange"
-
-// checkExchangeArguments refuses what can't be done, and returns the arguments
-// that are part of the declaration.
-func checkExchangeArguments(args map[string]any, exchange string) (map[string]any, error) {
-	kept := map[string]any{}
-	if value, ok := args[alternateExchange]; ok {
-		if _, text := value.(string); !text {
-			return nil, refuse(codePreconditionFailed, "invalid type '%s' for arg '%s' in %s",
-				typeOf(value), alternateExchange, exchange)
-		}
-		kept[alternateExchange] = value
-	}
-	if args["x-message-deduplication"] == true {
-		return nil, refuse(codeNotImplemented, "argument 'x-message-deduplication' of %s is not supported in this version",
-			exchange)
-	}
-	return kept, nil
-}
-
 // plainTable turns a table into the engine's form of arguments: integers of
 // any width are int64, floats float64, times time.Time. Of repeated names the
 // first counts.

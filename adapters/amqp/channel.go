@@ -22,6 +22,8 @@ type channel struct {
 	content   content
 	message   core.Message // reused for each publish
 	publisher *publisher   // nil until the first publish or confirm.select
+	replies   *replies     // of direct reply-to; nil without
+	rewritten []byte       // properties that the server changed
 
 	prefetch       uint16      // for consumers started from now on; changed under c.out.mu
 	globalPrefetch uint16      // changed under c.out.mu
@@ -183,6 +185,7 @@ func (ch *channel) method(ctx context.Context, m wire.Method) error {
 // active consumer must not get what comes behind the messages that go back.
 func (ch *channel) release(ctx context.Context) {
 	ch.content.reset()
+	ch.stopReplies()
 	consumers := ch.detach()
 	for _, d := range ch.taken {
 		ch.c.settlements.add(core.Requeue, d)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate/tidegate/adapters/amqp/wire"
@@ -68,6 +69,8 @@ type connection struct {
 	channels    map[uint16]*channel // changed under out.mu alone
 	settlements settlements
 	blocked     blockade
+	// waitingReplies is the bytes of direct replies that wait to be written.
+	waitingReplies atomic.Int64
 
 	stop struct {
 		sync.Mutex
@@ -229,16 +232,24 @@ func (c *connection) arm(deadline time.Time) error {
 	return nil
 }
 
-// interrupt makes the reader end with the cause. It may be called from any goroutine.
+// interrupt makes the reader end with the cause. It may be called from any
+// goroutine that does not hold the output's lock.
 func (c *connection) interrupt(cause error) {
+	if c.halt(cause) {
+		c.out.stopWaiting()
+	}
+}
+
+// halt is interrupt for who ends the waits for room himself, if it was the first.
+func (c *connection) halt(cause error) bool {
 	c.stop.Lock()
 	defer c.stop.Unlock()
 	if c.stop.cause != nil {
-		return
+		return false
 	}
 	c.stop.cause = cause
 	c.wakeReader()
-	c.out.stopWaiting()
+	return true
 }
 
 // conclude says goodbye as the reader's error asks for, and tells whether it

@@ -13,9 +13,6 @@ import (
 	"github.com/tidegate/tidegate/gateway"
 )
 
-// replyToQueue is the name under which RabbitMQ has direct replies.
-const replyToQueue = "amq.rabbitmq.reply-to"
-
 // randomName returns the prefix with 22 random characters behind it.
 func randomName(prefix string) string {
 	var b [16]byte
@@ -25,7 +22,7 @@ func randomName(prefix string) string {
 
 func (ch *channel) consume(ctx context.Context, m *wire.BasicConsume) error {
 	if m.Queue == replyToQueue {
-		return refuse(codeNotImplemented, "direct reply-to is not supported in this version")
+		return ch.consumeReplies(m)
 	}
 	queue, err := ch.queueName(m.Queue)
 	if err != nil {
@@ -88,7 +85,7 @@ func (ch *channel) checkConsumer(tag, queue string, args map[string]any) (priori
 	_, used := ch.consumers[tag]
 	count := len(ch.consumers)
 	ch.c.out.mu.Unlock()
-	if used {
+	if used || ch.replies.has(tag) {
 		return 0, refuse(codeNotAllowed, "attempt to reuse consumer tag '%s'", tag)
 	}
 	if most := ch.c.srv.cfg.MaxConsumers; count >= most {
@@ -138,6 +135,9 @@ func (ch *channel) startConsumer(k *consumer, noWait bool) {
 }
 
 func (ch *channel) cancel(ctx context.Context, m *wire.BasicCancel) error {
+	if ch.replies.has(m.ConsumerTag) {
+		ch.stopReplies()
+	}
 	o := ch.c.out
 	o.mu.Lock()
 	k := ch.consumers[m.ConsumerTag]

@@ -73,7 +73,7 @@ func (k *consumer) fill(buf []byte, limit int) (out []byte, more bool) {
 	o := k.ch.c.out
 	batch, err := k.engine.Next(o.batch[:0], turnSize)
 	if err != nil {
-		k.ch.c.log.Error("message not delivered", slog.String("queue", k.queue), slog.Any("error", err))
+		return k.fail(buf, batch, err), false
 	}
 	if len(batch) == 0 {
 		return buf, false
@@ -87,6 +87,24 @@ func (k *consumer) fill(buf []byte, limit int) (out []byte, more bool) {
 	clear(batch)
 	o.batch = batch
 	return buf, n < len(batch) || len(batch) == turnSize
+}
+
+// fail sends what came with an error of the engine, and ends the connection: a
+// consumer that went on in silence would never get the rest. The output's lock
+// is held.
+func (k *consumer) fail(buf []byte, batch []core.Delivery, err error) []byte {
+	c := k.ch.c
+	c.log.Error("message not delivered", slog.String("queue", k.queue), slog.Any("error", err))
+	k.stopped = true
+	for i := range batch {
+		buf = k.appendDelivery(buf, &batch[i])
+	}
+	clear(batch)
+	c.out.batch = batch
+	if c.halt(replyTo(err)) {
+		c.out.waitNoMore()
+	}
+	return buf
 }
 
 // appendDelivery appends basic.deliver with its content.

@@ -101,7 +101,10 @@ func typeName(value string) string {
 }
 
 func invalidText(e *core.Error) string {
-	if e.Arg == "" {
+	switch {
+	case e.Kind == "binding" && e.Detail != "":
+		return e.Detail // in RabbitMQ's words
+	case e.Arg == "":
 		return detailText(e)
 	}
 	text := "invalid arg '" + e.Arg + "' for " + objectOf(e)

@@ -27,7 +27,7 @@ func CheckExchange(namespace string, spec *core.ExchangeSpec) error {
 	if err := checkExchangeType(spec.Type); err != nil {
 		return err
 	}
-	args, err := checkExchangeArguments(spec.Args, object("exchange", spec.Name, namespace))
+	args, err := checkExchangeArguments(spec.Type, spec.Args, object("exchange", spec.Name, namespace))
 	spec.Args = args
 	return err
 }

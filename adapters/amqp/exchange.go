@@ -50,7 +50,7 @@ func (ch *channel) createExchange(ctx context.Context, m *wire.ExchangeDeclare) 
 	if err != nil {
 		return err
 	}
-	args, err := checkExchangeArguments(asked, object("exchange", m.Exchange, ch.c.namespace))
+	args, err := checkExchangeArguments(m.Type, asked, object("exchange", m.Exchange, ch.c.namespace))
 	if err != nil {
 		return err
 	}

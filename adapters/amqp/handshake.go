@@ -47,6 +47,7 @@ func start(cfg *Config) *wire.ConnectionStart {
 			capability("connection.blocked"),
 			capability("authentication_failure_close"),
 			capability("per_consumer_qos"),
+			capability("direct_reply_to"),
 		}},
 		{Name: "cluster_name", Value: cfg.ClusterName},
 		{Name: "copyright", Value: "The Tidegate authors"},

@@ -8,10 +8,12 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"go.uber.org/goleak"
 
 	"github.com/tidegate/tidegate/adapters/amqp"
@@ -31,6 +33,7 @@ type harness struct {
 	t       testing.TB
 	broker  *core.Broker
 	fs      *vfs.MemFS
+	fail    atomic.Pointer[errorfs.InjectorFunc] // of file operations
 	addr    string
 	stop    context.CancelFunc
 	served  sync.WaitGroup
@@ -79,14 +82,21 @@ func newHarness(t testing.TB, options ...option) *harness {
 	if err := cfg.Validate(); err != nil {
 		t.Fatalf("config: %v", err)
 	}
+	h := &harness{t: t, fs: fs, catalog: catalog}
+	faulty := errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if fail := h.fail.Load(); fail != nil {
+			return (*fail)(op)
+		}
+		return nil
+	}))
 	broker, err := core.Open(ctx, coreCfg, core.Deps{
-		Dir: "data", FS: fs, Clock: clock.System, Rand: rand.Reader, Catalog: catalog, Log: log,
+		Dir: "data", FS: faulty, Clock: clock.System, Rand: rand.Reader, Catalog: catalog, Log: log,
 		Formats: map[core.Format]core.PropertyDecoder{core.FormatAMQP: amqp.Properties, core.FormatMQTT: fakeMQTT},
 	})
 	if err != nil {
 		t.Fatalf("open broker: %v", err)
 	}
-	h := &harness{t: t, broker: broker, fs: fs, catalog: catalog}
+	h.broker = broker
 	h.server = amqp.New(broker, gateway.NewAuthenticator(gateway.DefaultAuthConfig(), catalog, log), cfg, log)
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.listen()

@@ -175,7 +175,12 @@ func (o *output) beat() {
 // stopWaiting ends every wait for room, now and later.
 func (o *output) stopWaiting() {
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waitNoMore()
+}
+
+// waitNoMore is stopWaiting for who holds the lock.
+func (o *output) waitNoMore() {
 	o.hasty = true
-	o.mu.Unlock()
 	o.room.Broadcast()
 }

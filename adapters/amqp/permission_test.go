@@ -148,6 +148,13 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("publish %s: got %q, want %q", key, got, want)
 		}
 	}
+	copied := func(ch *amqp091.Channel) error {
+		return ch.PublishWithContext(t.Context(), "mine.x", "eu.k", false, false,
+			amqp091.Publishing{Headers: amqp091.Table{"BCC": []any{"eu.c", "us.c"}}})
+	}
+	if got, want := refusal(t, conn, copied), topic("write", "us.c"); got != want {
+		t.Errorf("publish with a copy: got %q, want %q", got, want)
+	}
 	for key, want := range map[string]string{"us.#": "", "#": topic("read", "#")} {
 		bind := func(ch *amqp091.Channel) error { return ch.QueueBind("mine.q", key, "mine.x", false, nil) }
 		if got := refusal(t, conn, bind); got != want {

@@ -20,7 +20,7 @@ func (ch *channel) publish() error {
 	if err := ch.permitPublish(exchange, t.names[t.exchange:t.key]); err != nil {
 		return err
 	}
-	expireAt, err := ch.checkProperties(&t.properties)
+	asks, err := ch.checkProperties(&t.properties)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,12 @@ func (ch *channel) publish() error {
 		Key:        t.names[t.exchange:t.key],
 		Properties: t.names[t.key:],
 		Payload:    t.payload,
-		ExpireAt:   expireAt,
+		ExpireAt:   asks.expireAt,
+	}
+	if asks.reply || asks.copies {
+		if err := ch.rewrite(&ch.message, t.properties, asks); err != nil {
+			return err
+		}
 	}
 	if t.properties.Has(wire.FlagDeliveryMode) && t.properties.DeliveryMode == 2 {
 		ch.message.QoS = 1
@@ -88,31 +93,40 @@ func (ch *channel) publishError(err error) error {
 	return err
 }
 
-// checkProperties checks the properties that the server acts on, and returns
-// when the message expires.
-func (ch *channel) checkProperties(p *wire.Properties) (expireAt int64, err error) {
+// asks is what the properties of a message ask of the server.
+type asks struct {
+	expireAt int64 // see [core.Message]
+	reply    bool  // the answer is to come directly to the channel
+	copies   bool  // headers have further routing keys
+}
+
+// checkProperties checks the properties that the server acts on.
+func (ch *channel) checkProperties(p *wire.Properties) (a asks, err error) {
 	if p.Flags&^(wire.FlagContentType|wire.FlagContentEncoding|wire.FlagDeliveryMode|wire.FlagPriority) == 0 {
-		return 0, nil // the usual case
+		return a, nil // the usual case
 	}
 	if p.Has(wire.FlagReplyTo) && string(p.ReplyTo) == replyToQueue {
-		return 0, refuse(codeNotImplemented, "direct reply-to is not supported in this version")
+		if ch.replies == nil {
+			return a, refuse(codePreconditionFailed, "fast reply consumer does not exist")
+		}
+		a.reply = true
 	}
 	if p.Has(wire.FlagExpiration) {
 		ttl, reason := parseExpiration(p.Expiration)
 		if reason != "" {
-			return 0, refuse(codePreconditionFailed, "invalid expiration '%s': %s", p.Expiration, reason)
+			return a, refuse(codePreconditionFailed, "invalid expiration '%s': %s", p.Expiration, reason)
 		}
-		expireAt = ch.c.srv.cfg.Clock.Now().Add(ttl).UnixMilli()
+		a.expireAt = ch.c.srv.cfg.Clock.Now().Add(ttl).UnixMilli()
 	}
-	if err := checkHeaders(p.Headers); err != nil {
-		return 0, err
+	if a.copies, err = checkHeaders(p.Headers); err != nil {
+		return a, err
 	}
 	if user := ch.c.principal.User; p.Has(wire.FlagUserID) && string(p.UserID) != user &&
 		!ch.c.principal.HasTag(gateway.TagImpersonator) {
-		return 0, refuse(codePreconditionFailed, "user_id property set to '%s' but authenticated user was '%s'",
+		return a, refuse(codePreconditionFailed, "user_id property set to '%s' but authenticated user was '%s'",
 			p.UserID, user)
 	}
-	return expireAt, nil
+	return a, nil
 }
 
 // maxTTL is the longest time to live that is kept; longer ones are as good as none.
@@ -145,22 +159,22 @@ func parseExpiration(b []byte) (ttl time.Duration, reason string) {
 // and that this version does not act on. Delivering as if they were not there
 // would be worse than a refusal.
 var refusedHeaders = map[string]bool{
-	"CC":                  true,
-	"BCC":                 true,
 	"x-opt-delivery-time": true,
 	"x-schedule":          true,
 	"x-schedule-id":       true,
 	"x-txn":               true,
 }
 
-// checkHeaders refuses headers that ask for what is not there.
-func checkHeaders(t wire.Table) error {
+// checkHeaders refuses headers that ask for what is not there, and tells whether
+// there are some with further routing keys.
+func checkHeaders(t wire.Table) (copies bool, err error) {
 	for it := t.Iter(); it.Next(); {
 		if refusedHeaders[string(it.Name())] || string(it.Name()) == "x-delay" && delays(&it) {
-			return refuse(codeNotImplemented, "header '%s' is not supported in this version", it.Name())
+			return false, refuse(codeNotImplemented, "header '%s' is not supported in this version", it.Name())
 		}
+		copies = copies || string(it.Name()) == headerCC || string(it.Name()) == headerBCC
 	}
-	return nil
+	return copies, nil
 }
 
 // delays tells whether the value of x-delay asks for a delay; programs send

@@ -35,9 +35,12 @@ func (ch *channel) queueDeclare(ctx context.Context, m *wire.QueueDeclare) error
 	ch.await()
 	var status core.QueueStatus
 	var err error
-	if m.Passive {
+	switch {
+	case isReplyQueue(m.Queue):
+		status, err = ch.checkReplies(m.Queue)
+	case m.Passive:
 		status, err = ch.checkQueue(m)
-	} else {
+	default:
 		status, err = ch.createQueue(ctx, m)
 	}
 	if err != nil {
@@ -190,6 +193,9 @@ func (ch *channel) queueUnbind(ctx context.Context, m *wire.QueueUnbind) error {
 // queueBinding checks that a binding may be changed, and describes it.
 func (ch *channel) queueBinding(queue, exchange, key string, t wire.Table) (core.BindingSpec, error) {
 	var none core.BindingSpec
+	if isReplyQueue(queue) {
+		return none, refuse(codeAccessRefused, "cannot bind or unbind to a volatile (direct reply-to) queue")
+	}
 	if exchange == "" {
 		return none, refuse(codeAccessRefused, "operation not permitted on the default exchange")
 	}

@@ -199,8 +199,16 @@ func setField(t *testing.T, f reflect.Value, value string) {
 	}
 }
 
-// argument is an integer or a boolean if it looks like one, else a string.
+// argument is an integer or a boolean if it looks like one, an array if it is in
+// brackets, with commas between its elements, else a string.
 func argument(value string) any {
+	if list, ok := strings.CutPrefix(value, "["); ok {
+		var elements []any
+		for e := range strings.SplitSeq(strings.TrimSuffix(list, "]"), ",") {
+			elements = append(elements, argument(e))
+		}
+		return elements
+	}
 	if n, err := strconv.ParseInt(value, 10, 32); err == nil {
 		return int32(n)
 	}

@@ -52,7 +52,7 @@ type acceptance struct {
 }
 
 func (a *acceptance) run(name string) error {
-	_, m, c, err := load(a.cfg)
+	dir, m, c, err := load(a.cfg)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (a *acceptance) run(name string) error {
 	if err := a.confirm(); err != nil {
 		return err
 	}
-	n := &manifest{generation: m.generation + 1, end: m.end, chain: m.chain, files: a.before, removed: m.removed}
+	n := &manifest{generation: dir.above(m), end: m.end, chain: m.chain, files: a.before, removed: m.removed}
 	keep := a.sound()
 	if a.target.listed == nil {
 		n.end, n.chain, err = a.border(keep)

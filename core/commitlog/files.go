@@ -89,9 +89,9 @@ func list(cfg *Config) (*listing, error) {
 			d.originals = append(d.originals, r.base)
 		case name == manifestName:
 			d.manifest = true
-		case isTemp && (ofSegment || temp == manifestName):
+		case isTemp && (ofSegment || temp == manifestName || temp == ownersName):
 			d.temps = append(d.temps, name)
-		case strings.TrimSuffix(name, segment.TempSuffix) == ownersName: // not ours to read
+		case name == ownersName: // not ours to read
 		case name != quarantineName:
 			cfg.Log.Warn("strange file in the log's directory", slog.String("file", name))
 		}
@@ -107,6 +107,17 @@ func (d *listing) has(r leftover) bool {
 	}
 	_, ok := slices.BinarySearch(d.originals, r.base)
 	return ok
+}
+
+// above returns a generation for the next manifest that is above that of every
+// file: what an interrupted rewrite has left may then be all that there is of
+// records that are given up, and is not taken for a copy of what is there.
+func (d *listing) above(m *manifest) uint64 {
+	generation := m.generation + 1
+	for _, r := range d.rewritten {
+		generation = max(generation, r.generation+1)
+	}
+	return generation
 }
 
 // unlisted returns the files that are no part of the log by the manifest: those

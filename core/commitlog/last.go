@@ -9,9 +9,9 @@ import (
 )
 
 // LastSegment returns the LSN at which the last segment of a log begins that was
-// never rewritten, 0 when there is none. The log need not be open: until Open
-// has returned, the records before that one are on stable storage for certain,
-// and no others.
+// never rewritten. When all were, it is where the next one will begin; 0 when there
+// is none. The log need not be open: until Open has returned, the records before
+// that one are on stable storage for certain, and no others.
 func LastSegment(cfg Config) (record.LSN, error) {
 	cfg.setDefaults()
 	dir, err := list(&cfg)
@@ -21,8 +21,16 @@ func LastSegment(cfg Config) (record.LSN, error) {
 	if err != nil {
 		return 0, fmt.Errorf("open log %s: %w", cfg.Dir, err)
 	}
-	if len(dir.originals) == 0 {
-		return 0, nil
+	last := record.LSN(0)
+	if n := len(dir.originals); n > 0 {
+		last = dir.originals[n-1]
 	}
-	return dir.originals[len(dir.originals)-1], nil
+	if !dir.manifest {
+		return last, nil
+	}
+	m, err := readManifest(&cfg)
+	if err != nil {
+		return 0, fmt.Errorf("open log %s: %w", cfg.Dir, err)
+	}
+	return max(last, m.end), nil
 }

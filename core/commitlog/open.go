@@ -156,7 +156,7 @@ func fileOf(e *expected, rec *segment.Recovery) *file {
 }
 
 // tidy removes what was never finished and what the manifest has replaced, and
-// puts aside what it does not know.
+// puts aside what it does not know. All segments of the log were judged sound.
 func (l *Log) tidy(dir *listing, m *manifest) error {
 	for _, name := range dir.temps {
 		if err := l.cfg.FS.Remove(l.cfg.path(name)); err != nil {
@@ -170,12 +170,45 @@ func (l *Log) tidy(dir *listing, m *manifest) error {
 		}
 	}
 	for _, r := range unknown {
+		waits, err := l.neverInstalled(r, m)
+		if err != nil {
+			return err
+		}
+		if waits {
+			l.cfg.Log.Warn("segment of an interrupted rewrite removed", slog.String("segment", r.name()))
+			if err := l.cfg.FS.Remove(l.cfg.path(r.name())); err != nil {
+				return fmt.Errorf("remove segment of an interrupted rewrite: %w", err)
+			}
+			continue
+		}
 		l.cfg.Log.Warn("unknown segment put into quarantine", slog.String("segment", r.name()))
 		if err := quarantine(&l.cfg, r.name()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// neverInstalled tells that a file is one that a rewrite has finished and that a
+// crash kept out of the manifest: a whole segment of this log, of a generation
+// above the manifest's, which covers nothing but what the sealed segments of the
+// log cover without a gap. They are what it was made from, so nothing is lost
+// with it.
+func (l *Log) neverInstalled(r leftover, m *manifest) (bool, error) {
+	if r.generation <= m.generation {
+		return false, nil
+	}
+	rec, err := segment.Inspect(l.cfg.FS, l.cfg.path(r.name()), l.cfg.Identity)
+	if err != nil || rec == nil || rec.Header.Base != r.base || rec.Header.Generation != r.generation {
+		return false, err
+	}
+	at := r.base
+	for _, f := range l.sealed {
+		if f.base == at && at < rec.Next {
+			at = f.next
+		}
+	}
+	return at == rec.Next && at > r.base, nil
 }
 
 // repair makes the last segment fit to go on: it removes one whose creation

@@ -43,9 +43,9 @@ func (l *List) SpillNeeds() (no uint64, needs bool) {
 	return uint64(first) >> chunkBits, first < l.known && l.low < l.known
 }
 
-// Search is a Find in progress: with a loader that answers ErrAway it takes
-// several calls, and each goes on where the one before stopped. The zero Search
-// is a new one.
+// Search is a Find or a Seek in progress: with a loader that answers ErrAway it
+// takes several calls, and each goes on where the one before stopped. The zero
+// Search is a new one.
 type Search struct {
 	begun     bool
 	low, high record.Offset // the reference is not below low, and not above high
@@ -54,6 +54,16 @@ type Search struct {
 // Find returns the offset of the reference to a record, if the list still has
 // one. References ascend with their records.
 func (l *List) Find(lsn record.LSN, at *Search, from Loader) (record.Offset, bool, error) {
+	o, got, ok, err := l.Seek(lsn, at, from)
+	if err != nil {
+		return 0, false, err
+	}
+	return o, ok && got == lsn, nil
+}
+
+// Seek returns the first reference to a record at or behind the LSN, and that
+// record; false when there is none.
+func (l *List) Seek(lsn record.LSN, at *Search, from Loader) (record.Offset, record.LSN, bool, error) {
 	if !at.begun {
 		*at = Search{begun: true, low: l.low, high: l.end}
 	}
@@ -62,7 +72,7 @@ func (l *List) Find(lsn record.LSN, at *Search, from Loader) (record.Offset, boo
 		middle := at.low + (at.high-at.low)/2
 		got, _, err := l.Get(middle, from)
 		if err != nil {
-			return 0, false, err
+			return 0, 0, false, err
 		}
 		if got < lsn {
 			at.low = middle + 1
@@ -71,5 +81,9 @@ func (l *List) Find(lsn record.LSN, at *Search, from Loader) (record.Offset, boo
 		}
 	}
 	got, ok, err := l.Get(at.low, from)
-	return at.low, ok && got == lsn, err
+	if ok && got < lsn { // it was appended meanwhile
+		at.low, at.high = at.low+1, l.end
+		return l.Seek(lsn, at, from)
+	}
+	return at.low, got, ok, err
 }

@@ -117,6 +117,7 @@ func (l *List) load(no uint64, from Loader) ([]record.LSN, error) {
 		return nil, err
 	}
 	c.turn = (c.turn + 1) % cachedChunks
+	lsns = Unskip(lsns, l.Stored(no))
 	slot.no, slot.lsns = no, lsns
 	if err != nil {
 		slot.lsns = nil

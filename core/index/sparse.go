@@ -1,10 +1,6 @@
 package index
 
-import (
-	"sort"
-
-	"github.com/tidegate/tidegate/core/record"
-)
+import "github.com/tidegate/tidegate/core/record"
 
 // A list that is rebuilt from a log of which parts are gone has holes: offsets
 // that everybody has settled and whose records are not known any more. They are
@@ -28,45 +24,6 @@ func (l *List) Skip(to record.Offset, lsn record.LSN) {
 	l.mem, l.memFrom, l.known = nil, start, start
 	l.end, l.dirty = start, start
 	l.Fill(to, lsn)
-}
-
-// Seek returns the first reference to a record at or behind the LSN; false when
-// there is none. References ascend with their records.
-func (l *List) Seek(lsn record.LSN, from Loader) (record.Offset, record.LSN, bool, error) {
-	var failed error
-	n := sort.Search(int(l.end-l.low), func(i int) bool {
-		got, err := l.ascending(l.low+record.Offset(i), from)
-		if err != nil {
-			failed = err
-		}
-		return err != nil || got >= lsn
-	})
-	if failed != nil {
-		return 0, 0, false, failed
-	}
-	o := l.low + record.Offset(n)
-	if o == l.end {
-		return o, 0, false, nil
-	}
-	got, err := l.ascending(o, from)
-	return o, got, err == nil, err
-}
-
-// ascending is Get for an offset that the list has; a chunk that was skipped has
-// one LSN for all.
-func (l *List) ascending(o record.Offset, from Loader) (record.LSN, error) {
-	if o >= l.known && len(l.mem) > 0 && o >= l.memFrom {
-		return l.mem[(o-l.memFrom)>>chunkBits][o&(ChunkLen-1)], nil
-	}
-	lsns, err := l.load(uint64(o)>>chunkBits, from)
-	if err == nil && len(lsns) == 1 {
-		return lsns[0], nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	lsn, _, err := l.Get(o, from)
-	return lsn, err
 }
 
 // Unskip returns a chunk as it was read from the store with all of its n

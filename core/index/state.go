@@ -13,6 +13,8 @@ import (
 //
 //	'f'                            format: version u8 (1), cluster [16]u8, shard u32
 //	'a'                            applied: LSN of the last record, u64
+//	'u'                            acks of records up to this LSN are of another count of offsets, u64
+//	'm'                            LSN from which on blocks are marked with 'k', u64
 //	's' stream u64                 Stream
 //	'c' stream u64, cursor u64     Cursor
 //	'x' stream u64, chunk u64      references: per entry the LSN as a uvarint, less the one before
@@ -27,9 +29,17 @@ import (
 //	'U' session u64, filter        record.Subscription
 //	'V' session u64, key u32       record.Value
 //	'g' and 'p'                    of stream queues, see kept.go
+//	'n' thing                      LSN of the newest record of a thing, u64
+//	'e' thing                      LSN of the newest record that ended a session or stream, u64
+//
+// A thing is 'S' session u64 or 's' stream u64, and for what one of these has, 'U'
+// filter, 'V' key u32 or 'C' cursor u64 behind that. With the small letter 'n' has
+// the record that ended it.
 const (
 	keyFormat       = 'f'
 	keyApplied      = 'a'
+	keyRecounted    = 'u'
+	keyMarked       = 'm'
 	keyStream       = 's'
 	keyCursor       = 'c'
 	keyChunk        = 'x'
@@ -41,10 +51,20 @@ const (
 	keyValue        = 'V'
 	keyControl      = 'k'
 	keyDeadline     = 't'
+	keyNewest       = 'n'
+	keyEnded        = 'e'
 )
 
 // AppliedKey is the key of the LSN that the state is as of.
 var AppliedKey = []byte{keyApplied}
+
+// RecountedKey is the key of the LSN up to which acks are of another count of
+// offsets than the one there is; it is not there when there was only one.
+var RecountedKey = []byte{keyRecounted}
+
+// MarkedKey is the key of the LSN from which on blocks are marked, see ControlKey.
+// A store without it is of a time that knew no marks.
+var MarkedKey = []byte{keyMarked}
 
 // FormatKey is the key that tells whose store it is, and how to read it.
 var FormatKey = []byte{keyFormat}
@@ -172,13 +192,16 @@ var (
 	ValuePrefix        = []byte{keyValue}
 	ControlPrefix      = []byte{keyControl}
 	DeadlinePrefix     = []byte{keyDeadline}
+	NewestPrefix       = []byte{keyNewest}
+	EndedPrefix        = []byte{keyEnded}
 )
 
-// AllPrefixes are the prefixes of all keys but AppliedKey and FormatKey.
+// AllPrefixes are the prefixes of all keys but AppliedKey,
+// RecountedKey, MarkedKey and FormatKey.
 var AllPrefixes = [][]byte{
 	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix,
 	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix, KeptPrefix, PartsPrefix,
-	DeadlinePrefix,
+	DeadlinePrefix, NewestPrefix, EndedPrefix,
 }
 
 // Uint64 reads the n-th u64 of a key behind its kind.

@@ -49,9 +49,10 @@ func (s *bitset) grow(o record.Offset) int {
 		s.blocks = s.blocks[:0]
 		s.base = o &^ (blockBits - 1)
 	}
-	for o < s.base {
-		s.blocks = append([]*block{nil}, s.blocks...)
-		s.base -= blockBits
+	if o < s.base { // all at once: it may be far
+		first := o &^ (blockBits - 1)
+		s.blocks = append(make([]*block, int((s.base-first)/blockBits)), s.blocks...)
+		s.base = first
 	}
 	i := int((o - s.base) / blockBits)
 	for i >= len(s.blocks) {

@@ -9,6 +9,7 @@ type Consumer struct {
 	assigned []Item
 	held     int  // assigned, or fetched and not settled
 	woken    bool // in the result of the Dispatch that runs
+	gone     bool // removed
 	priority int64
 	// Owner is the caller's own value.
 	Owner any

@@ -1,6 +1,10 @@
 package queue
 
-import "github.com/tidegate/tidegate/core/record"
+import (
+	"slices"
+
+	"github.com/tidegate/tidegate/core/record"
+)
 
 // maxAssigned is how many messages may be assigned to a consumer that has not yet
 // fetched them: enough to keep its writer busy, little enough to share fairly.
@@ -41,7 +45,7 @@ func (q *Queue) Remove(c *Consumer) bool {
 			c.release()
 		}
 	}
-	c.assigned = nil
+	c.assigned, c.gone = nil, true
 	if q.active == c {
 		q.active = nil
 		q.elect()
@@ -101,6 +105,21 @@ func (q *Queue) Fetch(c *Consumer, dst []Item, n int) []Item {
 	rest := copy(c.assigned, c.assigned[n:])
 	c.assigned = c.assigned[:rest]
 	return dst
+}
+
+// Unfetch undoes Fetch for messages that did not get to the client: they are the
+// consumer's next again, as they were and in their order. Those of a consumer
+// that was removed go back to their place in the queue.
+func (q *Queue) Unfetch(c *Consumer, items []Item) {
+	if !c.gone {
+		c.assigned = slices.Insert(c.assigned, 0, items...)
+		return
+	}
+	for _, it := range items {
+		if q.Return(it.Offset, it.Redelivered) {
+			c.release()
+		}
+	}
 }
 
 // Done settles a message that the consumer fetched. It returns false if the

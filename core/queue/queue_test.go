@@ -89,3 +89,32 @@ func TestDeliveryWaitsForItsMark(t *testing.T) {
 	q.Dispatch(5, 5, nil)
 	check(t, "after the mark", fetched(q, a), 2, 3, 4)
 }
+
+// TestUnfetch undoes a part of what was fetched: it comes again before what is
+// assigned, in order and as it was, and the limits count it once.
+func TestUnfetch(t *testing.T) {
+	q := new(queue.Queue)
+	limit := queue.NewLimit(6)
+	c := queue.NewConsumer([]*queue.Limit{limit}, 0, nil)
+	q.Add(c)
+	q.Dispatch(20, noLimit, nil)
+	items := q.Fetch(c, nil, 4)
+	q.Done(c, 0)
+	q.Dispatch(20, noLimit, nil)
+	q.Unfetch(c, items[1:])
+	for i, it := range q.Fetch(c, nil, 100) {
+		if it.Offset != record.Offset(i+1) || it.Redelivered {
+			t.Errorf("item %d is %+v", i, it)
+		}
+		q.Done(c, it.Offset)
+	}
+	q.Dispatch(20, noLimit, nil)
+	items = q.Fetch(c, nil, 100)
+	check(t, "with the whole limit again", []record.Offset{items[0].Offset, record.Offset(len(items))}, 7, 6)
+	q.Remove(c)
+	q.Unfetch(c, items)
+	other := queue.NewConsumer([]*queue.Limit{limit}, 0, nil)
+	q.Add(other)
+	q.Dispatch(20, noLimit, nil)
+	check(t, "of the one who is gone", fetched(q, other), 7, 8, 9, 10, 11, 12)
+}

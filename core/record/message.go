@@ -135,7 +135,7 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 		deadlines = len(m.DeadlineBytes)
 	}
 	if deadlines > 0 {
-		size += 1 + uvarintLen(deadlines) + deadlines
+		size += 1 + uvarintSize(uint64(deadlines)) + deadlines
 	}
 	dst = binary.AppendUvarint(dst, uint64(size))
 	if m.ExpireAt != 0 {
@@ -164,9 +164,6 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 	}
 	return dst
 }
-
-// uvarintLen is the number of bytes that n takes as uvarint.
-func uvarintLen(n int) int { return (bits.Len(uint(n)|1) + 6) / 7 }
 
 // DecodeMessage reads a KindMessage body. The slices of m alias the body;
 // nothing is allocated. On an error the contents of m are undefined.

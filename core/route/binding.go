@@ -15,6 +15,9 @@ type Binding[D comparable] struct {
 	Args map[string]any
 	// Dest is the destination when ToExchange is "", else it is ignored.
 	Dest D
+	// DestName is Dest's name, by which exchanges choose that go by a hash. It is no
+	// part of the identity.
+	DestName string
 	// ToExchange is the exchange that is bound to Source; "" means Dest is.
 	ToExchange string
 }
@@ -61,8 +64,9 @@ func (l *bindingList[D]) remove(b *binding[D]) {
 }
 
 // Check tells why Bind would refuse a binding: ErrNotFound for an exchange that does
-// not exist, ErrInvalid for the default exchange, a key of more than MaxWords words on a
-// topic exchange, or an x-match that a headers exchange does not know.
+// not exist, ErrInvalid for the default exchange or a key of more than MaxWords words on a
+// topic exchange, a [RefusedError] for an x-match that a headers exchange does not know and
+// for what an exchange that chooses can't take.
 func (t *Table[D]) Check(b Binding[D]) error {
 	_, err := t.resolve(b)
 	return err
@@ -95,6 +99,10 @@ func (t *Table[D]) resolve(spec Binding[D]) (*binding[D], error) {
 			return nil, err
 		}
 		b.rule = rule
+	default:
+		if err := checkChoice(b); err != nil {
+			return nil, err
+		}
 	}
 	return b, nil
 }
@@ -119,6 +127,9 @@ func (t *Table[D]) Bind(spec Binding[D]) (added bool) {
 	}
 	b.entry = t.insert(p, made)
 	b.source.out.add(b)
+	if chooses(b.source.Type) {
+		b.source.join(b)
+	}
 	return true
 }
 

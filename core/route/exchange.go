@@ -13,6 +13,24 @@ const (
 	Fanout  = "fanout"
 	Topic   = "topic"
 	Headers = "headers"
+
+	// ConsistentHash and the others pick one destination, see spread.go.
+	ConsistentHash = "x-consistent-hash"
+	ModulusHash    = "x-modulus-hash"
+	Random         = "x-random"
+	LocalRandom    = "x-local-random"
+)
+
+// Types returns the types of exchange that a Table routes by, sorted.
+func Types() []string {
+	return []string{Direct, Fanout, Headers, Topic, ConsistentHash, LocalRandom, ModulusHash, Random}
+}
+
+// Arguments of a consistent hash: it goes by this header or this property (one of
+// message_id, correlation_id, timestamp) and not by the routing key.
+const (
+	HashHeader   = "hash-header"
+	HashProperty = "hash-property"
 )
 
 // TopicExchange is the predeclared exchange that MQTT filters are bound to.
@@ -34,12 +52,7 @@ type Exchange struct {
 
 // KnownType tells whether a Table can have exchanges of the type.
 func KnownType(typ string) bool {
-	switch typ {
-	case Direct, Fanout, Topic, Headers:
-		return true
-	default:
-		return false
-	}
+	return slices.Contains(Types(), typ)
 }
 
 // predeclared returns the exchanges that every namespace has.
@@ -55,7 +68,7 @@ func predeclared() []Exchange {
 	}
 }
 
-// exchange is an exchange with its bindings. Which of the last three fields is used
+// exchange is an exchange with its bindings. Which of the last four fields are used
 // depends on its type.
 type exchange[D comparable] struct {
 	Exchange
@@ -63,8 +76,10 @@ type exchange[D comparable] struct {
 	out   bindingList[D]    // bindings from it, filters not among them
 	in    uint32            // newest entry whose destination it is
 	keys  map[string]uint32 // direct: newest entry by key
-	list  uint32            // fanout and headers: newest entry
+	list  uint32            // fanout, headers and those that choose: newest entry
 	root  uint32            // topic: root in Table.tree
+	// members are the destinations to choose from, sorted.
+	members []member
 }
 
 // AddExchange adds an exchange. One that exists keeps its type and bindings and gets

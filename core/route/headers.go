@@ -30,7 +30,7 @@ func newHeaderRule(args map[string]any) (*headerRule, error) {
 	mode := "all"
 	if v, ok := args["x-match"]; ok {
 		if mode, ok = v.(string); !ok {
-			return nil, fmt.Errorf("x-match of type %T: %w", v, ErrInvalid)
+			return nil, RefusedError(fmt.Sprintf("Invalid x-match field type %s (value %v); expected longstr", erlangType(v), v))
 		}
 	}
 	r := &headerRule{}
@@ -44,7 +44,8 @@ func newHeaderRule(args map[string]any) (*headerRule, error) {
 	case "any-with-x":
 		r.any, withX = true, true
 	default:
-		return nil, fmt.Errorf("x-match '%s': %w", mode, ErrInvalid)
+		return nil, RefusedError(fmt.Sprintf(
+			"Invalid x-match field value <<%q>>; expected all, any, all-with-x, or any-with-x", mode))
 	}
 	for _, name := range slices.Sorted(maps.Keys(args)) {
 		if name != "x-match" && (withX || !strings.HasPrefix(name, "x-")) {
@@ -52,6 +53,25 @@ func newHeaderRule(args map[string]any) (*headerRule, error) {
 		}
 	}
 	return r, nil
+}
+
+// erlangType is the name that refusals of RabbitMQ have for the type of a value.
+func erlangType(v any) string {
+	switch v.(type) {
+	case bool:
+		return "bool"
+	case float64:
+		return "double"
+	case nil:
+		return "void"
+	case []any:
+		return "array"
+	case map[string]any:
+		return "table"
+	case []byte:
+		return "binary"
+	}
+	return "signedint"
 }
 
 func (r *headerRule) match(headers HeaderFunc) bool {

@@ -178,6 +178,9 @@ func (t *Table[D]) drop(i uint32) (autoDeleted string, ok bool) {
 		t.setNewestOf(e, e.destNext)
 	}
 	b := e.binding
+	if b != nil && chooses(b.source.Type) {
+		t.leave(b.source, b)
+	}
 	t.entries.release(i)
 	if b == nil {
 		return "", false

@@ -50,6 +50,7 @@ func (s *Shard) applyCommitted(b *record.Batch) {
 func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error {
 	if isControl(kind) {
 		s.markControl(lsn)
+		s.controlBytes += uint64(len(body)) + controlOverhead
 	}
 	switch kind {
 	case record.KindMessage:
@@ -57,7 +58,7 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 	case record.KindPlaced:
 		return s.applyPlaced(body, lsn)
 	case record.KindAck:
-		return s.applyAck(body)
+		return s.applyAck(body, lsn)
 	case record.KindDelivered:
 		return s.applyDelivered(body, lsn)
 	case record.KindCursorCreate:
@@ -67,6 +68,7 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		if err == nil {
 			s.pending.Delete(index.CursorKey(c.Stream, c.Cursor))
 			s.pending.Delete(index.GroupKey(c.Stream, c.Cursor))
+			s.ended(index.CursorThing(c.Stream, c.Cursor), lsn)
 		}
 		// Live too: a create record applied after the drop was asked for may have
 		// made the cursor again.
@@ -84,12 +86,12 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 	case record.KindStreamDrop:
 		c, err := record.DecodeCursorRef(body)
 		if err == nil {
-			s.applyStreamDrop(c.Stream)
+			s.applyStreamDrop(c.Stream, lsn)
 		}
 		return err
 	case record.KindSession, record.KindSessionDrop, record.KindSubscription,
 		record.KindSubscriptionDrop, record.KindValue:
-		return s.applySession(kind, body)
+		return s.applySession(kind, body, lsn)
 	case record.KindRelease:
 		o, err := record.DecodeOnce(body)
 		if err == nil {
@@ -116,7 +118,8 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 	}
 }
 
-func (s *Shard) applyStreamDrop(id record.StreamID) {
+func (s *Shard) applyStreamDrop(id record.StreamID, lsn record.LSN) {
+	s.ended(index.StreamThing(id), lsn)
 	s.pending.Delete(index.StreamKey(id))
 	s.pending.DeletePrefix(index.CursorsKey(id))
 	s.pending.DeletePrefix(index.ChunksKey(id))
@@ -164,6 +167,9 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 	for i := range m.NumStreams() {
 		st := s.streams[m.StreamAt(i)]
 		if st == nil || lsn < st.since {
+			if st == nil && s.rebuild != nil {
+				s.rebuild.stray(m.StreamAt(i))
+			}
 			continue // dropped since it was routed
 		}
 		o, live, err := s.refer(st, lsn, places, i)
@@ -216,8 +222,8 @@ func (s *Shard) retain(m *record.Message, lsn record.LSN) {
 
 // applyAck settles ranges while recovering. On a live shard the cursor was
 // settled when the consumer said so, and the record only makes it last.
-func (s *Shard) applyAck(body []byte) error {
-	if !s.recovering {
+func (s *Shard) applyAck(body []byte, lsn record.LSN) error {
+	if !s.recovering || s.rebuild != nil && lsn <= s.recounted {
 		return nil
 	}
 	if err := record.DecodeAck(body, &s.ack); err != nil {
@@ -225,9 +231,7 @@ func (s *Shard) applyAck(body []byte) error {
 	}
 	if st := s.streams[s.ack.Stream]; st != nil {
 		if p := st.place(s.ack.Cursor); p != nil {
-			p.cur.Apply(s.ack.Ranges, s.certain(st))
-			s.changedPlace(p)
-			st.trim(p)
+			s.settleSure(p, s.ack.Ranges)
 		}
 	}
 	return nil
@@ -259,8 +263,12 @@ func (s *Shard) applyCursorCreate(body []byte, lsn record.LSN) error {
 	if err != nil {
 		return err
 	}
-	if st := s.streams[c.Stream]; st != nil && st.queue == nil && st.kept == nil && lsn >= st.since {
-		st.addPlace(c.Cursor, true)
+	st := s.streams[c.Stream]
+	if st == nil || st.queue != nil || st.kept != nil || lsn < st.since {
+		return nil
+	}
+	if st.addPlace(c.Cursor, true) {
+		s.says(index.CursorThing(c.Stream, c.Cursor), lsn)
 	}
 	return nil
 }

@@ -95,8 +95,9 @@ func (c *blocks) land(f *flight, b *record.Batch) {
 const maxWaits = 2
 
 // Hint is what a reader of records keeps: the batch that it read last, since the
-// next record is likely in it, and for whom it reads. It pins that batch: Reset
-// it when the reader rests.
+// next record is likely in it, and for whom it reads: the zero Hint reads for
+// nobody, and shares the places of one. It pins that batch: Reset it when the
+// reader rests.
 type Hint struct {
 	b     *record.Batch
 	owner uint64          // shares the places for reads
@@ -117,9 +118,7 @@ func (s *Shard) block(lsn record.LSN, h *Hint) (*record.Batch, error) {
 			return b, nil
 		}
 		if mine {
-			b, err := s.readBlock(lsn, h)
-			s.blocks.land(f, b)
-			return b, err
+			return s.fly(f, h)
 		}
 		if err := s.work.Wait(f.done, h.stop); err != nil {
 			return nil, fmt.Errorf("read record %d: %w", lsn, left(err))
@@ -129,6 +128,12 @@ func (s *Shard) block(lsn record.LSN, h *Hint) (*record.Batch, error) {
 		}
 		own = f.block == nil || waits == maxWaits
 	}
+}
+
+// fly does a read, and tells who waits for it how it ended, be it with a panic.
+func (s *Shard) fly(f *flight, h *Hint) (b *record.Batch, err error) {
+	defer func() { s.blocks.land(f, b) }()
+	return s.readBlock(f.lsn, h)
 }
 
 func (s *Shard) readBlock(lsn record.LSN, h *Hint) (*record.Batch, error) {

@@ -44,7 +44,8 @@ type chunkRead struct {
 // bring reads what an away error asks for into memory, and returns every other
 // error. mu is held, but not while it waits for a place among the reads of the
 // owner, or for the store: so everything may have changed when it returns, only
-// that chunk is there unless it is not needed any more. Who needs the same chunk
+// that chunk is there unless it is not needed any more, because its references
+// were trimmed or its stream is gone: the caller looks for both. Who needs the same chunk
 // waits for one read; when that fails each does his own.
 func (s *Shard) bring(err error, owner uint64, stop <-chan struct{}) error {
 	var need *away
@@ -52,19 +53,19 @@ func (s *Shard) bring(err error, owner uint64, stop <-chan struct{}) error {
 		return err
 	}
 	if r := s.reading[*need]; r != nil {
-		s.mu.Unlock()
-		defer s.mu.Lock()
-		return left(s.work.Wait(r.done, stop))
+		s.unlocked(func() { err = s.work.Wait(r.done, stop) })
+		return left(err)
 	}
 	r := &chunkRead{done: make(chan struct{})}
 	s.reading[*need] = r
+	defer func() { // also when the read panics: who waits reads for himself then
+		delete(s.reading, *need)
+		close(r.done)
+	}()
 	stored := need.st.refs.Stored(need.no)
-	s.mu.Unlock()
-	lsns, err := s.readChunk(need, owner, stop)
+	var lsns []record.LSN
+	s.unlocked(func() { lsns, err = s.readChunk(need, owner, stop) })
 	lsns = index.Unskip(lsns, stored)
-	s.mu.Lock()
-	delete(s.reading, *need)
-	close(r.done)
 	switch {
 	case need.st.gone || need.st.refs.Stored(need.no) == 0:
 		return nil // nobody needs it any more
@@ -77,6 +78,14 @@ func (s *Shard) bring(err error, owner uint64, stop <-chan struct{}) error {
 	s.warmed(need.st)
 	need.st.refs.Install(need.no, lsns)
 	return nil
+}
+
+// unlocked does something without mu, which the caller holds and has again
+// afterwards, whatever happens: a panic is the caller's only if mu is held.
+func (s *Shard) unlocked(do func()) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	do()
 }
 
 func (s *Shard) readChunk(need *away, owner uint64, stop <-chan struct{}) ([]record.LSN, error) {

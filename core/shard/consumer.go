@@ -43,6 +43,12 @@ func (c *Consumer) leave() {
 // for none once it is removed.
 func (c *Consumer) Hint() Hint { return Hint{owner: uint64(c.st.id), stop: c.left} }
 
+// GetHint returns the hint to read what Get took from a queue: with the part of
+// the queue's consumers, and until ctx ends.
+func GetHint(ctx context.Context, id record.StreamID) Hint {
+	return Hint{owner: uint64(id), stop: ctx.Done()}
+}
+
 // Consume attaches a consumer to a queue, see queue.NewConsumer. notify and
 // cancelled may be called with locks held.
 func (s *Shard) Consume(
@@ -140,6 +146,29 @@ func (c *Consumer) Settle(offsets []record.Offset, giveBack bool) (n int) {
 	return n
 }
 
+// Unfetch gives back the last messages that Fetch returned, which nobody has
+// seen: the next Fetch returns them again, before all others.
+func (c *Consumer) Unfetch(refs []Ref) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.items = unread(c.items[:0], refs)
+	c.st.queue.Unfetch(c.c, c.items)
+	if c.gone {
+		c.s.endReturned(c.st)
+	}
+	if !c.st.self.gone {
+		c.s.moved(c.st)
+	}
+}
+
+// unread appends what a queue knows of messages that nobody has seen.
+func unread(dst []queue.Item, refs []Ref) []queue.Item {
+	for i := range refs {
+		dst = append(dst, queue.Item{Offset: refs[i].Offset, Redelivered: refs[i].Redelivered})
+	}
+	return dst
+}
+
 // Kick looks for messages again, after a limit has grown.
 func (c *Consumer) Kick() {
 	c.s.mu.Lock()
@@ -169,7 +198,7 @@ func (c *Consumer) Remove() (left int) {
 func (s *Shard) Get(ctx context.Context, id record.StreamID) (ref Ref, left uint64, ok bool, err error) {
 	for {
 		ref, left, wait, err := s.takeOne(ctx, id)
-		if !wait {
+		if !wait || err != nil {
 			return ref, left, ref.LSN != 0, err
 		}
 		// The mark is in the open batch or in the one being committed.
@@ -195,8 +224,7 @@ func (s *Shard) takeOne(ctx context.Context, id record.StreamID) (ref Ref, left 
 			return Ref{}, 0, false, nil
 		}
 		if o >= st.self.limit() {
-			s.mark(st.self)
-			return Ref{}, 0, true, nil
+			return Ref{}, 0, true, s.askMark(st.self)
 		}
 		lsn, _, err := st.ref(o)
 		if err == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/segment"
 )
@@ -32,6 +33,11 @@ import (
 // is the one that it began at, and nothing below it is there any more, wherever
 // its record is.
 //
+// Two kinds of entries are of no stream, which is 0 then. One of from alone, with
+// at the same, says that all durable streams were asked for that gap: one without
+// an entry had no reference. One of since alone says that acks and published
+// offsets up to that record are of another count of offsets, see applyLoss.
+//
 // What an entry says stays true for ever, as settled stays settled. So the file is
 // made durable before the log changes, and has the gaps from before the change
 // beside those from after it: a crash in between does no harm.
@@ -46,9 +52,13 @@ const (
 	// endsStreams is how many streams are looked at without letting others have
 	// the lock.
 	endsStreams = 256
-	// maxEnds bounds what is read of the file: 26 million entries.
+	// maxEnds bounds the file: 26 million entries.
 	maxEnds = 1 << 30
 )
+
+// errManyEnds tells that ENDS would be longer than is ever read: then segments stay
+// that could be dropped or rewritten.
+var errManyEnds = errors.New("too many to be written down")
 
 // end is an entry of ENDS.
 type end struct {
@@ -56,6 +66,30 @@ type end struct {
 	since    record.LSN
 	from, at record.LSN
 	offset   record.Offset
+}
+
+// ends is what ENDS tells. The zero ends is of no file.
+type ends struct {
+	there     bool
+	of        map[record.StreamID][]end
+	gaps      map[record.LSN]bool
+	recounted record.LSN
+}
+
+// tellsOf tells whether original segments that begin there can be counted.
+func (e *ends) tellsOf(gap record.LSN) bool { return e.gaps[gap] }
+
+// add takes an entry.
+func (e *ends) add(n end) {
+	switch {
+	case n.stream != 0:
+		e.of[n.stream] = append(e.of[n.stream], n)
+		e.gaps[n.from] = true // also of a file without entries for gaps
+	case n.from != 0:
+		e.gaps[n.from] = true
+	default:
+		e.recounted = n.since
+	}
 }
 
 // writeEnds makes ENDS say what a rebuild needs once the segments that begin with
@@ -73,6 +107,7 @@ func (s *Shard) writeEnds(gone []record.LSN) error {
 		s.mu.Unlock()
 		return nil // no original segment is or will be behind a gap
 	}
+	recounted := s.recounted
 	ids := make([]record.StreamID, 0, len(s.streams))
 	for id, st := range s.streams {
 		if st.durable {
@@ -82,11 +117,23 @@ func (s *Shard) writeEnds(gone []record.LSN) error {
 	s.mu.Unlock()
 	slices.Sort(ids)
 	p := append([]byte(endsMagic), endsVersion, 0, 0, 0)
+	if recounted > 0 {
+		p = appendEnd(p, &end{since: recounted})
+	}
+	for _, from := range gaps {
+		p = appendEnd(p, &end{from: from, at: from})
+	}
 	var err error
 	for some := range slices.Chunk(ids, endsStreams) {
 		if p, err = s.appendEnds(p, some, gaps); err != nil {
 			return fmt.Errorf("ends of streams: %w", err)
 		}
+		if len(p)+endsSum > maxEnds {
+			return fmt.Errorf("ends of %d streams and %d gaps: %w", len(ids), len(gaps), errManyEnds)
+		}
+	}
+	if err := s.roomForEnds(len(p)); err != nil {
+		return fmt.Errorf("ends of streams: %w", err)
 	}
 	// What has been said rests on acks and records that may not be durable yet.
 	if err := s.Await(s.FlushAcks()); err != nil {
@@ -97,6 +144,18 @@ func (s *Shard) writeEnds(gone []record.LSN) error {
 	}
 	p = binary.LittleEndian.AppendUint32(p, s.cfg.Identity.Checksum(p))
 	return replaceFile(s.fs, s.cfg.Dir, endsName, p)
+}
+
+// roomForEnds tells whether the disk has room for the file and as much again.
+func (s *Shard) roomForEnds(size int) error {
+	usage, err := s.fs.GetDiskUsage(s.cfg.Dir)
+	if err != nil { // not known: then the write will tell
+		return nil //nolint:nilerr // a file system that can't tell is no reason to stop
+	}
+	if need := 2 * uint64(size); usage.AvailBytes < need {
+		return fmt.Errorf("%w: %d bytes", errNoRoom, need)
+	}
+	return nil
 }
 
 // gapsWithout returns where original segments begin behind a gap, once some are
@@ -113,6 +172,9 @@ func gapsWithout(segments []commitlog.Info, gone []record.LSN) (gaps []record.LS
 		}
 		next = g.Last + 1
 	}
+	if n := len(segments); n > 0 && next != segments[n-1].Last+1 {
+		gaps = append(gaps, segments[n-1].Last+1) // where the next original segment begins
+	}
 	return gaps
 }
 
@@ -121,29 +183,45 @@ func (s *Shard) appendEnds(p []byte, ids []record.StreamID, gaps []record.LSN) (
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range ids {
-		st := s.streams[id]
-		if st == nil || st.refs.End() == 0 {
-			continue
-		}
 		all := gaps
-		if st.kept != nil {
+		if st := s.streams[id]; st != nil && st.kept != nil {
 			all = append([]record.LSN{1}, gaps...)
 		}
 		for _, from := range all {
-			e := end{stream: id, since: st.since, from: from, at: s.Committed() + 1, offset: st.refs.End()}
-			if st.refs.Low() < st.refs.End() {
-				o, at, ok, err := st.refs.Seek(from, st)
-				if err != nil {
-					return nil, err
-				}
-				if ok {
-					e.at, e.offset = at, o
-				}
+			e, ok, err := s.endOf(id, from)
+			if err != nil {
+				return nil, err
 			}
-			p = appendEnd(p, &e)
+			if ok {
+				p = appendEnd(p, &e)
+			}
 		}
 	}
 	return p, nil
+}
+
+// endOf returns the entry of a stream for a gap; false when it has none. mu is
+// held, but not while the store is read.
+func (s *Shard) endOf(id record.StreamID, from record.LSN) (end, bool, error) {
+	st := s.streams[id]
+	if st == nil || st.refs.End() == 0 {
+		return end{}, false, nil
+	}
+	var search index.Search
+	for !st.gone {
+		e := end{stream: id, since: st.since, from: from, at: s.Committed() + 1, offset: st.refs.End()}
+		o, at, ok, err := st.refs.Seek(from, &search, inMemory{st})
+		if err == nil {
+			if ok {
+				e.at, e.offset = at, o
+			}
+			return e, true, nil
+		}
+		if err := s.bring(err, uint64(id), nil); err != nil {
+			return end{}, false, err
+		}
+	}
+	return end{}, false, nil
 }
 
 func appendEnd(p []byte, e *end) []byte {
@@ -154,45 +232,45 @@ func appendEnd(p []byte, e *end) []byte {
 }
 
 // readEnds reads ENDS; none when there is no such file.
-func readEnds(fs vfs.FS, dir string, id record.Identity) (map[record.StreamID][]end, error) {
+func readEnds(fs vfs.FS, dir string, id record.Identity) (ends, error) {
 	f, err := fs.Open(fs.PathJoin(dir, endsName))
 	if oserror.IsNotExist(err) {
-		return nil, nil
+		return ends{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read ends of streams: %w", err)
+		return ends{}, fmt.Errorf("read ends of streams: %w", err)
 	}
 	p, err := io.ReadAll(io.LimitReader(f, maxEnds))
 	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("read ends of streams: %w", err)
+		return ends{}, fmt.Errorf("read ends of streams: %w", err)
 	}
-	ends, err := decodeEnds(p, id)
+	all, err := decodeEnds(p, id)
 	if err != nil {
-		return nil, fmt.Errorf("ends of streams in %s: %w", dir, err)
+		return ends{}, fmt.Errorf("ends of streams in %s, without which all that the log holds behind a gap comes again: %w",
+			fs.PathJoin(dir, endsName), err)
 	}
-	return ends, nil
+	return all, nil
 }
 
-func decodeEnds(p []byte, id record.Identity) (map[record.StreamID][]end, error) {
+func decodeEnds(p []byte, id record.Identity) (ends, error) {
 	le := binary.LittleEndian
 	body := len(p) - endsSum
 	switch {
 	case body < endsHeader || string(p[:4]) != endsMagic || le.Uint32(p[body:]) != id.Checksum(p[:body]):
-		return nil, record.ErrCorrupt
+		return ends{}, record.ErrCorrupt
 	case le.Uint16(p[4:]) != endsVersion:
-		return nil, record.ErrVersion
+		return ends{}, record.ErrVersion
 	case (body-endsHeader)%endsEntry != 0:
-		return nil, record.ErrCorrupt
+		return ends{}, record.ErrCorrupt
 	}
-	ends := map[record.StreamID][]end{}
+	all := ends{there: true, of: map[record.StreamID][]end{}, gaps: map[record.LSN]bool{}}
 	for p = p[endsHeader:body]; len(p) > 0; p = p[endsEntry:] {
-		e := end{
+		all.add(end{
 			record.StreamID(le.Uint64(p)), record.LSN(le.Uint64(p[8:])), record.LSN(le.Uint64(p[16:])),
 			record.LSN(le.Uint64(p[24:])), record.Offset(le.Uint64(p[32:])),
-		}
-		ends[e.stream] = append(ends[e.stream], e)
+		})
 	}
-	return ends, nil
+	return all, nil
 }
 
 // replaceFile writes a file so that after a crash it is there as it was or as it
@@ -215,6 +293,9 @@ func replaceFile(fs vfs.FS, dir, name string, p []byte) error {
 		err = segment.SyncDir(fs, dir)
 	}
 	if err != nil {
+		if gone := fs.Remove(temp); !oserror.IsNotExist(gone) { // else it takes room that the disk may not have
+			err = errors.Join(err, gone)
+		}
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil

@@ -91,9 +91,9 @@ func (s *Shard) fetchForSpill(st *stream) error {
 	if !needs || st.gone {
 		return nil
 	}
-	s.mu.Unlock()
-	lsns, err := st.readChunk(no, nil)
-	s.mu.Lock()
+	var lsns []record.LSN
+	var err error
+	s.unlocked(func() { lsns, err = st.readChunk(no, nil) })
 	if st.gone || st.refs.Stored(no) == 0 {
 		return nil
 	}

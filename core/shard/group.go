@@ -113,6 +113,7 @@ func (s *Shard) applyGroup(body []byte, lsn record.LSN) error {
 	if st := s.streams[r.Stream]; st != nil && st.kept != nil && lsn >= st.since && st.kept.groups[r.Cursor] == nil {
 		info := index.Group{Created: lsn, Since: lsn, Name: r.Name}
 		st.kept.addGroup(r.Cursor, info, r.Offset)
+		s.says(index.CursorThing(r.Stream, r.Cursor), lsn)
 		s.pending.Set(index.GroupKey(r.Stream, r.Cursor), index.AppendGroup(nil, &info))
 	}
 	return nil

@@ -129,15 +129,15 @@ func (c *GroupConsumer) Fetch(dst []Ref, n int) ([]Ref, error) {
 // refs looks up what was fetched, and settles what is not there any more.
 func (c *GroupConsumer) refs(dst []Ref) ([]Ref, error) {
 	k := c.g.k
-	for _, it := range c.items {
+	there := c.items[:0]
+	for i, it := range c.items {
 		lsn, ok, err := k.get(it.Offset)
 		switch {
-		case err != nil:
-			for i := range c.items {
-				c.g.q.GiveBack(c.c, c.items[i].Offset)
-			}
+		case err != nil: // nobody has seen any
+			c.g.q.Unfetch(c.c, append(there, c.items[i:]...))
 			return dst, err
 		case ok:
+			there = append(there, it)
 			dst = append(dst, Ref{LSN: lsn, Stream: k.st.id, Offset: it.Offset, Redelivered: it.Redelivered})
 		default:
 			c.g.q.Done(c.c, it.Offset)
@@ -173,6 +173,15 @@ func (c *GroupConsumer) Settle(offsets []record.Offset, giveBack bool) (n int) {
 	}
 	c.moved()
 	return n
+}
+
+// Unfetch gives back the last messages that Fetch returned, see [Consumer.Unfetch].
+func (c *GroupConsumer) Unfetch(refs []Ref) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.items = unread(c.items[:0], refs)
+	c.g.q.Unfetch(c.c, c.items)
+	c.moved()
 }
 
 // Truncated tells whether a message that was fetched has left the stream since:

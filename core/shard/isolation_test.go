@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -304,5 +305,49 @@ func TestSlowIndexStopsNobodyElse(t *testing.T) {
 		if ref.Offset != record.Offset(i) || ref.Redelivered {
 			t.Fatalf("message %d came as offset %d, redelivered %v", i, ref.Offset, ref.Redelivered)
 		}
+	}
+}
+
+// TestGetHasPlacesOfItsQueue lets reads of what Get took from one queue hang:
+// those of another queue go on, and the third of the queue waits until its
+// context ends.
+func TestGetHasPlacesOfItsQueue(t *testing.T) {
+	s, d, _ := backlogs(t, 3, 600)
+	take := func(id record.StreamID) record.LSN {
+		ref, _, ok, err := s.Get(t.Context(), id)
+		must(t, err)
+		if !ok {
+			t.Fatalf("queue %d is empty", id)
+		}
+		return ref.LSN
+	}
+	read := func(ctx context.Context, id record.StreamID, lsn record.LSN) error {
+		h, m := GetHint(ctx, id), record.Message{}
+		_, err := s.Record(lsn, &h, &m)
+		return err
+	}
+	var lsns []record.LSN
+	for i := range 401 { // 200 messages are well more than what is read at once
+		lsn := take(1)
+		if i%200 == 0 {
+			lsns = append(lsns, lsn)
+		}
+	}
+	other := take(2)
+	d.holdFirst(ownerPlaces)
+	out := make(chan error, ownerPlaces)
+	for _, lsn := range lsns[:ownerPlaces] {
+		go func() { out <- read(t.Context(), 1, lsn) }()
+		<-d.reached
+	}
+	must(t, read(t.Context(), 2, other))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := read(ctx, 1, lsns[ownerPlaces]); !errors.Is(err, ErrLeft) {
+		t.Errorf("a read whose context has ended: %v, want %v", err, ErrLeft)
+	}
+	close(d.opened)
+	for range ownerPlaces {
+		must(t, <-out)
 	}
 }

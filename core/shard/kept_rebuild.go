@@ -16,7 +16,7 @@ import (
 
 // low is where ENDS says that a stream queue begins.
 func (r *rebuild) low(st *stream) record.Offset {
-	for _, e := range r.ends[st.id] {
+	for _, e := range r.ends.of[st.id] {
 		if e.since == st.since && e.from == 1 {
 			return e.offset
 		}

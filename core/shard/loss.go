@@ -3,16 +3,22 @@ package shard
 import (
 	"log/slog"
 
+	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
 )
 
-// applyLoss passes a place in the log at which records were lost and given up.
-// Above the checkpoint nobody knows how many of them were messages of which
-// stream, so the messages that follow get lower offsets than they once had, and
-// acks from before the loss was accepted would settle others. For each stream
-// that may be concerned, what lies at or above its present end is therefore
-// settled by no ack of the log: it is delivered once more rather than not at
-// all. mu is held.
+// Offsets are counted when the log is replayed. Behind a place of which the log
+// does not tell how many messages were there, those that follow may get lower
+// offsets than they once had, and acks from before would settle others. What is
+// counted there is unsure: neither an ack of the log nor a published offset
+// settles it, and it is delivered once more rather than not at all.
+//
+// Such a count stands from then on. So acks and published offsets up to the record
+// at which the log ended then are of another count than what comes later, see
+// Shard.recounted.
+
+// applyLoss passes a place in the log at which records were lost and given up. mu
+// is held.
 func (s *Shard) applyLoss(body []byte, lsn record.LSN) error {
 	l, err := record.DecodeLoss(body)
 	if err != nil || !s.recovering {
@@ -20,22 +26,84 @@ func (s *Shard) applyLoss(body []byte, lsn record.LSN) error {
 	}
 	s.logger.Warn("records were lost and given up; messages behind them may be delivered again",
 		slog.Uint64("first_lsn", uint64(lsn)), slog.Uint64("last_lsn", uint64(l.End)-1))
-	if s.unsure == nil {
-		s.unsure = map[record.StreamID]record.Offset{}
-	}
-	for id, st := range s.streams {
-		if _, known := s.unsure[id]; !known {
-			s.unsure[id] = st.refs.End()
-		}
-	}
+	s.doubtOffsets()
 	return nil
 }
 
-// certain returns the offset up to which acks of the log are to be believed. mu
-// is held.
-func (s *Shard) certain(st *stream) record.Offset {
-	if o, unsure := s.unsure[st.id]; unsure {
-		return min(o, st.refs.End())
+// doubtOffsets makes all that is counted from here on unsure, of every stream.
+func (s *Shard) doubtOffsets() {
+	if s.unsure == nil {
+		s.unsure = map[record.StreamID][]record.Range{}
 	}
-	return st.refs.End()
+	for id, st := range s.streams {
+		if !s.doubts(id) {
+			s.unsure[id] = append(s.unsure[id], record.Range{First: st.refs.End(), End: noLimit})
+		}
+	}
+}
+
+// doubts tells whether the next offset of the stream is unsure.
+func (s *Shard) doubts(id record.StreamID) bool {
+	all := s.unsure[id]
+	return len(all) > 0 && all[len(all)-1].End == noLimit
+}
+
+// trustOffsets makes what the stream has from the offset on sure.
+func (s *Shard) trustOffsets(id record.StreamID, from record.Offset) {
+	if !s.doubts(id) {
+		return
+	}
+	all := s.unsure[id]
+	if last := &all[len(all)-1]; last.First < from {
+		last.End = from
+	} else {
+		s.unsure[id] = all[:len(all)-1]
+	}
+}
+
+// counted notes that the stream is about to get a reference. mu is held.
+func (s *Shard) counted(st *stream) {
+	if s.unsure != nil && s.doubts(st.id) {
+		s.recount = true
+	}
+}
+
+// endDoubt ends the doubt of a start, and tells whether it has counted offsets that
+// it was not sure of, or will. Then a record that says nothing comes first: what is
+// published from now on is as of that at the least.
+func (s *Shard) endDoubt() (recounted bool) {
+	recounted = s.recount
+	for id := range s.unsure {
+		recounted = recounted || s.streams[id] != nil && s.doubts(id)
+	}
+	if s.unsure = nil; !recounted {
+		return false
+	}
+	s.recounted = s.Committed()
+	s.pending.Set(index.RecountedKey, index.AppendLSN(nil, s.recounted))
+	s.open.Begin(record.KindAck)
+	s.open.Raw = record.AppendAck(s.open.Raw, &record.Ack{})
+	s.open.End()
+	s.open.Sync = true
+	s.lastAck = s.open.Base
+	s.wake()
+	return true
+}
+
+// settleSure settles what a replay meets, without what it is not sure of. mu is
+// held.
+func (s *Shard) settleSure(p *place, settled []record.Range) {
+	end := p.stream.refs.End()
+	for _, r := range settled {
+		for _, not := range s.unsure[p.stream.id] {
+			if r.First >= r.End {
+				break
+			}
+			p.cur.Apply([]record.Range{{First: r.First, End: min(r.End, not.First)}}, end)
+			r.First = max(r.First, min(r.End, not.End))
+		}
+		p.cur.Apply([]record.Range{r}, end)
+	}
+	s.changedPlace(p)
+	p.stream.trim(p)
 }

@@ -50,10 +50,11 @@ func (s *Shard) unpublish(p *place) {
 
 // unpublishAll remembers, at a start, every durable cursor that has settled
 // something: what was published before the last end of the process is not known.
-func (s *Shard) unpublishAll() {
+// After a new count of offsets it remembers all.
+func (s *Shard) unpublishAll(recounted bool) {
 	for _, st := range s.streams {
 		for p := range st.everyPlace() {
-			if st.durable && p.durable && (p.cur.Floor() > 0 || p.cur.Ranges(1) != nil) {
+			if st.durable && p.durable && (recounted || p.cur.Floor() > 0 || p.cur.Ranges(1) != nil) {
 				s.unpublish(p)
 			}
 		}

@@ -31,6 +31,7 @@ type pool struct {
 	owners  map[uint64]int
 	waiting []*claim
 	closed  bool
+	empty   chan struct{} // made by close, and closed when no place is taken any more
 }
 
 // claim is a wait for a place.
@@ -89,6 +90,9 @@ func (p *pool) leave(owner uint64) {
 	if p.owners[owner]--; p.owners[owner] == 0 {
 		delete(p.owners, owner)
 	}
+	if p.closed && p.taken == 0 {
+		close(p.empty)
+	}
 	i := slices.IndexFunc(p.waiting, func(t *claim) bool { return p.room(t.owner) })
 	if i < 0 {
 		return
@@ -112,13 +116,21 @@ func (p *pool) take(owner uint64) {
 	p.owners[owner]++
 }
 
-// close refuses who waits, and who comes.
-func (p *pool) close() {
+// close refuses who waits, and who comes. Those that read go on: wait for empty
+// before what they read from is closed.
+func (p *pool) close() (empty <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.closed = true
+	if p.closed {
+		return p.empty
+	}
+	p.closed, p.empty = true, make(chan struct{})
 	for _, t := range p.waiting {
 		close(t.ready)
 	}
 	p.waiting = nil
+	if p.taken == 0 {
+		close(p.empty)
+	}
+	return p.empty
 }

@@ -50,6 +50,9 @@ func (s *Shard) CreateCursor(stream record.StreamID, session uint64) (record.LSN
 		st.addPlace(session, false)
 		return 0, nil
 	}
+	if st.places.get(session) != nil {
+		return s.Committed(), nil
+	}
 	ref := record.CursorRef{Stream: stream, Cursor: session}
 	return s.Append(record.KindCursorCreate, record.AppendCursorRef(nil, ref), nil)
 }
@@ -183,6 +186,9 @@ func (r *Reader) lowest() (record.LSN, bool, error) {
 	r.match = r.match[:0]
 	var low record.LSN
 	for _, p := range r.places {
+		if p.gone {
+			continue
+		}
 		o, ok := p.cur.Peek(p.stream.refs.End())
 		if !ok {
 			continue
@@ -229,29 +235,30 @@ func (r *Reader) take(lsn record.LSN) Ref {
 func (r *Reader) Settle(stream record.StreamID, o record.Offset, lsn record.LSN) bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	if twins, ok := r.also[lsn]; ok {
-		for _, t := range twins {
-			r.settle(t.p, t.o)
+	var main *place // what is settled with its twins, or not at all
+	if p := r.byID[stream]; p != nil && !p.cur.Settled(o) {
+		p, at, ok, err := r.find(stream, o)
+		if err != nil {
+			r.s.logger.Error("delivery not settled", slog.Any("error", err))
+			return false
 		}
-		delete(r.also, lsn)
+		if ok && at == lsn {
+			main = p
+		}
 	}
-	if p := r.byID[stream]; p == nil || p.cur.Settled(o) {
-		return false
+	for _, t := range r.also[lsn] {
+		r.settle(t.p, t.o)
 	}
-	p, at, ok, err := r.find(stream, o)
-	if err != nil {
-		r.s.logger.Error("delivery not settled", slog.Any("error", err))
-		return false
-	}
-	return ok && at == lsn && r.settle(p, o)
+	delete(r.also, lsn)
+	return main != nil && r.settle(main, o)
 }
 
 // find returns the reader's cursor on a stream and the record at an offset of
-// it; ok is false when there is none. mu is held, but not while the index is
-// read.
+// it; ok is false when there is none, or the stream is dropped meanwhile. mu is
+// held, but not while the index is read.
 func (r *Reader) find(stream record.StreamID, o record.Offset) (p *place, lsn record.LSN, ok bool, err error) {
 	for {
-		if p = r.byID[stream]; p == nil {
+		if p = r.byID[stream]; p == nil || p.gone {
 			return nil, 0, false, nil
 		}
 		if lsn, ok, err = p.stream.ref(o); err == nil {
@@ -332,7 +339,7 @@ func (r *Reader) findTwins(but record.StreamID, lsn record.LSN) ([]twin, error) 
 func (r *Reader) findIn(searches map[*place]*index.Search, but record.StreamID, lsn record.LSN) ([]twin, error) {
 	var found []twin
 	for _, p := range r.places {
-		if p.stream.id == but {
+		if p.stream.id == but || p.gone {
 			continue
 		}
 		if searches[p] == nil {

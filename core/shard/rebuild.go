@@ -24,13 +24,15 @@ const progressEvery = 3 * time.Second
 // The store has no AppliedKey before the rebuild is complete: one that a crash
 // has ended begins anew.
 type rebuild struct {
-	ends   map[record.StreamID][]end
+	ends   ends
+	row    record.LSN                     // behind the records that offsets can be counted over
 	last   map[record.StreamID]record.LSN // references
 	gaps   bool                           // something of the log is gone, or was rewritten
 	places []record.Place
 	begun  time.Time
 	told   time.Time
-	done   uint64 // records
+	done   uint64                     // records
+	strays map[record.StreamID]uint64 // messages of streams that are not there
 }
 
 // beginRebuild empties the store.
@@ -40,12 +42,18 @@ func (s *Shard) beginRebuild(fs vfs.FS) error {
 		return err
 	}
 	now := s.clock.Now()
-	s.rebuild = &rebuild{ends: ends, last: map[record.StreamID]record.LSN{}, begun: now, told: now}
+	s.recounted = ends.recounted
+	s.rebuild = &rebuild{
+		ends: ends, row: 1, begun: now, told: now,
+		last: map[record.StreamID]record.LSN{}, strays: map[record.StreamID]uint64{},
+	}
 	var wipe index.Batch
 	wipe.Delete(index.AppliedKey)
+	wipe.Delete(index.RecountedKey)
 	for _, prefix := range index.AllPrefixes {
 		wipe.DeletePrefix(prefix)
 	}
+	wipe.Set(index.MarkedKey, index.AppendLSN(nil, 0))
 	wipe.Set(index.FormatKey, index.AppendFormat(nil, s.cfg.Identity))
 	return s.store.Commit(&wipe)
 }
@@ -56,6 +64,7 @@ func (r *rebuild) meets(s *Shard, b *record.Batch, last record.LSN) {
 	if b.Base != s.Committed()+1 || b.Sparse != nil {
 		r.gaps = true
 	}
+	r.count(s, b)
 	r.done += uint64(b.Len())
 	if now := s.clock.Now(); now.Sub(r.told) >= progressEvery {
 		r.told = now
@@ -65,12 +74,23 @@ func (r *rebuild) meets(s *Shard, b *record.Batch, last record.LSN) {
 	}
 }
 
+// maxStrays bounds the streams that are remembered though they are not there.
+const maxStrays = 1 << 16
+
+// stray notes a message of a stream that is not there.
+func (r *rebuild) stray(id record.StreamID) {
+	if _, known := r.strays[id]; known || len(r.strays) < maxStrays {
+		r.strays[id]++
+	}
+}
+
 // refer gives a stream, the i-th of a message, its reference to it, and tells
 // its offset; false when the stream does not have the message any more. In a
 // rebuild that is at the place that a rewritten segment tells, else and always at
 // the next offset.
 func (s *Shard) refer(st *stream, lsn record.LSN, places []record.Place, i int) (record.Offset, bool, error) {
 	if s.rebuild == nil {
+		s.counted(st)
 		return st.refs.Append(lsn), true, nil
 	}
 	var to record.Offset
@@ -80,12 +100,19 @@ func (s *Shard) refer(st *stream, lsn record.LSN, places []record.Place, i int) 
 	} else {
 		to, live = s.rebuild.next(st, lsn)
 	}
-	if !live || st.kept != nil && to < s.rebuild.low(st) {
+	// A place before the stream's end is one in a later stream of this id, of which
+	// the log has nothing but the end: it was made behind an end that is left out as
+	// well, since a newer one follows.
+	if !live || st.kept != nil && to < s.rebuild.low(st) || places != nil && to < st.refs.End() {
 		return 0, false, nil
 	}
 	if err := s.skip(st, to); err != nil {
 		return 0, false, fmt.Errorf("message of stream %x: %w", uint64(st.id), err)
 	}
+	if places != nil && s.rebuild.ends.there {
+		s.trustOffsets(st.id, to)
+	}
+	s.counted(st)
 	s.rebuild.last[st.id] = lsn
 	return st.refs.Append(lsn), true, nil
 }
@@ -94,7 +121,7 @@ func (s *Shard) refer(st *stream, lsn record.LSN, places []record.Place, i int) 
 // was settled before what preceded it was dropped.
 func (r *rebuild) next(st *stream, lsn record.LSN) (record.Offset, bool) {
 	to := st.refs.End()
-	for _, e := range r.ends[st.id] {
+	for _, e := range r.ends.of[st.id] {
 		switch {
 		case e.since != st.since || e.from > lsn:
 		case lsn < e.at:
@@ -179,7 +206,7 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 		return nil
 	}
 	r.gaps = r.gaps || s.log.FirstLSN() != 1
-	for id, ends := range r.ends {
+	for id, ends := range r.ends.of {
 		st := s.streams[id]
 		for i := range ends {
 			if st == nil || ends[i].since != st.since || ends[i].offset <= st.refs.End() {
@@ -214,7 +241,8 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 	s.rebuild = nil
 	s.logger.Info("index rebuilt", slog.Any("shard", s.cfg.Identity.Shard), slog.Uint64("records", r.done),
 		slog.Int("streams", len(s.streams)), slog.Int("published_cursors", used), slog.Int("ignored_cursors", refused),
-		slog.Bool("log_is_whole", !r.gaps), slog.Duration("took", s.clock.Now().Sub(r.begun)))
+		slog.Bool("log_is_whole", !r.gaps),
+		slog.Bool("offsets_are_sure", s.unsure == nil), slog.Duration("took", s.clock.Now().Sub(r.begun)))
 	return nil
 }
 
@@ -223,8 +251,13 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 // lost. What lies beyond the stream's end is left out.
 func (s *Shard) settlePublished(c *CursorState) bool {
 	st := s.streams[c.Stream]
-	if st == nil || c.LSN < st.since || c.LSN > s.Committed() {
-		return false // of an earlier stream of this id, of none, or of another log
+	if n := s.rebuild.strays[c.Stream]; st == nil && n > 0 {
+		delete(s.rebuild.strays, c.Stream) // once for all cursors
+		s.logger.Error("messages of a stream whose beginning the log has lost are not delivered",
+			slog.Any("shard", s.cfg.Identity.Shard), slog.Uint64("stream", uint64(c.Stream)), slog.Uint64("messages", n))
+	}
+	if st == nil || c.LSN < st.since || c.LSN > s.Committed() || c.LSN <= s.recounted {
+		return false // of an earlier stream of this id, of none, of another log, or of an earlier count
 	}
 	p := st.place(c.Cursor)
 	if p == nil || st.self != nil && c.Cursor != 0 {
@@ -233,9 +266,7 @@ func (s *Shard) settlePublished(c *CursorState) bool {
 	if st.kept != nil && c.LSN < st.kept.groups[c.Cursor].info.Since {
 		return false // of an earlier group of this name, or from before a seek
 	}
-	p.cur.Apply(append([]record.Range{{First: 0, End: c.Floor}}, c.Ranges...), st.refs.End())
-	s.changedPlace(p)
-	st.trim(p)
+	s.settleSure(p, append([]record.Range{{First: 0, End: c.Floor}}, c.Ranges...))
 	return true
 }
 

@@ -105,6 +105,14 @@ func (s *Shard) load() (record.LSN, error) {
 		return 0, err
 	}
 	s.committed.Store(uint64(from))
+	if err := s.loadRecounted(); err != nil {
+		return 0, err
+	}
+	if _, err := s.store.Get(index.MarkedKey); errors.Is(err, index.ErrNotFound) {
+		s.pending.Set(index.MarkedKey, index.AppendLSN(nil, from+1))
+	} else if err != nil {
+		return 0, err
+	}
 	s.pending.DeletePrefix(index.TransientPrefix)
 	for _, part := range []struct {
 		prefix []byte
@@ -124,6 +132,17 @@ func (s *Shard) load() (record.LSN, error) {
 		}
 	}
 	return from, nil
+}
+
+func (s *Shard) loadRecounted() error {
+	v, err := s.store.Get(index.RecountedKey)
+	if errors.Is(err, index.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		s.recounted, err = index.DecodeLSN(v)
+	}
+	return err
 }
 
 func (s *Shard) loadStream(_, v []byte) error {

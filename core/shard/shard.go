@@ -63,14 +63,17 @@ type Shard struct {
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
-	rebuild     *rebuild                          // while recovering without a checkpoint
-	unsure      map[record.StreamID]record.Offset // while recovering, see applyLoss
+	finishing   bool                               // says exactly what was delivered, and delivers no more
+	rebuild     *rebuild                           // while recovering without a checkpoint
+	unsure      map[record.StreamID][]record.Range // while recovering, see applyLoss
+	recount     bool                               // while recovering: what is unsure was counted
+	recounted   record.LSN                         // acks up to it are of another count of offsets
+	slice       int                                // sliceLen, but in tests
+	reading     map[away]*chunkRead                // of references
+	dirty       []*place                           // cursors with acks that are not in the log
+	unpublished []*place                           // cursors whose acks are in the log and not in etcd
 	deadlines   deadlines
 	overflowed  uint64
-	slice       int                 // sliceLen, but in tests
-	reading     map[away]*chunkRead // of references
-	dirty       []*place            // cursors with acks that are not in the log
-	unpublished []*place            // cursors whose acks are in the log and not in etcd
 	checkpoint  checkpoint
 	ack         record.Ack
 	msg         record.Message
@@ -79,10 +82,12 @@ type Shard struct {
 	changed     []*stream // differ from the store
 	cursors     []*place  // likewise
 	controls    uint64    // the block that was marked last, see markControl
-	warm        []*stream // hold memory that they can do without, see cool
-	pending     index.Batch
-	woke        []*queue.Consumer // scratch
-	wokenReader []*Reader
+	// controlBytes are the bytes of all such records that were applied.
+	controlBytes uint64
+	warm         []*stream // hold memory that they can do without, see cool
+	pending      index.Batch
+	woke         []*queue.Consumer // scratch
+	wokenReader  []*Reader
 
 	kick    chan struct{}
 	ackKick chan struct{}
@@ -126,11 +131,10 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	s.replica = replica.NewLocal(s.log, s.applyCommitted)
 	s.recovering = false
 	doubt := s.unsure != nil
-	s.unsure = nil
-	s.unpublishAll()
 	s.open = &record.Batch{Base: s.log.NextLSN()}
 	s.committed.Store(uint64(s.log.NextLSN()) - 1)
 	s.lastAck = s.Committed()
+	s.unpublishAll(s.endDoubt())
 	if deps.Published == nil {
 		s.PublishedUpTo(math.MaxUint64)
 	}
@@ -160,15 +164,18 @@ func (s *Shard) TakeSessions() map[uint64]*SessionState {
 // Bytes is the size of the log on disk.
 func (s *Shard) Bytes() uint64 { return uint64(s.log.Bytes()) }
 
-// Close commits what was appended, stops the committer and closes the log.
+// Close commits what was appended, stops the committer, waits for reads that go
+// on and closes the log.
 func (s *Shard) Close() error {
 	if err := s.stopUpkeep(); err != nil {
 		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
 	}
 	s.closing.Do(func() { close(s.stop) })
-	s.pool.close()
-	if err := s.work.Wait(s.done, nil); err != nil {
-		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
+	reads := s.pool.close()
+	for _, ended := range []<-chan struct{}{s.done, reads} {
+		if err := s.work.Wait(ended, nil); err != nil {
+			return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)
+		}
 	}
 	if err := errors.Join(s.replica.Close(), s.closeStore()); err != nil {
 		return fmt.Errorf("close shard %d: %w", s.cfg.Identity.Shard, err)

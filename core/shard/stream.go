@@ -81,13 +81,15 @@ func (st *stream) place(id uint64) *place {
 	return st.places.get(id)
 }
 
-func (st *stream) addPlace(id uint64, durable bool) {
+// addPlace makes a cursor, and tells whether it was not there.
+func (st *stream) addPlace(id uint64, durable bool) bool {
 	if st.places.get(id) != nil {
-		return
+		return false
 	}
 	p := newPlace(st, id, durable, *queue.NewCursor(st.refs.End()))
 	st.places.put(p)
 	st.s.changedPlace(p)
+	return true
 }
 
 func (st *stream) dropPlace(id uint64) {
@@ -272,20 +274,28 @@ func (s *Shard) settled(p *place) {
 }
 
 // mark asks the log to remember that messages up to some way ahead may be
-// delivered. Deliveries beyond the mark wait for it. mu is held.
-func (s *Shard) mark(p *place) {
+// delivered. Deliveries beyond the mark wait for it, for ever once the shard has
+// failed or ends. mu is held.
+func (s *Shard) mark(p *place) { _ = s.askMark(p) }
+
+// askMark is mark for who wants to know that no mark will come.
+func (s *Shard) askMark(p *place) error {
 	if !p.durable || p.marking || p.cur.Next()+markStep/2 <= p.cur.Marked() {
-		return
+		return nil
 	}
-	p.marking = true
+	if s.finishing {
+		return ErrClosed
+	}
 	ref := record.CursorRef{Stream: p.stream.id, Cursor: p.id, Offset: p.cur.Next() + markStep}
-	// A failed shard delivers nothing beyond the mark: the error has gone to
-	// whoever published.
-	_, _ = s.Append(record.KindDelivered, record.AppendCursorRef(nil, ref), nil)
+	_, err := s.Append(record.KindDelivered, record.AppendCursorRef(nil, ref), nil)
+	p.marking = err == nil
+	return err
 }
 
-// markExactly writes, at a clean end, what was really delivered. mu is held.
+// markExactly writes, at a clean end, what was really delivered. From now on
+// nothing beyond that is: it would come again unmarked. mu is held.
 func (s *Shard) markExactly() {
+	s.finishing = true
 	var ahead []*place
 	for _, st := range s.streams {
 		if st.self != nil && st.self.markedAhead() {
@@ -305,10 +315,13 @@ func (s *Shard) markExactly() {
 	}
 }
 
-// markedAhead tells whether the log allows more than was delivered.
-func (p *place) markedAhead() bool { return p.durable && p.cur.Marked() > p.cur.Next() }
+// markedAhead tells whether the log allows more than was delivered, or will.
+func (p *place) markedAhead() bool {
+	return p.durable && (p.marking || p.cur.Marked() > p.cur.Next())
+}
 
 func (s *Shard) markPlace(p *place) {
 	ref := record.CursorRef{Stream: p.stream.id, Cursor: p.id, Offset: max(p.cur.Next(), p.cur.Suspect())}
 	_, _ = s.Append(record.KindDelivered, record.AppendCursorRef(nil, ref), nil)
+	p.cur.Mark(min(ref.Offset, p.cur.Marked()), false)
 }

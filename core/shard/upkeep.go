@@ -69,6 +69,8 @@ type upkeep struct {
 	kept    map[record.LSN]kept
 	damaged map[record.LSN]bool // segments that can't be read; left alone
 	marks   record.LSN          // marks of records before it were removed
+	over    record.LSN          // ends up to it were left out of the log, see sweepEnds
+	swept   record.LSN          // notes of ends up to it were removed
 	retry   retry
 
 	mu    sync.Mutex // guards stats
@@ -233,6 +235,12 @@ func (s *Shard) count(ctx context.Context, segments []commitlog.Info) (bool, err
 	}
 	snap := s.store.Snapshot()
 	c, err := takeCensus(ctx, snap, segments)
+	if err == nil && u.over > u.swept {
+		var all bool
+		if all, err = s.sweepEnds(snap, u.over); all && err == nil {
+			u.swept = u.over
+		}
+	}
 	if err = errors.Join(err, snap.Close()); err != nil {
 		return false, fmt.Errorf("count references: %w", err)
 	}
@@ -278,6 +286,7 @@ func (s *Shard) drop(segments []commitlog.Info) error {
 // rewrite replaces segments by one that holds what is needed of them.
 func (s *Shard) rewrite(ctx context.Context, p plan) error {
 	u := &s.upkeep
+	controls := s.controlsSoFar()
 	snap := s.store.Snapshot()
 	k := newKeeper(snap, p.oldest)
 	bases, bytes := make([]record.LSN, 0, len(p.rewrite)), uint64(0)
@@ -297,7 +306,10 @@ func (s *Shard) rewrite(ctx context.Context, p plan) error {
 	}
 	if came.Records > 0 {
 		u.census.replaced(came.Base, k.live)
-		u.keep(came.Base, kept{controls: k.controls, ends: k.ends, oldest: p.oldest})
+		u.keep(came.Base, kept{controls: k.controls, ends: k.ends, oldest: p.oldest, at: controls})
+	}
+	if p.oldest {
+		u.over = max(u.over, p.rewrite[len(p.rewrite)-1].Last)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -332,8 +344,8 @@ func (s *Shard) foundDamage(bases []record.LSN) (found bool) {
 	return found
 }
 
-// errNoRoom tells that a rewrite waits for room on the disk.
-var errNoRoom = errors.New("not enough free disk to rewrite segments")
+// errNoRoom tells that upkeep waits for room on the disk.
+var errNoRoom = errors.New("not enough free disk for upkeep")
 
 // roomFor tells whether the disk has room for a rewrite and leaves as much again
 // for what is published: what is taken and not written yet must find its place.

@@ -3,7 +3,9 @@ package shard
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/tidegate/tidegate/core/commitlog"
@@ -33,6 +35,9 @@ func (c *census) replaced(base record.LSN, live uint64) {
 	c.segments[base] = &counted{live: live, controls: true}
 }
 
+// noLSN is above every record.
+const noLSN = record.LSN(math.MaxUint64)
+
 // counter takes a census.
 type counter struct {
 	ctx   context.Context //nolint:containedctx // of one call of takeCensus
@@ -60,6 +65,9 @@ func takeCensus(ctx context.Context, snap index.Snapshot, segments []commitlog.I
 		}
 	}
 	if err := c.transients(snap); err != nil {
+		return nil, err
+	}
+	if err := c.unmarked(snap); err != nil {
 		return nil, err
 	}
 	all := &census{segments: make(map[record.LSN]*counted, len(segments))}
@@ -150,6 +158,23 @@ func (c *counter) value(_ index.Snapshot, _, v []byte) error {
 		c.refer(lsn)
 	}
 	return err
+}
+
+// unmarked notes the segments that have records from before there were marks: what
+// these are only a rewrite can tell.
+func (c *counter) unmarked(snap index.Snapshot) error {
+	v, err := snap.Get(index.MarkedKey)
+	marked := noLSN
+	if err == nil {
+		marked, err = index.DecodeLSN(v)
+	}
+	if err != nil && !errors.Is(err, index.ErrNotFound) {
+		return err
+	}
+	for i := range c.infos {
+		c.out[i].controls = c.out[i].controls || c.infos[i].Base < marked
+	}
+	return nil
 }
 
 // control notes the segments that have a part of a marked block.

@@ -41,6 +41,7 @@ type kept struct {
 	controls uint64 // records that say what is
 	ends     uint64 // records that say what is no more
 	oldest   bool   // there was no older segment
+	at       uint64 // bytes of control records that were applied before, see stale
 }
 
 // keeper decides which records a rewrite keeps, as of a snapshot of the store.
@@ -239,24 +240,20 @@ func (k *keeper) control(lsn record.LSN, kind record.Kind, body []byte) (is, isE
 		if err := record.DecodeSession(body, &r); err != nil {
 			return false, false, err
 		}
-		if kind == record.KindSession {
-			is, err = k.holds(index.SessionKey(r.ID), body)
-			return is, false, err
-		}
-		there, err := k.exists(index.SessionKey(r.ID))
-		return false, !k.oldest || there, err
+		return k.ofSession(index.SessionThing(r.ID), index.SessionKey(r.ID), lsn, body, kind == record.KindSession)
 	case record.KindSubscription, record.KindSubscriptionDrop:
 		var r record.Subscription
 		if err := record.DecodeSubscription(body, &r); err != nil {
 			return false, false, err
 		}
-		return k.ofSession(index.SubscriptionKey(r.Session, r.Filter), body, kind == record.KindSubscription)
+		return k.ofSession(index.SubscriptionThing(r.Session, r.Filter), index.SubscriptionKey(r.Session, r.Filter),
+			lsn, body, kind == record.KindSubscription)
 	case record.KindValue:
 		var r record.Value
 		if err := record.DecodeValue(body, &r); err != nil {
 			return false, false, err
 		}
-		return k.ofSession(index.ValueKey(r.Session, r.Key), body, r.Present)
+		return k.ofSession(index.ValueThing(r.Session, r.Key), index.ValueKey(r.Session, r.Key), lsn, body, r.Present)
 	case record.KindRelease:
 		o, err := record.DecodeOnce(body)
 		if err != nil {
@@ -271,15 +268,19 @@ func (k *keeper) control(lsn record.LSN, kind record.Kind, body []byte) (is, isE
 	}
 }
 
-// ofSession is control for what a session has. A newer record of it makes an end
-// before superfluous.
-func (k *keeper) ofSession(key, body []byte, present bool) (is, isEnd bool, err error) {
-	if present {
-		is, err = k.holds(key, body)
-		return is, false, err
+// ofSession is control for a session and what it has. Of equal records the newest
+// one counts.
+func (k *keeper) ofSession(
+	t index.Thing, key []byte, lsn record.LSN, body []byte, present bool,
+) (is, isEnd bool, err error) {
+	if !present {
+		isEnd, err = k.endsThing(t, lsn)
+		return false, isEnd, err
 	}
-	there, err := k.exists(key)
-	return false, !there && !k.oldest, err
+	if is, err = k.holds(key, body); is && err == nil {
+		is, err = k.newest(t, lsn)
+	}
+	return is, false, err
 }
 
 // streamControl is control for streams and cursors.
@@ -306,16 +307,12 @@ func (k *keeper) streamControl(lsn record.LSN, kind record.Kind, body []byte) (i
 	case record.KindStreamCreate:
 		return v != nil && v.since == lsn, false, nil
 	case record.KindStreamDrop:
-		return false, !k.oldest || v != nil, nil
+		isEnd, err = k.endsThing(index.StreamThing(id), lsn)
+		return false, isEnd, err
 	case record.KindCursorCreate:
-		if v == nil || lsn < v.since {
-			return false, false, nil
-		}
-		is, err = k.exists(index.CursorKey(id, cursor))
-		return is, false, err
+		return k.makesCursor(v, cursor, lsn)
 	default:
-		there, err := k.exists(index.CursorKey(id, cursor))
-		return false, !k.oldest || there, err
+		return k.endsCursor(v, cursor, id, lsn)
 	}
 }
 
@@ -349,4 +346,32 @@ func (k *keeper) keptControl(lsn record.LSN, kind record.Kind, body []byte) (is,
 	}
 	g, err := index.DecodeGroup(v)
 	return kind == record.KindGroup && lsn == g.Created || kind == record.KindSeek && lsn == g.Since, false, err
+}
+
+// makesCursor tells whether the record made a cursor that there is. Where it is not
+// noted which one did, each may have.
+func (k *keeper) makesCursor(of *view, cursor uint64, lsn record.LSN) (is, isEnd bool, err error) {
+	if of == nil || lsn < of.since {
+		return false, false, nil
+	}
+	if is, err = k.exists(index.CursorKey(of.id, cursor)); is && err == nil {
+		is, err = k.newest(index.CursorThing(of.id, cursor), lsn)
+	}
+	return is, false, err
+}
+
+// endsCursor tells whether a record that ends a cursor is to be kept: also when the
+// cursor is there, and it is not noted which record made it.
+func (k *keeper) endsCursor(of *view, cursor uint64, id record.StreamID, lsn record.LSN) (is, isEnd bool, err error) {
+	t := index.CursorThing(id, cursor)
+	isEnd, err = k.endsThing(t, lsn)
+	if isEnd || err != nil || of == nil || lsn < of.since {
+		return false, isEnd, err
+	}
+	there, err := k.exists(index.CursorKey(id, cursor))
+	if !there || err != nil {
+		return false, false, err
+	}
+	made, err := k.noted(t.NewestKey())
+	return false, made == 0, err
 }

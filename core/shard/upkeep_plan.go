@@ -11,6 +11,10 @@ import (
 // segments do not become many and tiny.
 const smallShare = 4
 
+// leastStale is the part of a segment's usual length that may be stale before any
+// is rewritten for records that are no messages.
+const leastStale = 16
+
 // plan is what to do next: segments to give up, or neighbours to make one of.
 type plan struct {
 	drop    []commitlog.Info
@@ -26,6 +30,7 @@ type candidate struct {
 	damaged  bool
 	live     uint64 // records that are needed, about
 	controls bool   // there may be records in it that only a rewrite can judge
+	known    *kept  // what a rewrite has left; nil when it is not known
 }
 
 // candidate brings together what is known of a segment. first tells that no other
@@ -39,6 +44,7 @@ func (s *Shard) candidate(i commitlog.Info, first bool) candidate {
 	}
 	c.counted, c.live, c.controls = true, n.live, n.controls
 	if k, known := u.kept[i.Base]; known {
+		c.known = &k
 		c.live += k.controls
 		if !first || k.oldest {
 			c.live += k.ends
@@ -72,16 +78,47 @@ func (c *candidate) left() int64 {
 	return int64(left)
 }
 
+// judgeAgain finds the segments of which many records that are no messages may be
+// stale by now. All of them are together as long as what is needed and what came
+// since: so when half as much came as all have, about as much is stale as is needed,
+// and it is time to look. That bounds both what is stale, and what is rewritten for
+// it, by a share of what was written.
+func (s *Shard) judgeAgain(all []candidate) {
+	mostly := func(c *candidate) bool { // of records that may be stale
+		if c.known == nil || !c.counted || c.known.controls+c.known.ends == 0 {
+			return false
+		}
+		free := *c
+		free.live = s.upkeep.census.segments[c.Base].live
+		return free.worn(s.cfg.Upkeep.RewritePercent)
+	}
+	var bytes uint64
+	for i := range all {
+		if mostly(&all[i]) {
+			bytes += uint64(all[i].Bytes)
+		}
+	}
+	since, least := s.controlsSoFar(), uint64(s.cfg.SegmentBytes/leastStale)
+	for i := range all {
+		c := &all[i]
+		if mostly(c) && since-c.known.at >= max(bytes/2, least) {
+			c.live = s.upkeep.census.segments[c.Base].live
+		}
+	}
+}
+
 // plan decides what to do with the segments, which are in order.
 func (s *Shard) plan(segments []commitlog.Info) plan {
 	all := make([]candidate, 0, len(segments))
 	var p plan
 	for i, info := range segments {
-		c := s.candidate(info, i == 0)
-		if c.dead() {
-			p.drop = append(p.drop, info)
+		all = append(all, s.candidate(info, i == 0))
+	}
+	s.judgeAgain(all)
+	for i := range all {
+		if all[i].dead() {
+			p.drop = append(p.drop, all[i].Info)
 		}
-		all = append(all, c)
 	}
 	if len(p.drop) > 0 {
 		return p

@@ -97,7 +97,7 @@ func messageCounts(ready, unacked uint64) object {
 
 func exchangeTypes() []object {
 	var list []object
-	for _, name := range []string{"direct", "fanout", "headers", "topic"} {
+	for _, name := range core.ExchangeTypes() {
 		list = append(list, object{"name": name, "description": "AMQP " + name + " exchange", "enabled": true})
 	}
 	return list

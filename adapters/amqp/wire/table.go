@@ -125,6 +125,19 @@ func (t Table) Lookup(name string) (v any, ok bool) {
 	return nil, false
 }
 
+// AppendWithout appends the table without the fields of the name to dst.
+func (t Table) AppendWithout(dst Table, name string) Table {
+	rest := t
+	for it := t.Iter(); it.Next(); {
+		field := rest[:len(rest)-len(it.d.b)]
+		rest = rest[len(field):]
+		if string(it.Name()) != name {
+			dst = append(dst, field...)
+		}
+	}
+	return dst
+}
+
 // ParseTable checks that b is the body of a field table, and takes it as one.
 func ParseTable(b []byte) (Table, error) {
 	if err := checkTable(b, 0); err != nil {

@@ -133,3 +133,15 @@ func FuzzTable(f *testing.F) {
 		}
 	})
 }
+
+// TestAppendWithout removes all fields of a name and keeps the bytes of the others.
+func TestAppendWithout(t *testing.T) {
+	one, two := wire.Field{Name: "a", Value: int32(1)}, wire.Field{Name: "b", Value: []any{"x", []wire.Field{{Name: "a"}}}}
+	all := wire.EncodeTable([]wire.Field{two, one, two, one})
+	if got, want := all.AppendWithout(nil, "a"), wire.EncodeTable([]wire.Field{two, two}); !bytes.Equal(got, want) {
+		t.Errorf("without a: got %x, want %x", got, want)
+	}
+	if got := all.AppendWithout(nil, "none"); !bytes.Equal(got, all) {
+		t.Errorf("without nothing: got %x, want %x", got, all)
+	}
+}

@@ -105,7 +105,7 @@ func (s *Shard) fill() {
 		s.Unknown = append(s.Unknown, name)
 		s.Findings = append(s.Findings, Finding{
 			Severity: Notice, File: name, Text: "segment that is no part of the log",
-			Advice: "nothing to do: the next start removes it if it was replaced, and else moves it to quarantine",
+			Advice: "nothing to do: the next start removes it if it was replaced or an interrupted rewrite has left it, and else moves it to quarantine",
 		})
 	}
 	if len(r.Segments) == 0 && s.Index.Applied > 0 {

@@ -1,0 +1,85 @@
+package amqp
+
+import (
+	"github.com/tidegate/tidegate/adapters/amqp/wire"
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/gateway"
+)
+
+// Headers with further routing keys. Consumers see CC and not BCC.
+const (
+	headerCC  = "CC"
+	headerBCC = "BCC"
+)
+
+// rewrite does what the properties ask for: the message gets its further
+// routing keys and other properties than those that came.
+func (ch *channel) rewrite(m *core.Message, p wire.Properties, a asks) error {
+	if a.reply {
+		p.ReplyTo = []byte(ch.replies.address)
+	}
+	if a.copies {
+		keys, err := copyKeys(p.Headers)
+		if err != nil {
+			return err
+		}
+		if err := ch.permitCopies(m.Exchange, keys); err != nil {
+			return err
+		}
+		m.MoreKeys = keys
+		p.Headers = p.Headers.AppendWithout(nil, headerBCC)
+	}
+	ch.rewritten = p.Append(ch.rewritten[:0])
+	m.Properties = ch.rewritten
+	return nil
+}
+
+// permitCopies checks the permission on each key if the exchange is one of topics.
+func (ch *channel) permitCopies(exchange []byte, keys [][]byte) error {
+	rule, err := ch.c.grant(exchange)
+	if rule == nil || err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if err := ch.permitTopic(gateway.Write, rule.MayWrite(key), string(exchange), string(key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyKeys returns the keys of CC, then those of BCC. As in RabbitMQ each must be
+// an array, in which only strings count; of repeated headers the first counts.
+func copyKeys(headers wire.Table) ([][]byte, error) {
+	var keys [][]byte
+	for _, name := range [...]string{headerCC, headerBCC} {
+		for it := headers.Iter(); it.Next(); {
+			if string(it.Name()) != name {
+				continue
+			}
+			v, err := it.Value()
+			if err != nil {
+				return nil, malformed(wire.IDBasicPublish, err)
+			}
+			list, ok := v.([]any)
+			if !ok {
+				return nil, refuse(codePreconditionFailed, `invalid message: {unacceptable_type_in_header,"%s",%s}`,
+					name, fieldTypes[it.Tag()])
+			}
+			for _, e := range list {
+				if key, ok := e.(string); ok {
+					keys = append(keys, []byte(key))
+				}
+			}
+			break
+		}
+	}
+	return keys, nil
+}
+
+// fieldTypes are the names that reply texts have for the types of fields.
+var fieldTypes = map[byte]string{
+	't': "bool", 'b': "byte", 'B': "unsignedbyte", 's': "short", 'u': "unsignedshort", 'I': "signedint",
+	'i': "unsignedint", 'l': "long", 'L': "long", 'f': "float", 'd': "double", 'D': "decimal", 'S': "longstr",
+	'x': "binary", 'A': "array", 'F': "table", 'T': "timestamp", 'V': "void",
+}

@@ -1,0 +1,72 @@
+package amqp
+
+import (
+	"slices"
+
+	"github.com/tidegate/tidegate/core"
+)
+
+// missingTypes are the exchange types that programs for RabbitMQ use and that
+// are not there yet.
+var missingTypes = []string{"x-recent-history", "x-delayed-message", "x-jms-topic"}
+
+// checkExchangeType refuses a type that the engine does not have.
+func checkExchangeType(name string) error {
+	switch {
+	case slices.Contains(core.ExchangeTypes(), name):
+		return nil
+	case slices.Contains(missingTypes, name):
+		return refuse(codeNotImplemented, "exchange type '%s' is not supported in this version", name)
+	}
+	return refuse(codePreconditionFailed, "unknown exchange type '%s'", name)
+}
+
+// Arguments of exchanges.
+const (
+	// alternateExchange names the exchange for what an exchange can't route.
+	alternateExchange = "alternate-exchange"
+	// hashHeader and hashProperty tell what a consistent hash goes by.
+	hashHeader   = "hash-header"
+	hashProperty = "hash-property"
+)
+
+// hashProperties are the properties that a consistent hash may go by.
+var hashProperties = []string{"correlation_id", "message_id", "timestamp"}
+
+// checkExchangeArguments refuses what can't be done, and returns the arguments
+// that are part of the declaration.
+func checkExchangeArguments(typ string, args map[string]any, exchange string) (map[string]any, error) {
+	kept := map[string]any{}
+	known := []string{alternateExchange}
+	if typ == "x-consistent-hash" {
+		known = append(known, hashHeader, hashProperty)
+	}
+	for _, name := range known {
+		value, ok := args[name]
+		if !ok {
+			continue
+		}
+		if _, text := value.(string); !text {
+			return nil, refuse(codePreconditionFailed, "invalid type '%s' for arg '%s' in %s", typeOf(value), name, exchange)
+		}
+		kept[name] = value
+	}
+	if args["x-message-deduplication"] == true {
+		return nil, refuse(codeNotImplemented, "argument 'x-message-deduplication' of %s is not supported in this version",
+			exchange)
+	}
+	return kept, checkHashArguments(kept)
+}
+
+// checkHashArguments checks what a consistent hash goes by.
+func checkHashArguments(args map[string]any) error {
+	_, byHeader := args[hashHeader]
+	property, byProperty := args[hashProperty].(string)
+	switch {
+	case byHeader && byProperty:
+		return refuse(codePreconditionFailed, "hash-header and hash-property are mutually exclusive")
+	case byProperty && !slices.Contains(hashProperties, property):
+		return refuse(codePreconditionFailed, "Unsupported property: %s", property)
+	}
+	return nil
+}
