@@ -183,6 +183,9 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 			s.addDeadline(st, o, at)
 		}
 		s.checkpoint.refs++
+		if !s.recovering {
+			s.flow.came++
+		}
 		s.changedStream(st)
 		if st.kept != nil {
 			if err := st.kept.appended(o, m, lsn); err != nil {

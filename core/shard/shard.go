@@ -75,6 +75,7 @@ type Shard struct {
 	deadlines   deadlines
 	overflowed  uint64
 	checkpoint  checkpoint
+	flow        flow
 	ack         record.Ack
 	msg         record.Message
 	applyErr    error // of the committer: an own record that can't be read back

@@ -257,7 +257,7 @@ func (s *Shard) EachStream(fn func(info record.Stream)) {
 func (s *Shard) settled(p *place) {
 	s.changedPlace(p)
 	if !p.stream.durable {
-		p.cur.TakeAcks()
+		s.flow.settled(p.cur.TakeAcks())
 		return
 	}
 	if p.dirty || !p.cur.HasAcks() {
