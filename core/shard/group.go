@@ -110,7 +110,8 @@ func (s *Shard) applyGroup(body []byte, lsn record.LSN) error {
 	if err != nil {
 		return err
 	}
-	if st := s.streams[r.Stream]; st != nil && st.kept != nil && lsn >= st.since && st.kept.groups[r.Cursor] == nil {
+	st := s.streamOf(r.Stream, lsn)
+	if st != nil && st.kept != nil && lsn >= st.since && st.kept.groups[r.Cursor] == nil {
 		info := index.Group{Created: lsn, Since: lsn, Name: r.Name}
 		st.kept.addGroup(r.Cursor, info, r.Offset)
 		s.says(index.CursorThing(r.Stream, r.Cursor), lsn)

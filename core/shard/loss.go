@@ -26,12 +26,14 @@ func (s *Shard) applyLoss(body []byte, lsn record.LSN) error {
 	}
 	s.logger.Warn("records were lost and given up; messages behind them may be delivered again",
 		slog.Uint64("first_lsn", uint64(lsn)), slog.Uint64("last_lsn", uint64(l.End)-1))
+	s.strays.lost = true
 	s.doubtOffsets()
 	return nil
 }
 
 // doubtOffsets makes all that is counted from here on unsure, of every stream.
 func (s *Shard) doubtOffsets() {
+	s.strays.sure = 0
 	if s.unsure == nil {
 		s.unsure = map[record.StreamID][]record.Range{}
 	}
