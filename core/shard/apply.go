@@ -228,7 +228,7 @@ func (s *Shard) retain(m *record.Message, lsn record.LSN) {
 // applyAck settles ranges while recovering. On a live shard the cursor was
 // settled when the consumer said so, and the record only makes it last.
 func (s *Shard) applyAck(body []byte, lsn record.LSN) error {
-	if !s.recovering || s.rebuild != nil && lsn <= s.recounted {
+	if !s.recovering || s.otherCount(lsn) {
 		return nil
 	}
 	if err := record.DecodeAck(body, &s.ack); err != nil {

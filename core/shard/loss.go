@@ -13,6 +13,13 @@ import (
 // counted there is unsure: neither an ack of the log nor a published offset
 // settles it, and it is delivered once more rather than not at all.
 //
+// All records that hold offsets go by that, see sureBelow: acks and truncations say
+// what is settled or gone, a group begins or is sought at an offset, compaction goes
+// as far as one, and a tombstone that is forgotten is known by its own. Delivery marks
+// need not: behind a loss they cover more than they did, which is marked as
+// redelivered for nothing. ENDS and the places in rewritten segments tell offsets by
+// the record that they are of.
+//
 // Such a count stands from then on. So acks and published offsets up to the record
 // at which the log ended then are of another count than what comes later, see
 // Shard.recounted.
@@ -90,6 +97,24 @@ func (s *Shard) endDoubt() (recounted bool) {
 	s.lastAck = s.open.Base
 	s.wake()
 	return true
+}
+
+// otherCount tells whether the offsets in a record are of an earlier count than those
+// that a rebuild finds.
+func (s *Shard) otherCount(lsn record.LSN) bool { return s.rebuild != nil && lsn <= s.recounted }
+
+// sureBelow returns the offset of a record, or the one before it below which all are
+// counted as they were when the record was written. mu is held.
+func (s *Shard) sureBelow(id record.StreamID, o record.Offset, lsn record.LSN) record.Offset {
+	if s.otherCount(lsn) {
+		return 0
+	}
+	for _, not := range s.unsure[id] {
+		if not.First < o && o < not.End {
+			return not.First
+		}
+	}
+	return o
 }
 
 // settleSure settles what a replay meets, without what it is not sure of. mu is

@@ -1,0 +1,101 @@
+package shard
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// rotAt damages the segment in which the record lies and gives it up.
+func rotAt(t *testing.T, fs *vfs.MemFS, s *Shard, cfg Config, lsn record.LSN) {
+	t.Helper()
+	segs := s.log.Segments()
+	must(t, s.Close())
+	for _, g := range segs {
+		if g.Base <= lsn && lsn <= g.Last {
+			damage(t, fs, fmt.Sprintf("log/%020d.seg", g.Base), g.Bytes/2)
+		}
+	}
+	if acceptAll(t, fs, cfg) == 0 {
+		t.Fatal("nothing was damaged")
+	}
+}
+
+// Rot hits messages that retention has removed; the loss is accepted and replayed.
+
+// All that the stream still had is sound in the log.
+func TestTruncationBehindALossTakesNothingElse(t *testing.T) {
+	cfg := testConfig(100)
+	cfg.SegmentBytes = 4 << 10
+	fs := vfs.NewCrashableMem()
+	s := truncated(t, fs, cfg)
+	want := readKept(t, s, 1, 0)
+	rotAt(t, fs, s, cfg, 200)
+	again := openPublished(t, fs, index.NewMap(), cfg, published{})
+	defer again.Close()
+	got := readKept(t, again, 1, 0)
+	if len(want) != 100 || len(got) < len(want) || got[len(got)-len(want)] != want[0] {
+		t.Errorf("the stream had %d messages from %s, none of which was damaged; it has %d, from %s",
+			len(want), want[0], len(got), got[0])
+	}
+}
+
+// Rot hits messages of a stream before a group began in it, at an offset. The loss
+
+// Rot hits an unrelated part of a compacted stream before a tombstone that was
+
+// truncated opens a shard with a stream queue of 612 messages that begins at 512.
+func truncated(t *testing.T, fs vfs.FS, cfg Config) *Shard {
+	t.Helper()
+	s := openPublished(t, fs, index.NewMap(), cfg, published{})
+	must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "s", Kept: true}, true))
+	putNumbered(t, s, 1, 0, 612)
+	must(t, s.Keep(1, Retention{MaxBytes: 1}))
+	lsn, err := s.Retain(time.Now(), 0)
+	must(t, err)
+	must(t, s.Wait(t.Context(), lsn))
+	return s
+}
+
+// ENDS tells where a stream began before rot hit what was gone. It is counted in
+
+// offsets of before the loss.
+func TestEndsBehindALossTakeNothingElse(t *testing.T) {
+	cfg := testConfig(100)
+	cfg.SegmentBytes = 4 << 10
+	fs := vfs.NewCrashableMem()
+	s := truncated(t, fs, cfg)
+	must(t, s.writeEnds(nil))
+	rotAt(t, fs, s, cfg, 200)
+	again := openPublished(t, fs, index.NewMap(), cfg, published{})
+	defer again.Close()
+	got := readKept(t, again, 1, 0)
+	wantFrom(t, got[max(0, len(got)-100):], 512, 612)
+}
+
+// A truncation stays in the log behind a loss, and the count that was made then stands
+
+// in rewritten segments: when the index is lost once more, the truncation is one of
+
+// another count.
+func TestTruncationOfAnotherCountTakesNothing(t *testing.T) {
+	cfg := testConfig(100)
+	cfg.SegmentBytes, cfg.CheckpointBytes = 4<<10, 1
+	fs := vfs.NewCrashableMem()
+	rotAt(t, fs, truncated(t, fs, cfg), cfg, 200)
+	again := openPublished(t, fs, index.NewMap(), cfg, published{})
+	upkeepDone(t, again)
+	if n := again.UpkeepStats().Rewritten; n == 0 {
+		t.Fatal("nothing was rewritten")
+	}
+	must(t, again.Close())
+	again = openPublished(t, fs, index.NewMap(), cfg, published{})
+	defer again.Close()
+	got := readKept(t, again, 1, 0)
+	wantFrom(t, got[max(0, len(got)-100):], 512, 612)
+}
