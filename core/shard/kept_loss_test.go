@@ -47,6 +47,28 @@ func TestTruncationBehindALossTakesNothingElse(t *testing.T) {
 
 // Rot hits messages of a stream before a group began in it, at an offset. The loss
 
+// is accepted and replayed. What the group had before it is sound in the log.
+func TestGroupBehindALossSkipsNothing(t *testing.T) {
+	cfg := testConfig(100)
+	cfg.SegmentBytes = 4 << 10
+	fs := vfs.NewCrashableMem()
+	s := openPublished(t, fs, index.NewMap(), cfg, published{})
+	must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "s", Kept: true}, true))
+	putNumbered(t, s, 1, 0, 600)
+	c, err := s.ConsumeKept(t.Context(), 1, &Reading{
+		Group: 7, GroupName: "g", Start: Start{Kind: StartOffset, Offset: 500}, Notify: func() {}, Cancelled: func() {},
+	})
+	must(t, err)
+	c.Remove()
+	rotAt(t, fs, s, cfg, 200)
+	again := openPublished(t, fs, index.NewMap(), cfg, published{})
+	defer again.Close()
+	got := readKept(t, again, 1, 7)
+	if len(got) < 100 || got[0] > "000500" {
+		t.Errorf("the group was to read 000500 to 000599, all of it sound, and gets %d from %v", len(got), got[:min(1, len(got))])
+	}
+}
+
 // Rot hits an unrelated part of a compacted stream before a tombstone that was
 
 // truncated opens a shard with a stream queue of 612 messages that begins at 512.
@@ -98,4 +120,22 @@ func TestTruncationOfAnotherCountTakesNothing(t *testing.T) {
 	defer again.Close()
 	got := readKept(t, again, 1, 0)
 	wantFrom(t, got[max(0, len(got)-100):], 512, 612)
+}
+
+// A group is set to an offset behind rot: it reads on from there at the latest.
+func TestSeekBehindALossSkipsNothing(t *testing.T) {
+	cfg := testConfig(100)
+	cfg.SegmentBytes = 4 << 10
+	fs := vfs.NewCrashableMem()
+	s := openPublished(t, fs, index.NewMap(), cfg, published{})
+	must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "s", Kept: true}, true))
+	putNumbered(t, s, 1, 0, 10)
+	wantFrom(t, readKept(t, s, 1, 7), 0, 10)
+	putNumbered(t, s, 1, 10, 600)
+	must(t, s.SeekGroup(t.Context(), 1, 7, Start{Kind: StartOffset, Offset: 500}))
+	rotAt(t, fs, s, cfg, 200)
+	again := openPublished(t, fs, index.NewMap(), cfg, published{})
+	defer again.Close()
+	got := readKept(t, again, 1, 7)
+	wantFrom(t, got[max(0, len(got)-100):], 500, 600)
 }
