@@ -27,7 +27,6 @@ func rotAt(t *testing.T, fs *vfs.MemFS, s *Shard, cfg Config, lsn record.LSN) {
 }
 
 // Rot hits messages that retention has removed; the loss is accepted and replayed.
-
 // All that the stream still had is sound in the log.
 func TestTruncationBehindALossTakesNothingElse(t *testing.T) {
 	cfg := testConfig(100)
@@ -46,7 +45,6 @@ func TestTruncationBehindALossTakesNothingElse(t *testing.T) {
 }
 
 // Rot hits messages of a stream before a group began in it, at an offset. The loss
-
 // is accepted and replayed. What the group had before it is sound in the log.
 func TestGroupBehindALossSkipsNothing(t *testing.T) {
 	cfg := testConfig(100)
@@ -70,6 +68,39 @@ func TestGroupBehindALossSkipsNothing(t *testing.T) {
 }
 
 // Rot hits an unrelated part of a compacted stream before a tombstone that was
+// forgotten while its key had a value again.
+func TestForgetBehindALossTakesNoLaterValue(t *testing.T) {
+	u := newUpkept(t, func(cfg *Config) { cfg.SegmentBytes = 4 << 10 })
+	must(t, u.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "s", Kept: true, Compacted: true}, true))
+	for i := range 200 {
+		u.keep(fmt.Sprint("other", i), false, 1)
+	}
+	u.keep("back", true, 1) // the tombstone
+	u.rest(t)
+	body := record.AppendForget(nil, &record.Forget{
+		Stream: 1, Tombstones: []record.Tombstone{{Offset: 200, Key: "back"}},
+	})
+	u.keep("back", false, 1) // a value, between the decision and its record
+	lsn, err := u.Append(record.KindForget, body, nil)
+	must(t, err)
+	must(t, u.Wait(t.Context(), lsn))
+	u.mu.Lock()
+	_, there, err := u.streams[1].kept.lastOf([]byte("back"))
+	u.mu.Unlock()
+	if must(t, err); !there {
+		t.Fatal("the value went with the tombstone before it")
+	}
+	rotAt(t, u.fs, u.Shard, u.cfg, 50)
+	again := openPublished(t, u.fs, index.NewMap(), u.cfg, published{})
+	defer again.Close()
+	again.mu.Lock()
+	defer again.mu.Unlock()
+	l, there, err := again.streams[1].kept.lastOf([]byte("back"))
+	must(t, err)
+	if !there {
+		t.Errorf("the key has no value any more: %+v", l)
+	}
+}
 
 // truncated opens a shard with a stream queue of 612 messages that begins at 512.
 func truncated(t *testing.T, fs vfs.FS, cfg Config) *Shard {
@@ -85,7 +116,6 @@ func truncated(t *testing.T, fs vfs.FS, cfg Config) *Shard {
 }
 
 // ENDS tells where a stream began before rot hit what was gone. It is counted in
-
 // offsets of before the loss.
 func TestEndsBehindALossTakeNothingElse(t *testing.T) {
 	cfg := testConfig(100)
@@ -101,9 +131,7 @@ func TestEndsBehindALossTakeNothingElse(t *testing.T) {
 }
 
 // A truncation stays in the log behind a loss, and the count that was made then stands
-
 // in rewritten segments: when the index is lost once more, the truncation is one of
-
 // another count.
 func TestTruncationOfAnotherCountTakesNothing(t *testing.T) {
 	cfg := testConfig(100)
@@ -138,4 +166,30 @@ func TestSeekBehindALossSkipsNothing(t *testing.T) {
 	defer again.Close()
 	got := readKept(t, again, 1, 7)
 	wantFrom(t, got[max(0, len(got)-100):], 500, 600)
+}
+
+// Compaction behind a loss takes out nothing that a reader within the lag was to see.
+func TestCompactionBehindALossKeepsTheLag(t *testing.T) {
+	u := newUpkept(t, func(cfg *Config) { cfg.SegmentBytes = 4 << 10 })
+	must(t, u.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "s", Kept: true, Compacted: true}, true))
+	for i := range 200 {
+		u.keep(fmt.Sprint("other", i), false, 1)
+	}
+	u.keep("k", false, 1) // offset 200: within the lag
+	u.keep("k", false, 1)
+	body := record.AppendCompact(nil, &record.Compact{Stream: 1, First: 0, End: 1, Below: 200})
+	lsn, err := u.Append(record.KindCompact, body, nil)
+	must(t, err)
+	must(t, u.Wait(t.Context(), lsn))
+	rotAt(t, u.fs, u.Shard, u.cfg, 50)
+	again := openPublished(t, u.fs, index.NewMap(), u.cfg, published{})
+	defer again.Close()
+	again.mu.Lock()
+	defer again.mu.Unlock()
+	st := again.streams[1]
+	for o := st.refs.Low(); o < st.refs.End(); o++ {
+		if _, there, err := st.kept.get(o); err != nil || !there {
+			t.Errorf("offset %d: there %v, %v", o, there, err)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"log/slog"
+	"slices"
 
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
@@ -115,6 +116,11 @@ func (s *Shard) sureBelow(id record.StreamID, o record.Offset, lsn record.LSN) r
 		}
 	}
 	return o
+}
+
+// isSure tells whether an offset is one that is counted as it was. mu is held.
+func (s *Shard) isSure(id record.StreamID, o record.Offset) bool {
+	return !slices.ContainsFunc(s.unsure[id], func(not record.Range) bool { return not.First <= o && o < not.End })
 }
 
 // settleSure settles what a replay meets, without what it is not sure of. mu is
