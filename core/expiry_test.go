@@ -19,7 +19,7 @@ func TestLengthCountsTheLiving(t *testing.T) {
 	p.send(amqp("", "q", "living"))
 	p.send(w.expiring(now, "q", "over", time.Minute))
 	p.confirmed()
-	now.by += 2 * time.Minute
+	now.move(2 * time.Minute)
 	p.send(amqp("", "q", "new"))
 	p.confirmed()
 	c, wake := w.consume("q")
@@ -55,18 +55,18 @@ func TestClockGoesBack(t *testing.T) {
 	w := newWorldWith(t, 1, func(_ *core.Config, d *core.Deps) { d.Clock = now })
 	w.declare("q", ttl(time.Minute))
 	w.publisher(nil).numbers("q", 1, 2)
-	now.by += 2 * time.Minute
+	now.move(2 * time.Minute)
 	if n := w.ready("q"); n != 0 {
 		t.Fatalf("%d messages are ready after their time", n)
 	}
 	w.publisher(nil).numbers("q", 3, 4) // ends 3 minutes from the start
-	now.by -= time.Hour
+	now.move(-time.Hour)
 	w.publisher(nil).numbers("q", 5, 6)
 	for _, step := range []struct {
 		pass time.Duration
 		want uint64
 	}{{0, 4}, {30 * time.Second, 4}, {time.Minute, 2}, {50 * time.Minute, 2}, {10 * time.Minute, 0}} {
-		now.by += step.pass
+		now.move(step.pass)
 		for _, again := range []func(){w.crash, func() {}, w.restart} {
 			again()
 			if n := w.ready("q"); n != step.want {
@@ -105,7 +105,7 @@ func TestCrashesWhileMessagesExpire(t *testing.T) {
 			if left == 0 {
 				break
 			}
-			now.by += time.Minute
+			now.move(time.Minute)
 			if w.ready("q"); w.rng.IntN(2) == 0 {
 				w.crash()
 			}
@@ -116,6 +116,6 @@ func TestCrashesWhileMessagesExpire(t *testing.T) {
 	}
 	c, wake := w.consume("q")
 	want(t, w.take(c, wake, len(living)), living...)
-	now.by += 2 * time.Hour
+	now.move(2 * time.Hour)
 	w.eventually("hour", 0)
 }
