@@ -123,6 +123,8 @@ func (s *Shard) load() (record.LSN, error) {
 		{index.CursorPrefix, s.loadCursor},
 		{index.RetainedPrefix, s.loadRetained},
 		{index.OncePrefix, s.loadOnce},
+		{index.TransferPrefix, s.loadTransfer},
+		{index.TransferredPrefix, s.loadTransferred},
 		{index.SessionPrefix, func(_, v []byte) error { return s.foldSession(record.KindSession, v) }},
 		{index.SubscriptionPrefix, func(_, v []byte) error { return s.foldSession(record.KindSubscription, v) }},
 		{index.ValuePrefix, func(_, v []byte) error { return s.foldSession(record.KindValue, v) }},
