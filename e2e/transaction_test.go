@@ -35,8 +35,10 @@ func TestAMQPTransactionMovesMessages(t *testing.T) {
 		want[fmt.Sprint(i)] = queues[0]
 	}
 	for i := range count {
-		if i%4 == 0 {
+		if i == count/2 {
 			b.restart()
+		}
+		if i%(count/2) == 0 {
 			ch = openChannel(t, b.AMQP)
 			must(t, "tx.select", ch.Tx())
 		}

@@ -30,6 +30,8 @@ import (
 //	'V' session u64, key u32       record.Value
 //	'g' and 'p'                    of stream queues, see kept.go
 //	'q' lsn u64                    nothing; a transfer that is not done
+//	'd'                            LSN of the record that tells of most transfers that they are
+//	                               done, u64, and the number below which that is, u64
 //	'w' source u64, number u64     nothing; a transfer of another shard that has taken effect
 //	'n' thing                      LSN of the newest record of a thing, u64
 //	'e' thing                      LSN of the newest record that ended a session or stream, u64
@@ -57,6 +59,7 @@ const (
 	keyEnded        = 'e'
 	keyTransfer     = 'q'
 	keyTransferred  = 'w'
+	keyTransferDone = 'd'
 )
 
 // AppliedKey is the key of the LSN that the state is as of.
@@ -208,6 +211,7 @@ var AllPrefixes = [][]byte{
 	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix,
 	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix, KeptPrefix, PartsPrefix,
 	DeadlinePrefix, NewestPrefix, EndedPrefix, TransferPrefix, TransferredPrefix,
+	TransferDoneKey,
 }
 
 // Uint64 reads the n-th u64 of a key behind its kind.

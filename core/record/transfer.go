@@ -41,8 +41,8 @@ func DecodeTransfer(body []byte) (Transfer, error) {
 type TransferRef struct {
 	Source uint32
 	Number LSN
-	// Open is the lowest number of the source that may still come, as of the
-	// transfer: what is known of lower ones is of no use any more.
+	// Open is the lowest other number of the source that may still be open: all lower
+	// ones are done, and what is known of them is of no use any more.
 	Open LSN
 }
 

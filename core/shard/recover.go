@@ -125,6 +125,7 @@ func (s *Shard) load() (record.LSN, error) {
 		{index.OncePrefix, s.loadOnce},
 		{index.TransferPrefix, s.loadTransfer},
 		{index.TransferredPrefix, s.loadTransferred},
+		{index.TransferDoneKey, s.loadTransferDone},
 		{index.SessionPrefix, func(_, v []byte) error { return s.foldSession(record.KindSession, v) }},
 		{index.SubscriptionPrefix, func(_, v []byte) error { return s.foldSession(record.KindSubscription, v) }},
 		{index.ValuePrefix, func(_, v []byte) error { return s.foldSession(record.KindValue, v) }},

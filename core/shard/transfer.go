@@ -19,6 +19,7 @@ import (
 type transfers struct {
 	open map[record.LSN]struct{}            // decided here and not done
 	here map[uint32]map[record.LSN]struct{} // of other shards, that have taken effect here
+	done record.LSN                         // all that were decided here with lower numbers are done
 }
 
 // taken tells whether a transfer has taken effect.
@@ -56,8 +57,7 @@ func (s *Shard) applyTransfer(kind record.Kind, body []byte, lsn record.LSN) err
 		return err
 	}
 	if kind == record.KindTransferDone {
-		delete(s.transfers.open, r.Number)
-		s.pending.Delete(index.TransferKey(r.Number))
+		s.applyTransferDone(&r, lsn)
 		return nil
 	}
 	for number := range s.transfers.here[r.Source] {
@@ -69,6 +69,25 @@ func (s *Shard) applyTransfer(kind record.Kind, body []byte, lsn record.LSN) err
 	s.transfers.take(r.Source, r.Number)
 	s.pending.Set(index.TransferredKey(r.Source, r.Number), nil)
 	return nil
+}
+
+// applyTransferDone folds the record that a transfer is done, and perhaps all before.
+func (s *Shard) applyTransferDone(r *record.TransferRef, lsn record.LSN) {
+	for number := range s.transfers.open {
+		if number == r.Number || number < r.Open {
+			delete(s.transfers.open, number)
+			s.pending.Delete(index.TransferKey(number))
+		}
+	}
+	if r.Open >= s.transfers.done {
+		s.transfers.done = r.Open
+		s.pending.Set(index.TransferDoneKey, index.AppendTransferDone(nil, lsn, r.Open))
+	}
+}
+
+func (s *Shard) loadTransferDone(_, v []byte) (err error) {
+	_, s.transfers.done, err = index.DecodeTransferDone(v)
+	return err
 }
 
 func (s *Shard) loadTransfer(k, _ []byte) error {
@@ -120,17 +139,27 @@ func (s *Shard) Transfer(number record.LSN) (record.Transfer, error) {
 func (s *Shard) TransferRef(number record.LSN) *record.TransferRef {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := record.TransferRef{Source: s.cfg.Identity.Shard, Number: number, Open: number}
-	for n := range s.transfers.open {
-		r.Open = min(r.Open, n)
-	}
+	r := s.transferRef(number)
+	r.Open = min(r.Open, number)
 	return &r
+}
+
+// transferRef names a transfer of this shard. mu is held.
+func (s *Shard) transferRef(number record.LSN) record.TransferRef {
+	r := record.TransferRef{Source: s.cfg.Identity.Shard, Number: number, Open: s.Committed() + 1}
+	for n := range s.transfers.open {
+		if n != number {
+			r.Open = min(r.Open, n)
+		}
+	}
+	return r
 }
 
 // TransferDone notes that the target has a transfer for good.
 func (s *Shard) TransferDone(number record.LSN) error {
-	r := record.TransferRef{Source: s.cfg.Identity.Shard, Number: number}
-	_, err := s.Append(record.KindTransferDone, record.AppendTransferRef(nil, r), nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.Append(record.KindTransferDone, record.AppendTransferRef(nil, s.transferRef(number)), nil)
 	return err
 }
 
@@ -182,8 +211,9 @@ func (s *Shard) Recounted() record.LSN {
 }
 
 // transferControl is control for the records of transfers. A transfer stays until it
-// is done, and what took effect until its number can't come any more; that one is
-// done is told for as long as there may be an older segment with the transfer.
+// is done, and what took effect until its number can't come any more. One of the
+// records that tell that transfers are done tells of all below a number, so only that
+// one stays, and those of later transfers.
 func (k *keeper) transferControl(lsn record.LSN, kind record.Kind, body []byte) (is, isEnd bool, err error) {
 	if kind == record.KindTransfer {
 		is, err = k.exists(index.TransferKey(lsn))
@@ -194,7 +224,12 @@ func (k *keeper) transferControl(lsn record.LSN, kind record.Kind, body []byte) 
 		return false, false, err
 	}
 	if kind == record.KindTransferDone {
-		return false, !k.oldest, nil
+		v, err := k.snap.Get(index.TransferDoneKey) // it is there since this record was applied
+		if err != nil {
+			return false, false, err
+		}
+		at, below, err := index.DecodeTransferDone(v)
+		return lsn == at || r.Number >= below, false, err
 	}
 	is, err = k.exists(index.TransferredKey(r.Source, r.Number))
 	return is, false, err
