@@ -27,6 +27,7 @@ type Transaction struct {
 // part is what a transaction does in one shard.
 type part struct {
 	change shard.Change
+	ttls   [][]int64             // of change.Messages, see planPart; nil while none has any
 	holds  map[shard.Settler]int // places in change.Settle
 }
 
@@ -121,6 +122,7 @@ func (t *Transaction) grow(n int) error {
 func (t *Transaction) append(m *Message, pl *plan, parts []planPart) {
 	t.p.fill(m, pl)
 	r := &t.p.record
+	r.Deadlines = nil // are of the commit
 	retain := m.Retain
 	for i := range parts {
 		to := &parts[i]
@@ -130,17 +132,24 @@ func (t *Transaction) append(m *Message, pl *plan, parts []planPart) {
 		if r.Retain {
 			durable = max(durable, pl.retained)
 		}
-		t.add(to.shard, m.QoS > 0 && durable == onDisk)
+		t.add(to.shard, to.ttls, m.QoS > 0 && durable == onDisk)
 	}
 	if retain { // no stream lies where the retained value does
 		r.Streams, r.Retain = nil, true
-		t.add(pl.home, m.QoS > 0 && pl.retained == onDisk)
+		t.add(pl.home, nil, m.QoS > 0 && pl.retained == onDisk)
 	}
 }
 
 // add adds the publisher's record to the part of a shard.
-func (t *Transaction) add(to uint32, sync bool) {
-	c := &t.parts[to].change
+func (t *Transaction) add(to uint32, ttls []int64, sync bool) {
+	part := &t.parts[to]
+	c := &part.change
+	if ttls != nil || part.ttls != nil {
+		for len(part.ttls) < c.Messages.Len() {
+			part.ttls = append(part.ttls, nil)
+		}
+		part.ttls = append(part.ttls, ttls)
+	}
 	c.Messages.AddMessage(&t.p.record)
 	c.Sync = c.Sync || sync
 }

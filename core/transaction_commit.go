@@ -44,6 +44,11 @@ func (t *Transaction) commit() (settled int, err error) {
 	if parts == 0 {
 		return 0, nil
 	}
+	for i := range t.parts {
+		if err := t.setDeadlines(&t.parts[i]); err != nil {
+			return 0, err
+		}
+	}
 	from, c := t.p.b.shards[decides], &t.parts[decides].change
 	targets := t.transfers(decides)
 	done, err := from.Change(c)
@@ -76,6 +81,25 @@ func (t *Transaction) commit() (settled int, err error) {
 		}
 	}
 	return settled, err
+}
+
+// setDeadlines gives the messages of a part the times at which they end in streams
+// with times to live, which begin now.
+func (t *Transaction) setDeadlines(of *part) error {
+	if of.ttls == nil {
+		return nil
+	}
+	var timed shard.Bodies
+	for i := range of.change.Messages.Len() {
+		var m record.Message
+		if err := record.DecodeMessage(of.change.Messages.At(i), &m); err != nil {
+			return err
+		}
+		m.Deadlines = t.p.deadlines(of.ttls[i], m.ExpireAt)
+		timed.AddMessage(&m)
+	}
+	of.change.Messages = timed
+	return nil
 }
 
 // transfers has the shard that decides tell of the other parts, and returns whose
