@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -27,12 +28,12 @@ func TestAMQPTransactionMovesMessages(t *testing.T) {
 	}
 	const count = 12
 	for i := range count {
-		messages = append(messages, keyed{queues[0], []byte(fmt.Sprint(i))})
+		messages = append(messages, keyed{queues[0], []byte(strconv.Itoa(i))})
 	}
 	publishConfirmed(t, b.AMQP, "", messages)
 	want := map[string]string{} // body to queue
 	for i := range count {
-		want[fmt.Sprint(i)] = queues[0]
+		want[strconv.Itoa(i)] = queues[0]
 	}
 	for i := range count {
 		if i == count/2 {
