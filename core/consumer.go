@@ -28,6 +28,7 @@ type receiver interface {
 	Kick()
 	Active() bool
 	Remove() (left int)
+	shard.Settler
 }
 
 // Consumer receives from one queue.

@@ -86,6 +86,14 @@ func (u *unacked) takeTo(dst []unackedDelivery, end int) []unackedDelivery {
 	return dst
 }
 
+// restore puts back deliveries that were taken.
+func (u *unacked) restore(back []unackedDelivery) {
+	all := slices.Concat(u.all[u.head:], back)
+	all = slices.DeleteFunc(all, func(d unackedDelivery) bool { return d.settler == nil })
+	slices.SortFunc(all, func(a, b unackedDelivery) int { return cmp.Compare(a.tag, b.tag) })
+	*u = unacked{all: all, live: len(all)}
+}
+
 // trim forgets settled entries: those in front at once, the others when they
 // are more than the unsettled ones.
 func (u *unacked) trim() {

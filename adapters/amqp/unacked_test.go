@@ -59,7 +59,10 @@ func TestUnackedModel(t *testing.T) {
 }
 
 // engine notes what it was asked to settle.
-type engine struct{ calls []call }
+type engine struct {
+	core.Holder
+	calls []call
+}
 
 type call struct {
 	outcome core.Outcome

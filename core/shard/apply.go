@@ -113,6 +113,8 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		return s.applyCompact(body, lsn)
 	case record.KindForget:
 		return s.applyForget(body, lsn)
+	case record.KindTransfer, record.KindTransferred, record.KindTransferDone:
+		return s.applyTransfer(kind, body, lsn)
 	default:
 		return fmt.Errorf("kind %d: %w", kind, record.ErrVersion)
 	}
