@@ -105,7 +105,7 @@ func (c *connection) serve(ctx context.Context) error {
 	release := context.AfterFunc(ctx, func() { c.interrupt(context.Cause(ctx)) })
 	defer release()
 
-	c.out.reply(0, start(&c.srv.cfg))
+	c.out.reply(0, start(&c.srv.cfg, c.conn.Certified))
 	err := c.read(ctx)
 	words := c.lastWords()
 	c.endBlockade() // nothing nudges any more
