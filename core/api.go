@@ -56,9 +56,15 @@ type BindingSpec struct {
 
 // ConsumeSpec attaches a consumer to a queue.
 type ConsumeSpec struct {
-	Queue     string
-	Owner     string // see QueueSpec.Owner
-	Exclusive bool   // refuse, or be refused, when another consumer exists; not on stream queues
+	Queue string
+	Owner string // see QueueSpec.Owner
+	// Exclusive refuses, or is refused, when another consumer exists. Queues of
+	// type quorum and stream have no exclusive consumers.
+	Exclusive bool
+	// Priority has the consumer served before those of a lower one, as long as
+	// it has room. The usual one is 0. On a stream queue it is that
+	// within the group.
+	Priority int64
 	// Group, on a stream queue, shares the deliveries with all consumers that name
 	// the same group, and keeps how far the group has got. Without one the consumer
 	// reads for itself and its place ends with it.

@@ -31,6 +31,7 @@ type Broker struct {
 	sessions sessions
 	counters counters
 	pressure pressure
+	leases   *leases
 
 	unpublish unpublish
 	cancel    context.CancelFunc
@@ -51,6 +52,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 		deps.Work = work.Goroutines{}
 	}
 	b := &Broker{cfg: cfg, deps: deps, identity: id, namespaces: map[string]*namespace{}}
+	b.leases = newLeases(deps.Clock)
 	b.sessions.byKey = map[sessionKey]*session{}
 	b.pressure.start(&b.cfg, id.Shards, &b.deps)
 	published := func(i int, fn func(*shard.CursorState)) error { return b.readOffsets(ctx, i, fn) }
@@ -75,7 +77,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	}
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, loop := range []work.Loop{
-		b.publishOffsets(ctx), b.retain(ctx), b.expireSessions(ctx), b.pressure.loop(ctx),
+		b.publishOffsets(ctx), b.retain(ctx), b.expireSessions(ctx), b.endLeases(ctx), b.pressure.loop(ctx),
 	} {
 		b.running = append(b.running, deps.Work.Loop(loop))
 	}

@@ -26,6 +26,7 @@ type receiver interface {
 	Settle(offsets []record.Offset, giveBack bool) (n int)
 	Unfetch(refs []shard.Ref)
 	Kick()
+	Active() bool
 	Remove() (left int)
 }
 
@@ -46,7 +47,8 @@ type Consumer struct {
 }
 
 // Consume attaches a consumer. ErrNotFound, ErrLocked; ErrInUse when there is
-// an exclusive consumer, or another one and this is to be exclusive.
+// an exclusive consumer, or another one and this is to be exclusive, or when it
+// is to be exclusive on a queue with a single active consumer.
 // On a stream queue it may wait for the log, for a group that is new; ErrInvalid
 // when a group or a start is named and the queue is none.
 func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec) (*Consumer, error) {
@@ -72,7 +74,8 @@ func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec
 	if err != nil {
 		return nil, ns.notFound("queue", spec.Queue)
 	}
-	if q.exclusive || spec.Exclusive && st.Consumers > 0 {
+	spec.Exclusive = spec.Exclusive && q.spec.queueType() != quorumQueue
+	if q.exclusive || spec.Exclusive && (st.Consumers > 0 || q.settings.Sharing != queue.Shared) {
 		return nil, &Error{Reason: ErrInUse, Kind: "queue", Name: spec.Queue, Namespace: namespace}
 	}
 	c := &Consumer{b: b, ns: ns, q: q, s: s, spec: spec}
@@ -80,7 +83,7 @@ func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec
 	if cancelled == nil {
 		cancelled = func() {}
 	}
-	if c.c, err = s.Consume(q.stream, spec.Limits, spec.Notify, cancelled); err != nil {
+	if c.c, err = s.Consume(q.stream, spec.Limits, spec.Priority, spec.Notify, cancelled); err != nil {
 		return nil, ns.notFound("queue", spec.Queue)
 	}
 	c.hint = c.c.Hint()
@@ -124,7 +127,7 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			if err != nil && !truncated {
 				c.b.missing(ref)
 			}
-			if e := d.Message.ExpireAt; err != nil || e != 0 && e <= now && c.stream == nil {
+			if err != nil || c.stream == nil && d.Message.expired(now) {
 				c.offsets = append(c.offsets, ref.Offset)
 				continue
 			}
@@ -206,6 +209,10 @@ func (c *Consumer) Settle(outcome Outcome, positions ...Position) {
 	}
 }
 
+// Active tells whether the consumer is one that gets messages: on a queue with a
+// single active consumer only one is, the others wait.
+func (c *Consumer) Active() bool { return c.c.Active() }
+
 // Kick looks for deliveries again after a Limit grew or was freed by another consumer.
 func (c *Consumer) Kick() { c.c.Kick() }
 
@@ -220,6 +227,7 @@ func (c *Consumer) Cancel(ctx context.Context) error {
 	c.cancelled = true
 	c.b.counters.consumers.Add(-1)
 	left := c.c.Remove()
+	c.b.leases.renew(c.q)
 	if c.spec.Exclusive {
 		c.q.exclusive = false
 	}
@@ -239,8 +247,10 @@ type Getter struct {
 }
 
 // Get takes one message from a queue without a consumer. ok is false when the
-// queue is empty; ready is what is left. ErrUnsupported for a stream queue. It may wait for the log, for the
-// first message after a pause.
+// queue is empty; ready is what is left. It may wait for the log, for the
+// first message after a pause. ErrNotFound, ErrLocked; the latter with the
+// argument when the queue has a single active consumer. ErrUnsupported for a
+// stream queue.
 func (b *Broker) Get(
 	ctx context.Context, namespace, name, owner string, noAck bool,
 ) (d Delivery, g *Getter, ready uint64, ok bool, err error) {
@@ -251,6 +261,13 @@ func (b *Broker) Get(
 	if q.kept != nil {
 		return Delivery{}, nil, 0, false, ns.notOnStreams("get", name)
 	}
+	if q.settings.Sharing != queue.Shared {
+		return Delivery{}, nil, 0, false, &Error{
+			Reason: ErrLocked, Kind: "queue", Name: name, Namespace: namespace,
+			Arg: argSingleActive, Current: "true", Detail: q.spec.queueType(),
+		}
+	}
+	b.leases.renew(q)
 	s := b.shards[q.shard]
 	for {
 		ref, left, some, err := s.Get(ctx, q.stream)
@@ -271,7 +288,7 @@ func (b *Broker) Get(
 		if err != nil {
 			b.missing(&ref)
 		}
-		expired := err != nil || d.Message.ExpireAt != 0 && d.Message.ExpireAt <= b.deps.Clock.Now().UnixMilli()
+		expired := err != nil || d.Message.expired(b.deps.Clock.Now().UnixMilli())
 		if expired || noAck {
 			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, false)
 		}

@@ -1,6 +1,9 @@
 package core
 
-import "github.com/tidegate/tidegate/core/record"
+import (
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/shard"
+)
 
 // Format tells in whose protocol the property bytes and the key of a message
 // are written. The numbers are part of the log's format.
@@ -39,6 +42,12 @@ type Message struct {
 	// Once, when its Session is not 0, makes the publish exactly-once: a second
 	// publish with the same value before [Session.Release] stores nothing.
 	Once Once
+}
+
+// expired tells whether a message that a queue hands out is over. One without any
+// time to live is not: the queue has it go to a consumer at once or never.
+func (m *Message) expired(now int64) bool {
+	return m.ExpireAt != 0 && m.ExpireAt <= now && !shard.HadNoTime(m.ExpireAt, m.Time)
 }
 
 // Once identifies an exactly-once publish: a session and the number that its

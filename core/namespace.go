@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/route"
+	"github.com/tidegate/tidegate/core/shard"
 	"github.com/tidegate/tidegate/metadata"
 )
 
@@ -48,6 +49,8 @@ type declared struct {
 	stream     record.StreamID
 	shard      uint32
 	durability durability // of its own, 0 when it has that of the namespace
+	settings   shard.QueueSettings
+	ttl        int64 // of its messages in milliseconds, noTTL for none
 	// askedDurable tells that an exclusive queue was declared durable.
 	askedDurable bool
 	// kept is what a stream queue keeps, nil for all others.
@@ -56,6 +59,7 @@ type declared struct {
 	// mu guards it.
 	exclusive bool
 	deleted   bool
+	lease     *lease // nil when it stays without being used
 }
 
 func newNamespace(name string, durable durability) *namespace {
@@ -207,7 +211,7 @@ func (b *Broker) queueChanged(ns *namespace, q *metadata.Queue, deleted, lost bo
 }
 
 // addQueue makes the queue's stream and routes to it. ns.mu is held.
-func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, shard uint32) error {
+func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, home uint32) error {
 	durable, err := queueDurability(ns.name, &spec)
 	if err != nil { // of the metadata, since declares are checked
 		durable = onDisk
@@ -221,15 +225,19 @@ func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, sha
 	if kept != nil {
 		info.Kept, info.Compacted = true, kept.compacted
 	}
-	if err := b.shards[shard].CreateStream(info, spec.Durable); err != nil {
+	if err := b.shards[home].CreateStream(info, spec.Durable); err != nil {
 		return b.storageError(err)
 	}
 	if kept != nil {
-		if err := b.shards[shard].Keep(id, kept.rules); err != nil {
+		if err := b.shards[home].Keep(id, kept.rules); err != nil {
 			return b.storageError(err)
 		}
 	}
-	q := &declared{spec: spec, stream: id, shard: shard, durability: durable, kept: kept}
+	q := &declared{
+		spec: spec, stream: id, shard: home, durability: durable, kept: kept, settings: queueSettings(&spec),
+		ttl: queueTTL(&spec),
+	}
+	b.shards[home].Configure(id, q.settings)
 	q.target.queue = q
 	ns.queues[spec.Name] = q
 	if spec.Exclusive {
@@ -238,6 +246,7 @@ func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, sha
 		}
 		ns.owned[spec.Owner][q] = struct{}{}
 	}
+	b.leases.grant(ns, q)
 	ns.table.AddQueue(spec.Name, &q.target)
 	ns.version.Add(1)
 	return nil
@@ -262,6 +271,7 @@ func (ns *namespace) forgetQueue(q *declared) (autoDelete []string) {
 
 // removeQueue forgets the queue and drops its stream. ns.mu is held.
 func (b *Broker) removeQueue(ns *namespace, q *declared) (autoDelete []string) {
+	b.leases.drop(q)
 	autoDelete = ns.forgetQueue(q)
 	if _, err := b.shards[q.shard].DropStream(q.stream); err != nil {
 		b.deps.Log.Error("queue not removed from the log", slog.String("queue", q.spec.Name),

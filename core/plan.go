@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/route"
@@ -32,6 +33,9 @@ type planPart struct {
 	shard   uint32
 	durable durability // the strictest of the streams
 	streams []record.StreamID
+	// ttls are the times to live in the streams, in milliseconds and noTTL for
+	// none; nil when none has one.
+	ttls []int64
 }
 
 // liveTarget is a session with those of its subscriptions that match.
@@ -96,15 +100,15 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 		if t.queue != nil {
 			durable := p.ns.durabilityOf(t.queue)
 			pl.keyed = pl.keyed || t.queue.kept != nil && t.queue.kept.compacted
-			pl.store(&pl.queued, t.queue.shard, t.queue.stream, durable)
-			pl.store(&pl.stored, t.queue.shard, t.queue.stream, durable)
+			pl.store(&pl.queued, t.queue.shard, t.queue.stream, durable, t.queue.ttl)
+			pl.store(&pl.stored, t.queue.shard, t.queue.stream, durable, t.queue.ttl)
 			continue
 		}
 		if t.filter.durable != 0 {
-			pl.store(&pl.stored, pl.home, t.filter.durable, p.ns.durability)
+			pl.store(&pl.stored, pl.home, t.filter.durable, p.ns.durability, noTTL)
 		}
 		if t.filter.transient != 0 {
-			pl.store(&pl.stored, pl.home, t.filter.transient, min(p.ns.durability, inSystem))
+			pl.store(&pl.stored, pl.home, t.filter.transient, min(p.ns.durability, inSystem), noTTL)
 		}
 	}
 	pl.addLive(targets, p.origin)
@@ -112,15 +116,21 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 }
 
 // store adds a stream to the part of its shard.
-func (pl *plan) store(parts *[]planPart, shard uint32, id record.StreamID, durable durability) {
-	for i := range *parts {
-		if part := &(*parts)[i]; part.shard == shard {
-			part.streams = append(part.streams, id)
-			part.durable = max(part.durable, durable)
-			return
-		}
+func (pl *plan) store(parts *[]planPart, shard uint32, id record.StreamID, durable durability, ttl int64) {
+	i := slices.IndexFunc(*parts, func(part planPart) bool { return part.shard == shard })
+	if i < 0 {
+		i = len(*parts)
+		*parts = append(*parts, planPart{shard: shard})
 	}
-	*parts = append(*parts, planPart{shard: shard, durable: durable, streams: []record.StreamID{id}})
+	part := &(*parts)[i]
+	part.streams = append(part.streams, id)
+	part.durable = max(part.durable, durable)
+	if ttl != noTTL || part.ttls != nil {
+		for len(part.ttls) < len(part.streams)-1 {
+			part.ttls = append(part.ttls, noTTL)
+		}
+		part.ttls = append(part.ttls, ttl)
+	}
 }
 
 // addLive gathers the subscriptions of each session over all filters that match.

@@ -16,6 +16,7 @@ type Publisher struct {
 	planKey []byte
 	swapped []byte
 	record  record.Message
+	ends    []int64 // deadlines of the record, kept for their room
 }
 
 // Published tells what became of a publish at once.
@@ -151,6 +152,7 @@ func (p *Publisher) append(m *Message, pl *plan, parts []planPart) error {
 	for i := range parts {
 		part := &parts[i]
 		r.Streams, r.Retain = part.streams, m.Retain && part.shard == pl.home
+		r.Deadlines = p.deadlines(part.ttls, m.ExpireAt)
 		retain = retain && !r.Retain
 		durable := part.durable
 		if r.Retain {
@@ -161,10 +163,28 @@ func (p *Publisher) append(m *Message, pl *plan, parts []planPart) error {
 		}
 	}
 	if retain { // no stream lies where the retained value does
-		r.Streams, r.Retain = nil, true
+		r.Streams, r.Deadlines, r.Retain = nil, nil, true
 		return p.appendPart(pl.home, m.QoS, pl.retained)
 	}
 	return nil
+}
+
+// deadlines are the times at which a message ends in the streams of a part: each
+// its own, where they have times to live.
+func (p *Publisher) deadlines(ttls []int64, expireAt int64) []int64 {
+	if ttls == nil {
+		return nil
+	}
+	now := p.b.deps.Clock.Now().UnixMilli()
+	p.ends = p.ends[:0]
+	for _, ttl := range ttls {
+		at := expireAt
+		if ttl != noTTL && (at == 0 || now+ttl < at) {
+			at = now + ttl
+		}
+		p.ends = append(p.ends, at)
+	}
+	return p.ends
 }
 
 // appendPart writes the record to one shard, and has its confirm wait for what

@@ -122,16 +122,14 @@ func (ns *namespace) equivalentQueue(got *QueueSpec, q *declared) error {
 	if got.Exclusive != q.spec.Exclusive {
 		return &Error{Reason: ErrLocked, Kind: "queue", Name: got.Name, Namespace: ns.name}
 	}
-	queueType := func(args map[string]any) string {
-		if t := text(args["x-queue-type"]); t != "" {
-			return t
-		}
-		return "classic"
-	}
 	return inequivalent("queue", got.Name, ns.name, append([]property{
 		{"durable", strconv.FormatBool(got.Durable), strconv.FormatBool(q.askedDurable || q.spec.Durable)},
 		{"auto_delete", strconv.FormatBool(got.AutoDelete), strconv.FormatBool(q.spec.AutoDelete)},
-		{"x-queue-type", queueType(got.Args), queueType(q.spec.Args)},
+		{argQueueType, got.queueType(), q.spec.queueType()},
+		{argExpires, text(got.Args[argExpires]), text(q.spec.Args[argExpires])},
+		{argMaxLength, text(got.Args[argMaxLength]), text(q.spec.Args[argMaxLength])},
+		{argMessageTTL, text(got.Args[argMessageTTL]), text(q.spec.Args[argMessageTTL])},
+		{argSingleActive, text(got.Args[argSingleActive]), text(q.spec.Args[argSingleActive])},
 		{argDurability, text(got.Args[argDurability]), text(q.spec.Args[argDurability])},
 	}, retentionProperties(got, &q.spec)...))
 }
@@ -159,12 +157,14 @@ func (b *Broker) queue(namespace, name, owner string) (*namespace, *declared, er
 	return ns, q, ns.access(q, owner)
 }
 
-// CheckQueue returns the status of an existing queue. ErrNotFound, ErrLocked.
+// CheckQueue returns the status of an existing queue, which counts as a use of
+// it. ErrNotFound, ErrLocked.
 func (b *Broker) CheckQueue(namespace, name, owner string) (QueueStatus, error) {
 	ns, q, err := b.queue(namespace, name, owner)
 	if err != nil {
 		return QueueStatus{}, err
 	}
+	b.leases.renew(q)
 	st, err := b.shards[q.shard].QueueStats(q.stream)
 	if err != nil {
 		return QueueStatus{}, ns.notFound("queue", name) // deleted meanwhile

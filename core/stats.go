@@ -21,6 +21,12 @@ type Stats struct {
 	// Missing counts messages that were due and that the log has not got: their
 	// loss was accepted. What refers to them is settled.
 	Missing uint64
+	// Expired counts messages of queues that have ended at the end of their time
+	// to live.
+	Expired uint64
+	// Overflowed counts messages that were dropped because their queue was too
+	// long.
+	Overflowed uint64
 	// Blocked counts publishes that were refused because disk or memory was low;
 	// a publisher that tries again is counted again. Shed counts those of QoS 0
 	// that were not stored for that reason.
@@ -87,6 +93,8 @@ func (b *Broker) Stats() Stats {
 		st.LogBytes += s.Bytes()
 		st.Upkeep.add(s.UpkeepStats())
 		st.Streams += s.Streams()
+		st.Expired += s.Expired()
+		st.Overflowed += s.Overflowed()
 		h := &st.CommitLatency
 		h.Bounds = ss.LatencyBounds
 		h.Sum += ss.LatencySum

@@ -45,7 +45,9 @@ func groupCursor(name string) uint64 {
 func (b *Broker) consumeStream(ctx context.Context, ns *namespace, q *declared, spec ConsumeSpec) (*Consumer, error) {
 	c := &Consumer{b: b, ns: ns, q: q, s: b.shards[q.shard], spec: spec}
 	c.spec.Exclusive = false // readers do not compete
-	r := shard.Reading{Start: spec.Start, Limits: spec.Limits, Notify: spec.Notify, Cancelled: spec.Cancelled}
+	r := shard.Reading{
+		Start: spec.Start, Limits: spec.Limits, Priority: spec.Priority, Notify: spec.Notify, Cancelled: spec.Cancelled,
+	}
 	if r.Cancelled == nil {
 		r.Cancelled = func() {}
 	}

@@ -21,14 +21,10 @@ const clientModule = "github.com/rabbitmq/amqp091-go"
 // notPassing are the client's integration tests that do not pass, with the
 // reason. One that passes has to leave the list.
 var notPassing = map[string]string{
-	"TestIntegrationTxCommit":                             "transactions are refused with 540",
-	"TestIntegrationTxRollback":                           "transactions are refused with 540",
-	"TestDeclareArgsXMessageTTL":                          "x-message-ttl is refused with 540",
-	"TestDeclareArgsRejectToDeadLetterQueue":              "x-dead-letter-exchange is refused with 540",
-	"TestConnectionRecoveryExhaustionDoesNotPanic":        "x-max-length is refused with 540",
-	"TestConnectionRecoverySkipAndContinue":               "x-max-length is refused with 540",
-	"TestConnectionRecoverySkipAndContinueNoInfiniteLoop": "x-max-length is refused with 540",
-	"TestConnection_Close_WhenMemoryAlarmIsActive":        "skips itself: it sets the alarm by rabbitmqctl, which is not there",
+	"TestIntegrationTxCommit":                      "transactions are refused with 540",
+	"TestIntegrationTxRollback":                    "transactions are refused with 540",
+	"TestDeclareArgsRejectToDeadLetterQueue":       "x-dead-letter-exchange is refused with 540",
+	"TestConnection_Close_WhenMemoryAlarmIsActive": "skips itself: it sets the alarm by rabbitmqctl, which is not there",
 }
 
 // TestIntegrationSuiteOfTheGoClient runs the integration tests that amqp091-go

@@ -49,8 +49,10 @@ type Channel struct {
 type Consumer struct {
 	Tag, Queue       string
 	NoAck, Exclusive bool
-	Prefetch         uint16
-	Args             map[string]any
+	// Waiting tells that another consumer of its queue is the single active one.
+	Waiting  bool
+	Prefetch uint16
+	Args     map[string]any
 }
 
 // Connected is a client with its connection.

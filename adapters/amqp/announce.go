@@ -72,7 +72,8 @@ func (ch *channel) describe() gateway.Channel {
 			args = nil
 		}
 		d.Consumers = append(d.Consumers, gateway.Consumer{
-			Tag: k.tag, Queue: k.queue, NoAck: k.noAck, Exclusive: k.exclusive, Prefetch: k.prefetch, Args: args,
+			Tag: k.tag, Queue: k.queue, NoAck: k.noAck, Exclusive: k.exclusive,
+			Waiting: !k.engine.Active(), Prefetch: k.prefetch, Args: args,
 		})
 	}
 	slices.SortFunc(d.Consumers, func(a, b gateway.Consumer) int { return cmp.Compare(a.Tag, b.Tag) })

@@ -3,6 +3,7 @@ package amqp
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ const (
 	unsupported                     // changes what the queue does in a way that is not there
 	streamOnly                      // means something on streams alone
 	checked                         // has a check of its own
+	number                          // part of the declaration, an integer of 0 or more
 	kept                            // part of the declaration, checked by the engine
 )
 
@@ -27,13 +29,13 @@ var queueArguments = map[string]argumentRule{
 	"x-queue-type":                    checked,
 	"x-overflow":                      checked,
 	"x-delivery-limit":                checked,
-	"x-single-active-consumer":        checked,
+	argSingleActive:                   checked,
 	"x-ordering":                      checked,
 	"x-message-deduplication":         checked,
 	"x-durability":                    kept,
-	"x-message-ttl":                   unsupported,
-	"x-expires":                       unsupported,
-	"x-max-length":                    unsupported,
+	"x-message-ttl":                   number,
+	"x-expires":                       number,
+	"x-max-length":                    number,
 	"x-max-length-bytes":              unsupported,
 	"x-max-priority":                  unsupported,
 	"x-dead-letter-exchange":          unsupported,
@@ -68,10 +70,20 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 		switch {
 		case !known || rule == ignored:
 			delete(args, name)
+		case name == "x-overflow" && !slices.Contains(overflows, value):
+			return refuse(codePreconditionFailed, "invalid arg '%s' for %s: invalid_overflow", name, queue)
 		case rule == unsupported, rule == checked && changes(name, value):
 			return refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
 		case rule == streamOnly:
 			return refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_classic_queue", name, queue)
+		case rule == number:
+			if err := checkNumber(name, value, queue); err != nil {
+				return err
+			}
+		case name == argSingleActive:
+			if err := checkSingleActive(args, queue); err != nil {
+				return err
+			}
 		case rule != kept && name != "x-queue-type":
 			delete(args, name) // says what holds anyway
 		}
@@ -87,12 +99,43 @@ func changes(name string, value any) bool {
 		return value != "drop-head"
 	case "x-delivery-limit":
 		return value != int64(-1)
-	case "x-single-active-consumer", "x-message-deduplication":
+	case "x-message-deduplication":
 		return value != false
 	case "x-ordering":
 		return value != "none"
 	}
 	return false
+}
+
+// overflows are the answers to a queue that is too long.
+var overflows = []any{"drop-head", "reject-publish", "reject-publish-dlx"}
+
+// checkNumber checks an integer that is not negative.
+func checkNumber(name string, value any, queue string) error {
+	switch n, ok := value.(int64); {
+	case !ok:
+		return refuse(codePreconditionFailed, `invalid arg '%s' for %s: "expected integer, got %s"`, name, queue, typeOf(value))
+	case n < 0:
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {value_negative,%d}", name, queue, n)
+	case n == 0 && name == "x-expires":
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {value_zero,0}", name, queue)
+	}
+	return nil
+}
+
+// argSingleActive is the argument that has one consumer served at a time.
+const argSingleActive = "x-single-active-consumer"
+
+// checkSingleActive checks a switch; off is as if it were not given.
+func checkSingleActive(args map[string]any, queue string) error {
+	switch on, ok := args[argSingleActive].(bool); {
+	case !ok:
+		return refuse(codePreconditionFailed, `invalid arg '%s' for %s: "expected boolean, got %s"`,
+			argSingleActive, queue, typeOf(args[argSingleActive]))
+	case !on:
+		delete(args, argSingleActive)
+	}
+	return nil
 }
 
 // checkQueueType checks x-queue-type, and what a quorum queue can't be. Both
@@ -138,21 +181,23 @@ var consumeArguments = map[string]bool{
 	"x-tag":                 true,
 }
 
-// checkConsumeArguments refuses what can't be done. Those of stream queues are
-// checked when the type of the queue is known, see streamArguments.
-func checkConsumeArguments(args map[string]any, queue string) error {
-	for name, value := range args {
-		if name == "x-priority" {
-			if _, ok := value.(int64); !ok {
-				return refuse(codePreconditionFailed, `invalid arg 'x-priority' for %s: "expected integer, got %s"`,
-					queue, typeOf(value))
-			}
-		}
-		if consumeArguments[name] || name == "x-priority" && value != int64(0) {
-			return refuse(codeNotImplemented, "consumer argument '%s' is not supported in this version", name)
+// checkConsumeArguments refuses what can't be done, and returns the consumer's
+// priority. Those of stream queues are checked when the type of the queue is
+// known, see streamArguments.
+func checkConsumeArguments(args map[string]any, queue string) (priority int64, err error) {
+	for name := range args {
+		if consumeArguments[name] {
+			return 0, refuse(codeNotImplemented, "consumer argument '%s' is not supported in this version", name)
 		}
 	}
-	return nil
+	if value, given := args["x-priority"]; given {
+		var ok bool
+		if priority, ok = value.(int64); !ok {
+			return 0, refuse(codePreconditionFailed, `invalid arg 'x-priority' for %s: "expected integer, got %s"`,
+				queue, typeOf(value))
+		}
+	}
+	return priority, nil
 }
 
 // plainTable turns a table into the engine's form of arguments: integers of

@@ -180,17 +180,13 @@ func (ch *channel) method(ctx context.Context, m wire.Method) error {
 	return refuse(codeCommandInvalid, "unexpected method %v on channel %d", m.ID(), ch.id)
 }
 
-// release gives back what the channel held: its consumers end, and what it
-// has not acknowledged goes back to the queues.
+// release gives back what the channel held: what it has not acknowledged goes
+// back to the queues, and its consumers end. In this order: who follows a single
+// active consumer must not get what comes behind the messages that go back.
 func (ch *channel) release(ctx context.Context) {
 	ch.content.reset()
 	ch.stopReplies()
 	consumers := ch.detach()
-	for _, k := range consumers {
-		if err := k.engine.Cancel(ctx); err != nil {
-			ch.c.log.Warn("consumer not cancelled", slog.String("queue", k.queue), slog.Any("error", err))
-		}
-	}
 	for _, d := range ch.taken {
 		ch.c.settlements.add(core.Requeue, d)
 	}
@@ -199,6 +195,11 @@ func (ch *channel) release(ctx context.Context) {
 		k.returnPending()
 	}
 	ch.c.settle()
+	for _, k := range consumers {
+		if err := k.engine.Cancel(ctx); err != nil {
+			ch.c.log.Warn("consumer not cancelled", slog.String("queue", k.queue), slog.Any("error", err))
+		}
+	}
 	ch.stopPublisher()
 }
 

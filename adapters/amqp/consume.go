@@ -36,7 +36,8 @@ func (ch *channel) consume(ctx context.Context, m *wire.BasicConsume) error {
 	if err != nil {
 		return err
 	}
-	if err := ch.checkConsumer(tag, queue, args); err != nil {
+	priority, err := ch.checkConsumer(tag, queue, args)
+	if err != nil {
 		return err
 	}
 	stream, err := ch.streamReading(queue, m, args)
@@ -58,6 +59,7 @@ func (ch *channel) consume(ctx context.Context, m *wire.BasicConsume) error {
 		Queue:     queue,
 		Owner:     ch.c.conn.ID,
 		Exclusive: m.Exclusive,
+		Priority:  priority,
 		NoAck:     m.NoAck,
 		Group:     stream.group,
 		Start:     stream.start,
@@ -76,22 +78,43 @@ func (ch *channel) consume(ctx context.Context, m *wire.BasicConsume) error {
 	return nil
 }
 
-// checkConsumer checks what can be refused before the engine is asked.
-func (ch *channel) checkConsumer(tag, queue string, args map[string]any) error {
+// checkConsumer checks what can be refused before the engine is asked, in
+// RabbitMQ's order, and returns the consumer's priority.
+func (ch *channel) checkConsumer(tag, queue string, args map[string]any) (priority int64, err error) {
 	ch.c.out.mu.Lock()
 	_, used := ch.consumers[tag]
 	count := len(ch.consumers)
 	ch.c.out.mu.Unlock()
 	if used || ch.replies.has(tag) {
-		return refuse(codeNotAllowed, "attempt to reuse consumer tag '%s'", tag)
+		return 0, refuse(codeNotAllowed, "attempt to reuse consumer tag '%s'", tag)
 	}
 	if most := ch.c.srv.cfg.MaxConsumers; count >= most {
-		return refuse(codeNotAllowed, "number of consumers of channel %d has reached the limit (%d)", ch.id, most)
+		return 0, refuse(codeNotAllowed, "number of consumers of channel %d has reached the limit (%d)", ch.id, most)
 	}
 	if err := ch.c.permit(gateway.Read, "queue", queue); err != nil {
-		return err
+		return 0, err
+	}
+	if err := ch.checkPrefetch(queue); err != nil {
+		return 0, err
 	}
 	return checkConsumeArguments(args, object("queue", queue, ch.c.namespace))
+}
+
+// checkPrefetch refuses a queue that is not there, or not for this connection,
+// and a quorum queue behind the prefetch limit of the whole channel: programs
+// rely on the refusal to tell whether they may use one.
+func (ch *channel) checkPrefetch(queue string) error {
+	if _, err := ch.broker().CheckQueue(ch.c.namespace, queue, ch.c.conn.ID); err != nil {
+		return err
+	}
+	if ch.globalPrefetch == 0 {
+		return nil
+	}
+	info, err := ch.broker().Queue(ch.c.namespace, queue)
+	if err == nil && info.Args["x-queue-type"] == "quorum" {
+		err = refuse(codeNotImplemented, "%s does not support global qos", object("queue", queue, ch.c.namespace))
+	}
+	return err
 }
 
 // startConsumer lets deliveries flow, behind the consume-ok.

@@ -62,6 +62,10 @@ func replyTo(err error) *replyError {
 func objectOf(e *core.Error) string { return object(e.Kind, e.Name, e.Namespace) }
 
 func lockedText(e *core.Error) string {
+	if e.Arg == argSingleActive {
+		return "cannot obtain access to locked " + objectOf(e) + ". basic.get operations are not supported by " +
+			e.Detail + " queues with single active consumer"
+	}
 	return "cannot obtain exclusive access to locked " + objectOf(e) +
 		". It could be originally declared on another connection or the exclusive property value" +
 		" does not match that of the original declaration."

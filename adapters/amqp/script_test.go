@@ -129,7 +129,7 @@ var sendable = func() map[string]reflect.Type {
 		&wire.ChannelOpen{}, &wire.ChannelClose{}, &wire.ChannelCloseOK{}, &wire.ChannelFlow{}, &wire.AccessRequest{},
 		&wire.ExchangeDeclare{}, &wire.ExchangeDelete{}, &wire.ExchangeBind{}, &wire.ExchangeUnbind{},
 		&wire.QueueDeclare{}, &wire.QueueDelete{}, &wire.QueueBind{}, &wire.QueueUnbind{}, &wire.QueuePurge{},
-		&wire.BasicQos{}, &wire.BasicConsume{}, &wire.BasicCancel{}, &wire.BasicPublish{}, &wire.BasicGet{},
+		&wire.BasicQos{}, &wire.BasicConsume{}, &wire.BasicCancel{}, &wire.BasicCancelOK{}, &wire.BasicPublish{}, &wire.BasicGet{},
 		&wire.BasicAck{}, &wire.BasicNack{}, &wire.BasicReject{}, &wire.BasicRecover{}, &wire.BasicRecoverAsync{},
 		&wire.BasicDeliver{}, &wire.ConfirmSelect{}, &wire.TxSelect{}, &wire.TxCommit{},
 	} {

@@ -12,6 +12,8 @@ type Info struct {
 	Records uint64
 	// Bytes is the length of the file, Raw that of the records decoded.
 	Bytes, Raw int64
+	// Zstd is the part of Raw, in bytes, that is stored with zstd.
+	Zstd int64
 	// First and Latest are the earliest and the latest time of a record, unix
 	// milliseconds; both are 0 without records.
 	First, Latest int64
@@ -25,7 +27,7 @@ type Info struct {
 func (f *file) info() Info {
 	return Info{
 		Base: f.base, Last: f.next - 1, Records: f.stats.Records, Bytes: f.size, Raw: int64(f.stats.Raw),
-		First: f.stats.First, Latest: f.stats.Last, Sealed: true, Rewritten: f.generation > 0,
+		Zstd: int64(f.stats.Zstd), First: f.stats.First, Latest: f.stats.Last, Sealed: true, Rewritten: f.generation > 0,
 	}
 }
 
@@ -46,6 +48,6 @@ func (l *Log) Segments() []Info {
 	stats, end := l.active.Stats()
 	return append(all, Info{
 		Base: l.active.Base(), Last: l.next - 1, Records: stats.Records, Bytes: end, Raw: int64(stats.Raw),
-		First: stats.First, Latest: stats.Last,
+		Zstd: int64(stats.Zstd), First: stats.First, Latest: stats.Last,
 	})
 }

@@ -52,8 +52,6 @@ type Config struct {
 	// SegmentBytes is the length from which a segment is sealed and the next
 	// one begun. The last batch may overshoot it. 0 is DefaultSegmentBytes.
 	SegmentBytes int64
-	// Zstd compresses with zstd instead of s2, see [record.Encoder].
-	Zstd bool
 	// From is the LSN of the checkpoint that holds the state as of its record:
 	// Open replays what is above it. 0 replays all.
 	From record.LSN

@@ -36,6 +36,7 @@ func (m *model) open(t *rapid.T) {
 func (m *model) append(t *rapid.T) {
 	b := batchAt(m.log.NextLSN(), rapid.IntRange(0, 5).Draw(t, "records"),
 		rapid.IntRange(0, 3000).Draw(t, "size"), rapid.Bool().Draw(t, "sync"))
+	b.Small = rapid.Bool().Draw(t, "small")
 	m.proposed = append(m.proposed, clone(b))
 	if err := m.log.Append(b); err != nil {
 		t.Fatalf("append %d: %v", b.Base, err)
@@ -204,7 +205,6 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{fs: vfs.NewCrashableMem(), cfg: config(nil)}
 		m.cfg.SegmentBytes = rapid.Int64Range(1, 20000).Draw(t, "segment")
-		m.cfg.Zstd = rapid.Bool().Draw(t, "zstd")
 		m.open(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"append":    m.append,

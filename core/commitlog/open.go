@@ -34,7 +34,6 @@ func Open(cfg Config, replay func(*record.Batch) error) (*Log, error) {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	l := &Log{cfg: cfg, next: firstLSN}
-	l.enc.Zstd = cfg.Zstd
 	if err := l.recover(replay); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", cfg.Dir, err)
 	}

@@ -105,54 +105,51 @@ func TestDrop(t *testing.T) {
 }
 
 func TestRewrite(t *testing.T) {
-	for _, zstd := range []bool{false, true} {
-		cfg := config(vfs.NewMem())
-		cfg.Zstd = zstd
-		l, want := aged(t, cfg)
-		all := l.Segments()
-		rewrite := func(first, last int, live func(record.LSN) bool) commitlog.Info {
-			var bases []record.LSN
-			for _, s := range all[first : last+1] {
-				bases = append(bases, s.Base)
-			}
-			info, err := l.Rewrite(t.Context(), bases, messages(live))
-			if err != nil {
-				t.Fatalf("Rewrite %v: %v", bases, err)
-			}
-			want.drop(all[first].Base, all[last].Last, live)
-			records := uint64(0)
-			for lsn := range want {
-				if lsn >= info.Base && lsn <= info.Last {
-					records++
-				}
-			}
-			if info.Base != all[first].Base || info.Last != all[last].Last || info.Records != records || !info.Rewritten {
-				t.Errorf("Rewrite %v: got %+v, want %d records of %d to %d", bases, info, records, all[first].Base, all[last].Last)
-			}
-			if err := want.check(l); err != nil {
-				t.Fatal(err)
-			}
-			l = reopen(t, l, cfg, want)
-			if err := want.check(l); err != nil {
-				t.Fatalf("reopened: %v", err)
-			}
-			all = l.Segments()
-			if l.Bytes() != sizeOnDisk(t, cfg.FS) {
-				t.Errorf("Bytes: got %d, want %d", l.Bytes(), sizeOnDisk(t, cfg.FS))
-			}
-			return info
+	cfg := config(vfs.NewMem())
+	l, want := aged(t, cfg)
+	all := l.Segments()
+	rewrite := func(first, last int, live func(record.LSN) bool) commitlog.Info {
+		var bases []record.LSN
+		for _, s := range all[first : last+1] {
+			bases = append(bases, s.Base)
 		}
-		rewrite(1, 1, everyThird)
-		rewrite(0, 2, func(lsn record.LSN) bool { return lsn%2 == 0 })
-		if all[0].Bytes == 0 || !all[0].Rewritten || all[1].Rewritten {
-			t.Errorf("segments: %+v", all)
+		info, err := l.Rewrite(t.Context(), bases, messages(live))
+		if err != nil {
+			t.Fatalf("Rewrite %v: %v", bases, err)
 		}
-		rewrite(0, 0, func(record.LSN) bool { return true })
-		if info := rewrite(1, 1, func(record.LSN) bool { return false }); info.Records != 0 || info.Bytes != 0 {
-			t.Errorf("Rewrite of nothing live: %+v", info)
+		want.drop(all[first].Base, all[last].Last, live)
+		records := uint64(0)
+		for lsn := range want {
+			if lsn >= info.Base && lsn <= info.Last {
+				records++
+			}
 		}
-		mustClose(t, l)
+		if info.Base != all[first].Base || info.Last != all[last].Last || info.Records != records || !info.Rewritten {
+			t.Errorf("Rewrite %v: got %+v, want %d records of %d to %d", bases, info, records, all[first].Base, all[last].Last)
+		}
+		if err := want.check(l); err != nil {
+			t.Fatal(err)
+		}
+		l = reopen(t, l, cfg, want)
+		if err := want.check(l); err != nil {
+			t.Fatalf("reopened: %v", err)
+		}
+		all = l.Segments()
+		if l.Bytes() != sizeOnDisk(t, cfg.FS) {
+			t.Errorf("Bytes: got %d, want %d", l.Bytes(), sizeOnDisk(t, cfg.FS))
+		}
+		return info
 	}
+	rewrite(1, 1, everyThird)
+	rewrite(0, 2, func(lsn record.LSN) bool { return lsn%2 == 0 })
+	if all[0].Bytes == 0 || !all[0].Rewritten || all[1].Rewritten {
+		t.Errorf("segments: %+v", all)
+	}
+	rewrite(0, 0, func(record.LSN) bool { return true })
+	if info := rewrite(1, 1, func(record.LSN) bool { return false }); info.Records != 0 || info.Bytes != 0 {
+		t.Errorf("Rewrite of nothing live: %+v", info)
+	}
+	mustClose(t, l)
 }
 
 // TestRewriteKeepsMessagesAlone checks that records of other kinds go, and that

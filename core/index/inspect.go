@@ -84,6 +84,7 @@ func (i *inspection) run(id record.Identity) error {
 		{RetainedPrefix, i.retained},
 		{OncePrefix, i.once},
 		{SessionPrefix, i.session},
+		{DeadlinePrefix, func(k, v []byte) error { return DecodeDeadline(k, v, new(Deadline)) }},
 		{SubscriptionPrefix, func(_, v []byte) error { return record.DecodeSubscription(v, new(record.Subscription)) }},
 		{ValuePrefix, func(_, v []byte) error { return record.DecodeValue(v, new(record.Value)) }},
 	} {

@@ -21,6 +21,8 @@ import (
 //	'y' stream u64, chunk u64      references of a stream that ends with the process
 //	'y' stream u64                 such a stream, as Stream
 //	'k' block u64                  nothing; a record of the block says more than a message does
+//	't' deadline u64, stream u64,  number of neighbours from the offset on that end at the
+//	    offset u64                 deadline (unix milliseconds), uvarint
 //	'r' namespace, 0, topic        LSN of the retained message, u64
 //	'o' session u64, id u16        LSN of the exactly-once publish, u64
 //	'S' session u64                record.Session
@@ -48,6 +50,7 @@ const (
 	keySubscription = 'U'
 	keyValue        = 'V'
 	keyControl      = 'k'
+	keyDeadline     = 't'
 	keyNewest       = 'n'
 	keyEnded        = 'e'
 )
@@ -188,6 +191,7 @@ var (
 	SubscriptionPrefix = []byte{keySubscription}
 	ValuePrefix        = []byte{keyValue}
 	ControlPrefix      = []byte{keyControl}
+	DeadlinePrefix     = []byte{keyDeadline}
 	NewestPrefix       = []byte{keyNewest}
 	EndedPrefix        = []byte{keyEnded}
 )
@@ -197,7 +201,7 @@ var (
 var AllPrefixes = [][]byte{
 	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix,
 	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix, KeptPrefix, PartsPrefix,
-	NewestPrefix, EndedPrefix,
+	DeadlinePrefix, NewestPrefix, EndedPrefix,
 }
 
 // Uint64 reads the n-th u64 of a key behind its kind.

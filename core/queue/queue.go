@@ -16,68 +16,48 @@ type Item struct {
 	Redelivered bool
 }
 
-// Consumer is one of a queue's competing consumers.
-type Consumer struct {
-	limits []*Limit
-	// assigned waits to be fetched; the consumer's limits count it.
-	assigned []Item
-	woken    bool // in the result of the Dispatch that runs
-	gone     bool
-	// Owner is the caller's own value.
-	Owner any
-}
-
-// NewConsumer makes a consumer that is counted by the limits.
-func NewConsumer(limits []*Limit, owner any) *Consumer {
-	return &Consumer{limits: limits, Owner: owner}
-}
-
-// Queue hands the messages of one stream to competing consumers in rotation.
-// It is the only reader of its Cursor.
+// Queue hands the messages of one stream to its consumers. It is the only reader
+// of its Cursor.
 type Queue struct {
 	Cursor
-	consumers []*Consumer
-	turn      int
+	levels  levels
+	sharing Sharing
+	active  *Consumer // the one that is served, unless Shared; nil is nobody
 }
 
 // Add attaches a consumer.
-func (q *Queue) Add(c *Consumer) { q.consumers = append(q.consumers, c) }
+func (q *Queue) Add(c *Consumer) {
+	q.levels.add(c)
+	q.elect()
+}
 
 // Consumers returns how many consumers are attached.
-func (q *Queue) Consumers() int { return len(q.consumers) }
-
-// Each calls fn for each consumer.
-func (q *Queue) Each(fn func(*Consumer)) {
-	for _, c := range q.consumers {
-		fn(c)
-	}
-}
+func (q *Queue) Consumers() int { return q.levels.len() }
 
 // Remove detaches a consumer. What it has fetched stays in flight; what it has
 // not goes back as it was.
 func (q *Queue) Remove(c *Consumer) bool {
-	i := slices.Index(q.consumers, c)
-	if i < 0 {
+	if !q.levels.remove(c) {
 		return false
-	}
-	q.consumers = slices.Delete(q.consumers, i, i+1)
-	if q.turn > i {
-		q.turn--
 	}
 	for _, it := range c.assigned {
 		if q.Return(it.Offset, it.Redelivered) {
-			releaseAll(c.limits)
+			c.release()
 		}
 	}
 	c.assigned, c.gone = nil, true
+	if q.active == c {
+		q.active = nil
+		q.elect()
+	}
 	return true
 }
 
-// Dispatch assigns messages below end to consumers that have room, one each in
-// turn, and appends those that got some to woken. A message whose offset is at
-// or above limit waits: its delivery is not yet marked in the log.
+// Dispatch assigns messages below end to consumers that have room, and appends
+// those that got some to woken. A message whose offset is at or above limit waits:
+// its delivery is not yet marked in the log.
 func (q *Queue) Dispatch(end, limit record.Offset, woken []*Consumer) []*Consumer {
-	if len(q.consumers) == 0 {
+	if len(q.levels) == 0 {
 		return woken
 	}
 	first := len(woken)
@@ -92,6 +72,7 @@ func (q *Queue) Dispatch(end, limit record.Offset, woken []*Consumer) []*Consume
 		}
 		o, redelivered, _ := q.Take(end)
 		c.assigned = append(c.assigned, Item{o, redelivered})
+		c.held++
 		if !c.woken {
 			c.woken = true
 			woken = append(woken, c)
@@ -103,24 +84,19 @@ func (q *Queue) Dispatch(end, limit record.Offset, woken []*Consumer) []*Consume
 	return woken
 }
 
-// pick returns the next consumer in turn with room and takes from its limits.
-func (q *Queue) pick() *Consumer {
-	for range q.consumers {
-		if q.turn >= len(q.consumers) {
-			q.turn = 0
+// Shorten settles the first of the messages that wait below end, until no more
+// than most do. It calls fn for each, and returns how many those were.
+func (q *Queue) Shorten(end record.Offset, most uint64, fn func(record.Offset)) (n uint64) {
+	for ready := q.Ready(end); ready > most; ready-- {
+		o, ok := q.Peek(end)
+		if !ok || !q.Settle(o) {
+			break
 		}
-		c := q.consumers[q.turn]
-		q.turn++
-		if len(c.assigned) < maxAssigned && acquireAll(c.limits) {
-			return c
-		}
+		fn(o)
+		n++
 	}
-	return nil
+	return n
 }
-
-// Assigned returns the messages that Fetch would give, up to n. The slice is
-// valid until the queue changes.
-func (c *Consumer) Assigned(n int) []Item { return c.assigned[:min(n, len(c.assigned))] }
 
 // Fetch moves up to n of the consumer's messages to dst.
 func (q *Queue) Fetch(c *Consumer, dst []Item, n int) []Item {
@@ -141,7 +117,7 @@ func (q *Queue) Unfetch(c *Consumer, items []Item) {
 	}
 	for _, it := range items {
 		if q.Return(it.Offset, it.Redelivered) {
-			releaseAll(c.limits)
+			c.release()
 		}
 	}
 }
@@ -152,7 +128,7 @@ func (q *Queue) Done(c *Consumer, o record.Offset) bool {
 	if !q.InFlight(o) {
 		return false
 	}
-	releaseAll(c.limits)
+	c.release()
 	return q.Settle(o)
 }
 
@@ -162,6 +138,6 @@ func (q *Queue) GiveBack(c *Consumer, o record.Offset) bool {
 	if !q.Return(o, true) {
 		return false
 	}
-	releaseAll(c.limits)
+	c.release()
 	return true
 }

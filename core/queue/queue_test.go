@@ -27,7 +27,7 @@ func check(t *testing.T, what string, got []record.Offset, want ...record.Offset
 
 func TestDispatchTakesTurns(t *testing.T) {
 	q := new(queue.Queue)
-	a, b := queue.NewConsumer(nil, nil), queue.NewConsumer(nil, nil)
+	a, b := queue.NewConsumer(nil, 0, nil), queue.NewConsumer(nil, 0, nil)
 	q.Add(a)
 	q.Add(b)
 	if woken := q.Dispatch(5, noLimit, nil); len(woken) != 2 {
@@ -40,8 +40,8 @@ func TestDispatchTakesTurns(t *testing.T) {
 func TestSharedLimit(t *testing.T) {
 	q := new(queue.Queue)
 	shared := queue.NewLimit(3)
-	a := queue.NewConsumer([]*queue.Limit{queue.NewLimit(1), shared}, nil)
-	b := queue.NewConsumer([]*queue.Limit{shared}, nil)
+	a := queue.NewConsumer([]*queue.Limit{queue.NewLimit(1), shared}, 0, nil)
+	b := queue.NewConsumer([]*queue.Limit{shared}, 0, nil)
 	q.Add(a)
 	q.Add(b)
 	q.Dispatch(10, noLimit, nil)
@@ -60,7 +60,7 @@ func TestSharedLimit(t *testing.T) {
 func TestRemovedConsumerKeepsWhatItFetched(t *testing.T) {
 	q := new(queue.Queue)
 	l := queue.NewLimit(4)
-	a := queue.NewConsumer([]*queue.Limit{l}, nil)
+	a := queue.NewConsumer([]*queue.Limit{l}, 0, nil)
 	q.Add(a)
 	q.Dispatch(4, noLimit, nil)
 	q.Fetch(a, nil, 2)
@@ -68,7 +68,7 @@ func TestRemovedConsumerKeepsWhatItFetched(t *testing.T) {
 	if q.Unsettled() != 2 || q.Ready(4) != 2 {
 		t.Fatalf("unsettled %d ready %d, want 2 2", q.Unsettled(), q.Ready(4))
 	}
-	b := queue.NewConsumer([]*queue.Limit{l}, nil)
+	b := queue.NewConsumer([]*queue.Limit{l}, 0, nil)
 	q.Add(b)
 	q.Dispatch(4, noLimit, nil)
 	items := q.Fetch(b, nil, 10)
@@ -82,7 +82,7 @@ func TestRemovedConsumerKeepsWhatItFetched(t *testing.T) {
 
 func TestDeliveryWaitsForItsMark(t *testing.T) {
 	q := new(queue.Queue)
-	a := queue.NewConsumer(nil, nil)
+	a := queue.NewConsumer(nil, 0, nil)
 	q.Add(a)
 	q.Dispatch(5, 2, nil)
 	check(t, "below the mark", fetched(q, a), 0, 1)
@@ -95,7 +95,7 @@ func TestDeliveryWaitsForItsMark(t *testing.T) {
 func TestUnfetch(t *testing.T) {
 	q := new(queue.Queue)
 	limit := queue.NewLimit(6)
-	c := queue.NewConsumer([]*queue.Limit{limit}, nil)
+	c := queue.NewConsumer([]*queue.Limit{limit}, 0, nil)
 	q.Add(c)
 	q.Dispatch(20, noLimit, nil)
 	items := q.Fetch(c, nil, 4)
@@ -113,7 +113,7 @@ func TestUnfetch(t *testing.T) {
 	check(t, "with the whole limit again", []record.Offset{items[0].Offset, record.Offset(len(items))}, 7, 6)
 	q.Remove(c)
 	q.Unfetch(c, items)
-	other := queue.NewConsumer([]*queue.Limit{limit}, nil)
+	other := queue.NewConsumer([]*queue.Limit{limit}, 0, nil)
 	q.Add(other)
 	q.Dispatch(20, noLimit, nil)
 	check(t, "of the one who is gone", fetched(q, other), 7, 8, 9, 10, 11, 12)

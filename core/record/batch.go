@@ -29,6 +29,9 @@ type Batch struct {
 	Ends []uint32
 	// Sync asks that the batch is on stable storage before it is committed.
 	Sync bool
+	// Small asks for the codec that takes more time and less room, see
+	// [Encoder]. It is not stored.
+	Small bool
 
 	// Until is the LSN behind the range that a sparse batch covers; 0 makes the
 	// batch a dense one.

@@ -22,6 +22,7 @@ import (
 //	3  message id        4  ordering key   5  tag
 //	6  priority          7  deliver at     8  transaction id
 //	9  origin            session u64
+//	10 deadlines         per stream: i64 unix milliseconds, 0 is never
 //
 // Tags 3 and 5 to 8 are reserved; this version neither writes nor reads them.
 type Message struct {
@@ -33,7 +34,15 @@ type Message struct {
 	// ExpireAt is the time from which the message is not delivered any more,
 	// unix milliseconds; 0 is never.
 	ExpireAt int64
-	Once     Once
+	// Deadlines are the times from which the message is not in its streams any
+	// more, one per stream and 0 for never, where they are not ExpireAt in all of
+	// them. AppendMessage writes them; DecodeMessage leaves it nil and sets
+	// DeadlineBytes.
+	Deadlines []int64
+	// DeadlineBytes are the deadlines as stored, 8 bytes each, see DeadlineAt.
+	// AppendMessage writes them when Deadlines is empty.
+	DeadlineBytes []byte
+	Once          Once
 	// Origin is the session that published the message, noted where a
 	// subscription wants none of its own; 0 is not noted.
 	Origin uint64
@@ -58,10 +67,12 @@ const (
 	tagOnce     = 2
 	tagOrdering = 4
 	tagOrigin   = 9
+	tagDeadline = 10
 
 	expireAtSize = 8
 	onceSize     = 10
 	originSize   = 8
+	deadlineSize = 8
 )
 
 // NumStreams is the number of streams of a decoded message.
@@ -70,6 +81,15 @@ func (m *Message) NumStreams() int { return len(m.StreamBytes) / 8 }
 // StreamAt returns stream i of a decoded message; i must be below NumStreams.
 func (m *Message) StreamAt(i int) StreamID {
 	return StreamID(binary.LittleEndian.Uint64(m.StreamBytes[8*i:]))
+}
+
+// DeadlineAt returns the time from which a decoded message is not in stream i any
+// more, unix milliseconds; 0 is never.
+func (m *Message) DeadlineAt(i int) int64 {
+	if len(m.DeadlineBytes) == 0 {
+		return m.ExpireAt
+	}
+	return int64(binary.LittleEndian.Uint64(m.DeadlineBytes[deadlineSize*i:]))
 }
 
 // AppendMessage appends the body of a KindMessage record.
@@ -110,6 +130,13 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 	if m.Origin != 0 {
 		size += 2 + originSize
 	}
+	deadlines := deadlineSize * len(m.Deadlines)
+	if deadlines == 0 {
+		deadlines = len(m.DeadlineBytes)
+	}
+	if deadlines > 0 {
+		size += 1 + uvarintSize(uint64(deadlines)) + deadlines
+	}
 	dst = binary.AppendUvarint(dst, uint64(size))
 	if m.ExpireAt != 0 {
 		dst = append(dst, tagExpireAt, expireAtSize)
@@ -125,6 +152,15 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 	if m.Origin != 0 {
 		dst = append(dst, tagOrigin, originSize)
 		dst = binary.LittleEndian.AppendUint64(dst, m.Origin)
+	}
+	if deadlines > 0 {
+		dst = binary.AppendUvarint(append(dst, tagDeadline), uint64(deadlines))
+		if len(m.Deadlines) == 0 {
+			return append(dst, m.DeadlineBytes...)
+		}
+		for _, at := range m.Deadlines {
+			dst = binary.LittleEndian.AppendUint64(dst, uint64(at))
+		}
 	}
 	return dst
 }
@@ -183,11 +219,13 @@ func (m *Message) annotate(p []byte) error {
 			m.OrderingKey = value
 		case tag == tagOrigin && len(value) == originSize:
 			m.Origin = binary.LittleEndian.Uint64(value)
-		case tag <= tagOnce || tag == tagOrdering || tag == tagOrigin:
+		case tag == tagDeadline && len(value) == deadlineSize*m.NumStreams():
+			m.DeadlineBytes = value
+		case tag <= tagOnce || tag == tagOrdering || tag == tagOrigin || tag == tagDeadline:
 			return badMessage("annotation length")
 		}
 		if (tag == tagExpireAt && m.ExpireAt == 0) || (tag == tagOnce && m.Once.Session == 0) ||
-			(tag == tagOrigin && m.Origin == 0) {
+			(tag == tagOrigin && m.Origin == 0) || (tag == tagDeadline && len(value) == 0) {
 			return badMessage("annotation without a value")
 		}
 		last, p = tag, rest

@@ -22,8 +22,12 @@ func messages() map[string]record.Message {
 		"annotated": {
 			Payload: []byte("p"), Format: 1, QoS: 1, ExpireAt: 1700000000000, Once: record.Once{Session: 9, ID: 65535},
 		},
-		"origin": {Payload: []byte("p"), Format: 2, Origin: 7, ExpireAt: 1},
-		"large":  {Key: bytes.Repeat([]byte("k"), 300), Payload: bytes.Repeat([]byte("x"), 1<<20)},
+		"deadlines": {
+			Payload: []byte("p"), Streams: []record.StreamID{4, 5}, ExpireAt: 9, Deadlines: []int64{0, 1700000000000},
+		},
+		"deadlines-many": {Streams: make([]record.StreamID, 300), Deadlines: make([]int64, 300)},
+		"origin":         {Payload: []byte("p"), Format: 2, Origin: 7, ExpireAt: 1},
+		"large":          {Key: bytes.Repeat([]byte("k"), 300), Payload: bytes.Repeat([]byte("x"), 1<<20)},
 	}
 }
 
@@ -34,7 +38,7 @@ func TestMessageRoundTrip(t *testing.T) {
 		if err := record.DecodeMessage(body, &got); err != nil {
 			t.Fatalf("%s: DecodeMessage: %v", name, err)
 		}
-		ignore := cmpopts.IgnoreFields(record.Message{}, "Streams", "StreamBytes")
+		ignore := cmpopts.IgnoreFields(record.Message{}, "Streams", "StreamBytes", "Deadlines", "DeadlineBytes")
 		if diff := cmp.Diff(want, got, ignore, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s: decoded message (-want +got):\n%s", name, diff)
 		}
@@ -44,6 +48,11 @@ func TestMessageRoundTrip(t *testing.T) {
 		for i, s := range want.Streams {
 			if got.StreamAt(i) != s {
 				t.Errorf("%s: stream %d: got %d, want %d", name, i, got.StreamAt(i), s)
+			}
+		}
+		for i, at := range want.Deadlines {
+			if got.DeadlineAt(i) != at {
+				t.Errorf("%s: deadline %d: got %d, want %d", name, i, got.DeadlineAt(i), at)
 			}
 		}
 		if again := record.AppendMessage(nil, &got); !bytes.Equal(again, body) {
@@ -72,6 +81,8 @@ func TestMessageAnnotations(t *testing.T) {
 		"wrong length": "\x01\x02ab",
 		"no value":     "\x01\x08\x00\x00\x00\x00\x00\x00\x00\x00",
 		"no length":    "\x03",
+		"no streams":   "\x0a\x00",
+		"deadlines":    "\x0a\x08\x00\x00\x00\x00\x00\x00\x00\x00",
 	} {
 		if _, err := decode(annotations); !errors.Is(err, record.ErrCorrupt) {
 			t.Errorf("%s: got %v, want ErrCorrupt", name, err)

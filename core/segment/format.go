@@ -51,7 +51,9 @@ import (
 //	 32     4  number of index entries
 //	 36     4  CRC32C of index and statistics
 //	 40     4  checksum of the last frame (record.FrameSum); 0 without frames
-//	 44    16  0
+//	 44     8  bytes of the records decoded whose frames are stored with zstd; 0 in
+//	           segments that were sealed before it was counted
+//	 52     8  0
 //	 60     4  CRC32C over the identity and bytes 0 to 59
 //
 // All frames are synced before the footer is written, so a sound trailer
@@ -183,6 +185,7 @@ func (t *trailer) encode(id record.Identity) []byte {
 	le.PutUint32(p[32:], uint32(t.entries))
 	le.PutUint32(p[36:], t.indexSum)
 	le.PutUint32(p[40:], t.lastSum)
+	le.PutUint64(p[44:], t.stats.Zstd)
 	t.sum = id.Checksum(p[:offCRC])
 	le.PutUint32(p[offCRC:], t.sum)
 	return p
@@ -200,6 +203,6 @@ func decodeTrailer(p []byte, id record.Identity) (trailer, error) {
 		base: record.LSN(le.Uint64(p[8:])), next: record.LSN(le.Uint64(p[16:])),
 		end: int64(le.Uint64(p[24:])), entries: int(le.Uint32(p[32:])),
 		indexSum: le.Uint32(p[36:]), lastSum: le.Uint32(p[40:]), sum: le.Uint32(p[offCRC:]),
-		counted: le.Uint16(p[4:]) == counted,
+		counted: le.Uint16(p[4:]) == counted, stats: Stats{Zstd: le.Uint64(p[44:])},
 	}, nil
 }

@@ -12,6 +12,9 @@ type Stats struct {
 	Records, Batches uint64
 	// Raw is the length of all records, decoded, in bytes.
 	Raw uint64
+	// Zstd is the part of Raw, in bytes, that is stored with zstd. It is 0 in
+	// segments that were sealed before it was counted.
+	Zstd uint64
 	// First and Last are the earliest and the latest time of a record, unix
 	// milliseconds; both are 0 without records.
 	First, Last int64
@@ -32,6 +35,9 @@ func (s *Stats) note(h *record.Header) {
 	s.First, s.Last = first, last
 	s.Records += uint64(h.Count)
 	s.Raw += uint64(h.Raw - h.Table)
+	if h.Codec == record.CodecZstd {
+		s.Zstd += uint64(h.Raw - h.Table)
+	}
 }
 
 func (s *Stats) append(p []byte) []byte {
@@ -41,11 +47,12 @@ func (s *Stats) append(p []byte) []byte {
 	return p
 }
 
-// decode reads what append wrote; p is statsSize bytes.
+// decode reads what append wrote; p is statsSize bytes. Zstd, which stands
+// in the trailer, stays.
 func (s *Stats) decode(p []byte) {
 	le := binary.LittleEndian
 	*s = Stats{
-		Records: le.Uint64(p), Batches: le.Uint64(p[8:]), Raw: le.Uint64(p[16:]),
+		Records: le.Uint64(p), Batches: le.Uint64(p[8:]), Raw: le.Uint64(p[16:]), Zstd: s.Zstd,
 		First: int64(le.Uint64(p[24:])), Last: int64(le.Uint64(p[32:])),
 	}
 }

@@ -128,7 +128,7 @@ func (w *Writer) Seal() (uint32, error) {
 	p := w.stats.append(w.index.encode())
 	t := trailer{
 		base: w.header.Base, next: w.next, end: w.end, lastSum: w.lastSum,
-		entries: len(w.index), indexSum: checksum(p), counted: true,
+		entries: len(w.index), indexSum: checksum(p), counted: true, stats: w.stats,
 	}
 	p = append(p, t.encode(w.header.Identity)...)
 	if _, err := w.file.WriteAt(p, w.end); err != nil {

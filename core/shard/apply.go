@@ -29,6 +29,7 @@ func (s *Shard) apply(b *record.Batch) error {
 	}
 	s.committed.Store(uint64(b.Next() - 1))
 	if !s.recovering {
+		s.queueDeadlines()
 		s.deliver()
 	}
 	return nil
@@ -178,7 +179,13 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 		if !live {
 			continue
 		}
+		if at := m.DeadlineAt(i); at != 0 && st.queue != nil {
+			s.addDeadline(st, o, at)
+		}
 		s.checkpoint.refs++
+		if !s.recovering {
+			s.flow.came++
+		}
 		s.changedStream(st)
 		if st.kept != nil {
 			if err := st.kept.appended(o, m, lsn); err != nil {
@@ -273,7 +280,11 @@ func (s *Shard) applyCursorCreate(body []byte, lsn record.LSN) error {
 func (s *Shard) deliver() {
 	for _, st := range s.touched {
 		st.touched = false
-		s.dispatch(st)
+		s.assign(st)
+	}
+	s.endAtOnce()
+	for _, st := range s.touched {
+		s.shorten(st)
 	}
 	clear(s.touched)
 	s.touched = s.touched[:0]
@@ -285,9 +296,15 @@ func (s *Shard) deliver() {
 	s.wokenReader = s.wokenReader[:0]
 }
 
-// dispatch assigns what a queue has to its consumers, and remembers the readers
-// of a filter's stream for deliver to wake.
+// dispatch hands out what a stream has, after a change of it. mu is held.
 func (s *Shard) dispatch(st *stream) {
+	s.assign(st)
+	s.shorten(st)
+}
+
+// assign assigns what a queue has to its consumers, and remembers the readers of a
+// filter's stream for deliver to wake.
+func (s *Shard) assign(st *stream) {
 	if st.kept != nil {
 		s.dispatchKept(st.kept)
 		return

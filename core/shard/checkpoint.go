@@ -105,6 +105,7 @@ func (s *Shard) prepare(now time.Time, always bool) (*spill, error) {
 	if err := s.gather(sp); err != nil {
 		return nil, err
 	}
+	s.gatherDeadlines()
 	sp.batch, s.pending = s.pending, index.Batch{}
 	if s.rebuild != nil {
 		sp.flush = false // it holds nothing to start from yet

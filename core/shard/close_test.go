@@ -33,7 +33,7 @@ func readsBack(t *testing.T, store index.Store) (*Shard, *Consumer) {
 	must(t, err)
 	must(t, s.CreateStream(record.Stream{ID: testQueue, Namespace: "/", Name: "q"}, true))
 	must(t, s.put(t, 1000))
-	c, err := s.Consume(testQueue, []*queue.Limit{queue.NewLimit(10)}, func() {}, func() {})
+	c, err := s.Consume(testQueue, []*queue.Limit{queue.NewLimit(10)}, 0, func() {}, func() {})
 	must(t, err)
 	must(t, s.Await(s.lastAppended())) // the mark: then there is something assigned
 	return s, c
@@ -123,7 +123,7 @@ func TestNothingIsDeliveredBeyondTheExactMark(t *testing.T) {
 	must(t, err)
 	must(t, s.CreateStream(record.Stream{ID: testQueue, Namespace: "/", Name: "q"}, true))
 	must(t, s.put(t, 100))
-	c, err := s.Consume(testQueue, []*queue.Limit{queue.NewLimit(10)}, func() {}, func() {})
+	c, err := s.Consume(testQueue, []*queue.Limit{queue.NewLimit(10)}, 0, func() {}, func() {})
 	must(t, err)
 	must(t, s.Await(s.lastAppended()))
 	refs, err := c.Fetch(nil, 10)

@@ -83,6 +83,7 @@ func (s *Shard) take(now time.Time, last bool) (*record.Batch, []*Waiter, *spill
 	default:
 	}
 	b, waiters := s.swap()
+	b.Small = s.flow.small(len(b.Raw))
 	return b, waiters, sp, err
 }
 
@@ -127,6 +128,7 @@ func (s *Shard) gatherAcks() {
 			continue
 		}
 		s.ack.Stream, s.ack.Cursor, s.ack.Ranges = p.stream.id, p.id, p.cur.TakeAcks()
+		s.flow.settled(s.ack.Ranges)
 		if !p.stream.durable || len(s.ack.Ranges) == 0 {
 			continue
 		}

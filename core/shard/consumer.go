@@ -49,10 +49,10 @@ func GetHint(ctx context.Context, id record.StreamID) Hint {
 	return Hint{owner: uint64(id), stop: ctx.Done()}
 }
 
-// Consume attaches a consumer to a queue. notify and cancelled may be called
-// with locks held.
+// Consume attaches a consumer to a queue, see queue.NewConsumer. notify and
+// cancelled may be called with locks held.
 func (s *Shard) Consume(
-	id record.StreamID, limits []*queue.Limit, notify, cancelled func(),
+	id record.StreamID, limits []*queue.Limit, priority int64, notify, cancelled func(),
 ) (*Consumer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +61,7 @@ func (s *Shard) Consume(
 		return nil, ErrNotFound
 	}
 	c := &Consumer{s: s, st: st, notify: notify, cancelled: cancelled, left: make(chan struct{})}
-	c.c = queue.NewConsumer(limits, c)
+	c.c = queue.NewConsumer(limits, priority, c)
 	st.queue.Add(c.c)
 	if st.consumers == nil {
 		st.consumers = map[*Consumer]struct{}{}
@@ -77,6 +77,7 @@ func (s *Shard) Consume(
 func (c *Consumer) Fetch(dst []Ref, n int) ([]Ref, error) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
+	c.s.endDue()
 	for !c.gone {
 		got, err := c.fetch(dst, n)
 		if err == nil {
@@ -92,8 +93,12 @@ func (c *Consumer) Fetch(dst []Ref, n int) ([]Ref, error) {
 // fetch takes the first of the assigned messages whose references are in memory.
 // With an error it takes none.
 func (c *Consumer) fetch(dst []Ref, n int) ([]Ref, error) {
-	took := 0
+	took, kept := 0, len(dst)
 	for _, it := range c.c.Assigned(n) {
+		if c.st.late.over(it.Offset) {
+			took++
+			continue
+		}
 		lsn, ok, err := c.st.ref(it.Offset)
 		if err != nil && took == 0 {
 			return dst, err
@@ -109,7 +114,11 @@ func (c *Consumer) fetch(dst []Ref, n int) ([]Ref, error) {
 	}
 	if took > 0 {
 		c.items = c.st.queue.Fetch(c.c, c.items[:0], took)
+		c.endLate()
 		c.s.moved(c.st)
+		if len(dst) == kept {
+			return c.fetch(dst, n) // none of them was left
+		}
 	}
 	return dst, nil
 }
@@ -127,7 +136,7 @@ func (c *Consumer) Settle(offsets []record.Offset, giveBack bool) (n int) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	for _, o := range offsets {
-		if giveBack && c.st.queue.GiveBack(c.c, o) || !giveBack && c.st.queue.Done(c.c, o) {
+		if back := giveBack && !c.st.late.take(o); back && c.st.queue.GiveBack(c.c, o) || !back && c.st.queue.Done(c.c, o) {
 			n++
 		}
 	}
@@ -144,6 +153,9 @@ func (c *Consumer) Unfetch(refs []Ref) {
 	defer c.s.mu.Unlock()
 	c.items = unread(c.items[:0], refs)
 	c.st.queue.Unfetch(c.c, c.items)
+	if c.gone {
+		c.s.endReturned(c.st)
+	}
 	if !c.st.self.gone {
 		c.s.moved(c.st)
 	}
@@ -177,6 +189,7 @@ func (c *Consumer) Remove() (left int) {
 	c.leave()
 	delete(c.st.consumers, c)
 	c.st.queue.Remove(c.c)
+	c.s.endReturned(c.st)
 	c.s.dispatch(c.st)
 	return c.st.queue.Consumers()
 }
@@ -201,6 +214,7 @@ func (s *Shard) takeOne(ctx context.Context, id record.StreamID) (ref Ref, left 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
+		s.endDue()
 		st := s.streams[id]
 		if st == nil || st.queue == nil {
 			return Ref{}, 0, false, ErrNotFound
@@ -243,7 +257,8 @@ func (s *Shard) SettleTaken(id record.StreamID, offsets []record.Offset, giveBac
 		return 0
 	}
 	for _, o := range offsets {
-		if giveBack && st.queue.Return(o, true) || !giveBack && st.queue.InFlight(o) && st.queue.Settle(o) {
+		back := giveBack && !st.late.take(o)
+		if back && st.queue.Return(o, true) || !back && st.queue.InFlight(o) && st.queue.Settle(o) {
 			n++
 		}
 	}

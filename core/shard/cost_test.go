@@ -31,7 +31,7 @@ func onDisk(tb testing.TB, dir string) *Shard {
 	return s
 }
 
-func heap() uint64 {
+func heapInUse() uint64 {
 	debug.FreeOSMemory() // for the resident set
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -72,10 +72,10 @@ func idle(tb testing.TB, n int, filter bool) (perStream float64, rss int, start 
 	}
 	check(s.Wait(tb.Context(), s.lastAppended()))
 	check(s.Close())
-	before, began := heap(), time.Now()
+	before, began := heapInUse(), time.Now()
 	s = onDisk(tb, dir)
 	start = time.Since(began)
-	perStream = (float64(heap()) - float64(before)) / float64(n)
+	perStream = (float64(heapInUse()) - float64(before)) / float64(n)
 	if s.Streams() != n {
 		tb.Errorf("%d streams, want %d", s.Streams(), n)
 	}
@@ -131,7 +131,7 @@ func BenchmarkBacklog(b *testing.B) {
 			rate := float64(n/10) / time.Since(began).Seconds()
 			if tenth == 0 || tenth == 9 {
 				b.ReportMetric(rate, fmt.Sprintf("msgs/s-%d", tenth+1))
-				b.ReportMetric(float64(heap()>>20), fmt.Sprintf("heap-MiB-%d", tenth+1))
+				b.ReportMetric(float64(heapInUse()>>20), fmt.Sprintf("heap-MiB-%d", tenth+1))
 				b.ReportMetric(float64(resident()>>20), fmt.Sprintf("rss-MiB-%d", tenth+1))
 			}
 		}
@@ -144,7 +144,7 @@ func BenchmarkBacklog(b *testing.B) {
 		if q, err := s.QueueStats(testQueue); err != nil || q.Ready != uint64(n) {
 			b.Errorf("%d ready, %v, want %d", q.Ready, err, n)
 		}
-		b.ReportMetric(float64(heap()>>20), "heap-MiB-start")
+		b.ReportMetric(float64(heapInUse()>>20), "heap-MiB-start")
 		if err := s.Close(); err != nil {
 			b.Fatal(err)
 		}
@@ -161,7 +161,7 @@ func benchmarkRebuild(b *testing.B, dir string, n int) {
 	began := time.Now()
 	s := onDisk(b, dir)
 	b.ReportMetric(time.Since(began).Seconds(), "rebuild-s")
-	b.ReportMetric(float64(heap()>>20), "heap-MiB-rebuild")
+	b.ReportMetric(float64(heapInUse()>>20), "heap-MiB-rebuild")
 	b.ReportMetric(float64(resident()>>20), "rss-MiB-rebuild")
 	if q, err := s.QueueStats(testQueue); err != nil || q.Ready != uint64(n) {
 		b.Errorf("%d ready after the rebuild, %v, want %d", q.Ready, err, n)

@@ -38,6 +38,8 @@ type Reading struct {
 	// Start is where reading begins, unless the group has a cursor.
 	Start  Start
 	Limits []*queue.Limit
+	// Priority is that within the group, see queue.NewConsumer.
+	Priority int64
 	// Notify and Cancelled may be called with locks held.
 	Notify, Cancelled func()
 }
@@ -46,7 +48,7 @@ type Reading struct {
 // begins, which waits for the log.
 func (s *Shard) ConsumeKept(ctx context.Context, id record.StreamID, r *Reading) (*GroupConsumer, error) {
 	c := &GroupConsumer{s: s, notify: r.Notify, cancelled: r.Cancelled, left: make(chan struct{})}
-	c.c = queue.NewConsumer(r.Limits, c)
+	c.c = queue.NewConsumer(r.Limits, r.Priority, c)
 	if r.Group != 0 && s.attachKept(id, r, c, 0) == nil {
 		return c, nil
 	}
@@ -193,6 +195,9 @@ func (c *GroupConsumer) Truncated(o record.Offset) bool {
 	_, ok, err := c.g.k.get(o)
 	return err == nil && !ok
 }
+
+// Active tells that the consumer gets messages, as all of a group do.
+func (c *GroupConsumer) Active() bool { return true }
 
 // Kick looks for messages again, after a limit has grown.
 func (c *GroupConsumer) Kick() {

@@ -100,7 +100,7 @@ func (s *Shard) receive(t *testing.T, id record.StreamID, n int) (*Consumer, <-c
 		default:
 		}
 	}
-	c, err := s.Consume(id, nil, notify, nil)
+	c, err := s.Consume(id, nil, 0, notify, nil)
 	must(t, err)
 	out := make(chan received, 1)
 	go func() {

@@ -14,11 +14,12 @@ const idleWatermark = 100 * time.Millisecond
 type event uint8
 
 const (
-	nothing event = iota
-	kicked        // the open batch has something to commit
-	settled       // a cursor has the first ack that is not in the log
-	acksDue       // that was AckDelay ago
-	rested        // nothing was written for a while
+	nothing     event = iota
+	kicked            // the open batch has something to commit
+	settled           // a cursor has the first ack that is not in the log
+	acksDue           // that was AckDelay ago
+	deadlineDue       // messages end, or the next deadlines are to be read
+	rested            // nothing was written for a while
 	closing
 )
 
@@ -36,6 +37,7 @@ func (s *Shard) turn(wait bool) work.State {
 	if !s.step(e) {
 		s.acks.Stop()
 		s.idle.Stop()
+		s.due.Stop()
 		return work.Ended
 	}
 	return work.Worked
@@ -50,6 +52,8 @@ func (s *Shard) next() event {
 		return settled
 	case <-s.acks.C:
 		return acksDue
+	case <-s.due.C:
+		return deadlineDue
 	case <-s.idle.C:
 		return rested
 	case <-s.stop:
@@ -66,6 +70,8 @@ func (s *Shard) poll() event {
 		return settled
 	case work.Took(s.acks.C):
 		return acksDue
+	case work.Took(s.due.C):
+		return deadlineDue
 	case work.Took(s.idle.C):
 		return rested
 	case work.Took(s.stop):
@@ -79,6 +85,12 @@ func (s *Shard) step(e event) bool {
 	switch e {
 	case settled:
 		s.acks.Reset(s.cfg.AckDelay)
+		return true
+	case deadlineDue:
+		if err := s.deadlineTurn(); err != nil {
+			s.stopped(err)
+			return false
+		}
 		return true
 	case rested:
 		if err := s.log.WriteWatermark(); err != nil {
@@ -99,6 +111,7 @@ func (s *Shard) step(e event) bool {
 	}
 	if wrote {
 		s.idle.Reset(idleWatermark)
+		s.armDeadlines()
 	}
 	return true
 }

@@ -72,7 +72,10 @@ type Shard struct {
 	reading     map[away]*chunkRead                // of references
 	dirty       []*place                           // cursors with acks that are not in the log
 	unpublished []*place                           // cursors whose acks are in the log and not in etcd
+	deadlines   deadlines
+	overflowed  uint64
 	checkpoint  checkpoint
+	flow        flow
 	ack         record.Ack
 	msg         record.Message
 	applyErr    error // of the committer: an own record that can't be read back
@@ -93,6 +96,7 @@ type Shard struct {
 	done    <-chan struct{}
 	acks    *clock.Timer // the committer's: acks wait for company until then
 	idle    *clock.Timer // likewise: the log has rested by then
+	due     *clock.Timer // likewise: a deadline has come
 	closing sync.Once
 }
 
@@ -141,6 +145,9 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	s.synced = s.clock.Now()
 	s.idle, s.acks = s.clock.NewTimer(idleWatermark), s.clock.NewTimer(s.cfg.AckDelay)
 	s.acks.Stop()
+	if err := s.startDeadlines(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open shard %d: %w", cfg.Identity.Shard, err), s.log.Close(), s.closeStore())
+	}
 	s.done = s.work.Loop(work.Loop{Name: "committer", Serves: true, Turn: s.turn})
 	s.startUpkeep()
 	return s, nil

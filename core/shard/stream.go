@@ -42,7 +42,10 @@ type stream struct {
 	self      *place
 	places    places
 	consumers map[*Consumer]struct{} // nil while there is none
-	trimmedAt record.Offset          // end of the stream when trim last looked
+	late      late
+	limited   bool // to maxLength messages that wait
+	maxLength uint64
+	trimmedAt record.Offset // end of the stream when trim last looked
 }
 
 func (s *Shard) addStream(info *record.Stream, durable bool, since record.LSN) {
@@ -192,6 +195,7 @@ type QueueStats struct {
 func (s *Shard) QueueStats(id record.StreamID) (QueueStats, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.endDue()
 	st := s.streams[id]
 	if st != nil && st.kept != nil {
 		return st.kept.stats(), nil
@@ -253,7 +257,7 @@ func (s *Shard) EachStream(fn func(info record.Stream)) {
 func (s *Shard) settled(p *place) {
 	s.changedPlace(p)
 	if !p.stream.durable {
-		p.cur.TakeAcks()
+		s.flow.settled(p.cur.TakeAcks())
 		return
 	}
 	if p.dirty || !p.cur.HasAcks() {

@@ -11,6 +11,10 @@ import (
 // segments do not become many and tiny.
 const smallShare = 4
 
+// smallEnough is the part of a segment, one of that many, that need not be stored
+// with zstd: to rewrite it all for that would gain next to nothing.
+const smallEnough = 4
+
 // leastStale is the part of a segment's usual length that may be stale before any
 // is rewritten for records that are no messages.
 const leastStale = 16
@@ -63,8 +67,11 @@ func (c *candidate) worn(percent int) bool {
 	return c.counted && !c.damaged && (c.live == 0 || c.live*100 < c.Records*uint64(percent))
 }
 
-// plain tells whether the segment is still as it was appended.
-func (c *candidate) plain() bool { return c.counted && !c.damaged && !c.Rewritten }
+// plain tells whether the segment is still as it was appended, and most of it was
+// not stored small then.
+func (c *candidate) plain() bool {
+	return c.counted && !c.damaged && !c.Rewritten && c.Zstd*smallEnough < c.Raw*(smallEnough-1)
+}
 
 // left is about how long the segment will be when it is rewritten.
 func (c *candidate) left() int64 {
@@ -72,7 +79,7 @@ func (c *candidate) left() int64 {
 		return 0
 	}
 	left := float64(c.Bytes) * float64(c.live) / float64(c.Records)
-	if !c.Rewritten {
+	if c.plain() {
 		left *= 0.7 // zstd in large blocks for s2 in those of the commits
 	}
 	return int64(left)

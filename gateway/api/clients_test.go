@@ -55,6 +55,21 @@ func TestConnections(t *testing.T) {
 		got[0]["exclusive"] != true || got[0]["ack_required"] != true || got[0]["prefetch_count"] != 7.0 {
 		t.Errorf("consumers: got %v", got)
 	}
+	_, err = ch.QueueDeclare("one at a time", false, false, true, false, amqp091.Table{"x-single-active-consumer": true})
+	w.must(err)
+	for i, active := range []bool{true, false} {
+		_, err = ch.Consume("one at a time", "", false, false, false, false, nil)
+		w.must(err)
+		status := map[bool]string{true: "up", false: "waiting"}[active]
+		got := w.want(200, "GET", "queues/%2F/one%20at%20a%20time", "").object(t)
+		details, _ := got["consumer_details"].([]any)
+		if len(details) != i+1 || !slices.ContainsFunc(details, func(d any) bool {
+			o, _ := d.(map[string]any)
+			return o["active"] == active && o["activity_status"] == status
+		}) {
+			t.Errorf("consumers of a queue with a single active one: got %v", details)
+		}
+	}
 	queue := w.want(200, "GET", "queues/%2F/mine", "").object(t)
 	owner, _ := queue["owner_pid_details"].(map[string]any)
 	if queue["exclusive"] != true || queue["consumers"] != 1.0 || owner["name"] != name {

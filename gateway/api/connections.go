@@ -237,10 +237,18 @@ func (a *API) describeConsumers(c *gateway.Connected, ch *gateway.Channel) []obj
 		out = append(out, object{
 			"consumer_tag": k.Tag, "queue": object{"name": k.Queue, "vhost": c.Namespace},
 			"ack_required": !k.NoAck, "exclusive": k.Exclusive, "prefetch_count": k.Prefetch,
-			"arguments": orEmpty(k.Args), "active": true, "activity_status": "up", "channel_details": details,
+			"arguments": orEmpty(k.Args), "active": !k.Waiting, "activity_status": activity(&k), "channel_details": details,
 		})
 	}
 	return out
+}
+
+// activity is the word for whether the consumer gets messages.
+func activity(k *gateway.Consumer) string {
+	if k.Waiting {
+		return "waiting"
+	}
+	return "up"
 }
 
 // consumersOf lists the consumers of a queue, whoever they belong to.

@@ -1,0 +1,81 @@
+package core_test
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/core/clock"
+)
+
+// numbers publishes numbered messages and waits for their confirms.
+func (p *publisher) numbers(queue string, from, to int) {
+	p.w.t.Helper()
+	for i := from; i <= to; i++ {
+		p.send(amqp("", queue, strconv.Itoa(i)))
+	}
+	p.confirmed()
+}
+
+func TestQueueKeepsItsLength(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		t.Run(fmt.Sprintf("index_lost=%v", lost), func(t *testing.T) {
+			w := newWorld(t, 1)
+			w.declare("q", map[string]any{"x-max-length": int64(3)})
+			p := w.publisher(nil)
+			p.numbers("q", 1, 20)
+			if n := w.ready("q"); n != 3 {
+				t.Errorf("%d messages wait, want 3", n)
+			}
+			if n := w.Stats().Overflowed; n != 17 {
+				t.Errorf("%d messages were dropped, want 17", n)
+			}
+			w.crash()
+			if lost {
+				w.close()
+				w.loseIndex()
+				w.open()
+			}
+			c, wake := w.consume("q", core.NewLimit(1))
+			got := w.take(c, wake, 1)
+			want(t, got, "18")
+			p = w.publisher(nil)
+			p.numbers("q", 21, 22) // 18 is in flight and does not count
+			c.Settle(core.Requeue, got[0].Position)
+			w.must(c.Cancel(t.Context()))
+			c, wake = w.consume("q")
+			want(t, w.take(c, wake, 3), "20", "21", "22")
+		})
+	}
+}
+
+// Nothing waits in a queue of length 0, but who has room gets what comes.
+func TestQueueOfNoLength(t *testing.T) {
+	w := newWorld(t, 1)
+	w.declare("q", map[string]any{"x-max-length": int64(0)})
+	p := w.publisher(nil)
+	p.numbers("q", 1, 3)
+	if n := w.ready("q"); n != 0 {
+		t.Errorf("%d messages wait", n)
+	}
+	c, wake := w.consume("q", core.NewLimit(2))
+	p.numbers("q", 4, 6)
+	want(t, w.take(c, wake, 2), "4", "5")
+	if more, err := c.Next(nil, 1); err != nil || len(more) > 0 {
+		t.Errorf("got %v, %v beyond the prefetch", bodies(more), err)
+	}
+}
+
+// A message without any time to live takes nobody's place.
+func TestLengthAndTimeToLive(t *testing.T) {
+	w := newWorld(t, 1)
+	w.declare("q", map[string]any{"x-max-length": int64(2), "x-message-ttl": time.Hour.Milliseconds()})
+	p := w.publisher(nil)
+	p.numbers("q", 1, 2)
+	p.send(w.expiring(clock.System, "q", "nobody", 0))
+	p.confirmed()
+	c, wake := w.consume("q")
+	want(t, w.take(c, wake, 2), "1", "2")
+}

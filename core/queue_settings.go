@@ -1,0 +1,59 @@
+package core
+
+import (
+	"github.com/tidegate/tidegate/core/queue"
+	"github.com/tidegate/tidegate/core/shard"
+)
+
+// Arguments of queues that the engine acts on.
+const (
+	argSingleActive = "x-single-active-consumer"
+	argMessageTTL   = "x-message-ttl"
+	argExpires      = "x-expires"
+	argMaxLength    = "x-max-length"
+)
+
+// Types of queues. They are kept alike, and differ in what they promise.
+const (
+	classicQueue = "classic"
+	quorumQueue  = "quorum"
+)
+
+// queueType is the type that the arguments ask for.
+func (spec *QueueSpec) queueType() string {
+	if t := text(spec.Args[argQueueType]); t != "" {
+		return t
+	}
+	return classicQueue
+}
+
+const (
+	// noTTL is the time to live of messages that have none.
+	noTTL = -1
+	// maxTTL is the longest time to live in milliseconds, 100 years: longer ones
+	// are as good as that.
+	maxTTL = 100 * 365 * 24 * 3600 * 1000
+)
+
+// queueTTL is how long the arguments let messages live, in milliseconds.
+func queueTTL(spec *QueueSpec) int64 {
+	if ttl, ok := spec.Args[argMessageTTL].(int64); ok && ttl >= 0 {
+		return min(ttl, maxTTL)
+	}
+	return noTTL
+}
+
+// queueSettings is how the arguments have the queue behave.
+func queueSettings(spec *QueueSpec) shard.QueueSettings {
+	var s shard.QueueSettings
+	if single, _ := spec.Args[argSingleActive].(bool); single {
+		s.Sharing = queue.Single
+		if spec.queueType() == quorumQueue {
+			s.Sharing = queue.SingleByPriority
+		}
+	}
+	if most, ok := spec.Args[argMaxLength].(int64); ok && most >= 0 {
+		s.Limited, s.MaxLength = true, uint64(most)
+	}
+	return s
+}

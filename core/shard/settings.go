@@ -1,0 +1,62 @@
+package shard
+
+import (
+	"github.com/tidegate/tidegate/core/queue"
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// QueueSettings say how a queue behaves. They are not in the log: whoever makes
+// the stream sets them, after each start and when they change.
+type QueueSettings struct {
+	// Sharing says which consumers get the messages.
+	Sharing queue.Sharing
+	// Limited has the first of the messages that wait dropped when more than
+	// MaxLength do. What is in flight does not count.
+	Limited   bool
+	MaxLength uint64
+}
+
+// Configure has a queue behave as the settings say. Streams that are not there,
+// and those that are no queues, are passed over.
+func (s *Shard) Configure(id record.StreamID, settings QueueSettings) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[id]
+	if st == nil || st.queue == nil {
+		return
+	}
+	st.queue.Share(settings.Sharing)
+	st.limited, st.maxLength = settings.Limited, settings.MaxLength
+	s.dispatch(st)
+}
+
+// shorten drops what waits beyond the queue's length, once consumers have got what
+// they have room for. mu is held.
+func (s *Shard) shorten(st *stream) {
+	if !st.limited || st.gone {
+		return
+	}
+	if st.self.marking && st.queue.Consumers() > 0 {
+		return // they get some as soon as the mark is in the log; then the queue is looked at again
+	}
+	n := st.queue.Shorten(st.refs.End(), st.maxLength, func(o record.Offset) { st.late.take(o) })
+	if n > 0 {
+		s.overflowed += n
+		s.endedSome(st, true)
+	}
+}
+
+// Overflowed is the number of messages that were dropped since the start because
+// their queues were too long.
+func (s *Shard) Overflowed() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.overflowed
+}
+
+// Active tells whether the consumer is one that gets messages.
+func (c *Consumer) Active() bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return !c.gone && c.st.queue.Serves(c.c)
+}
