@@ -75,7 +75,7 @@ func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec
 		return nil, ns.notFound("queue", spec.Queue)
 	}
 	spec.Exclusive = spec.Exclusive && q.spec.queueType() != quorumQueue
-	if q.exclusive || spec.Exclusive && (st.Consumers > 0 || q.settings.Sharing != queue.Shared) {
+	if q.exclusive || spec.Exclusive && (st.Consumers > 0 || q.sharing != queue.Shared) {
 		return nil, &Error{Reason: ErrInUse, Kind: "queue", Name: spec.Queue, Namespace: namespace}
 	}
 	c := &Consumer{b: b, ns: ns, q: q, s: s, spec: spec}
@@ -261,7 +261,7 @@ func (b *Broker) Get(
 	if q.kept != nil {
 		return Delivery{}, nil, 0, false, ns.notOnStreams("get", name)
 	}
-	if q.settings.Sharing != queue.Shared {
+	if q.sharing != queue.Shared {
 		return Delivery{}, nil, 0, false, &Error{
 			Reason: ErrLocked, Kind: "queue", Name: name, Namespace: namespace,
 			Arg: argSingleActive, Current: "true", Detail: q.spec.queueType(),

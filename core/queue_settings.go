@@ -1,6 +1,8 @@
 package core
 
 import (
+	"time"
+
 	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/shard"
 )
@@ -17,6 +19,7 @@ const (
 const (
 	classicQueue = "classic"
 	quorumQueue  = "quorum"
+	streamQueue  = "stream"
 )
 
 // queueType is the type that the arguments ask for.
@@ -41,6 +44,16 @@ func queueTTL(spec *QueueSpec) int64 {
 		return min(ttl, maxTTL)
 	}
 	return noTTL
+}
+
+// queueTerm is how long the arguments let the queue stay without being used, 0
+// for ever.
+func queueTerm(spec *QueueSpec) time.Duration {
+	term, ok := spec.Args[argExpires].(int64)
+	if !ok || term <= 0 {
+		return 0
+	}
+	return time.Duration(min(term, maxTTL)) * time.Millisecond
 }
 
 // queueSettings is how the arguments have the queue behave.
