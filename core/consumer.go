@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
@@ -207,6 +208,19 @@ func (c *Consumer) Settle(outcome Outcome, positions ...Position) {
 	if outcome != Requeue {
 		c.b.counters.settled.Add(uint64(n))
 	}
+}
+
+// AckTimeout is how long the queue lets deliveries be unacknowledged, 0 for ever;
+// false when it does not say. It may change with policies. The engine keeps the
+// time to itself: who holds deliveries for a client gives them back.
+func (c *Consumer) AckTimeout() (time.Duration, bool) { return c.q.ackLimit() }
+
+// AckTimeout is that of [Consumer.AckTimeout].
+func (g *Getter) AckTimeout() (time.Duration, bool) { return g.q.ackLimit() }
+
+func (q *declared) ackLimit() (time.Duration, bool) {
+	d := time.Duration(q.ackTimeout.Load())
+	return d, d != noAckTimeout
 }
 
 // Active tells whether the consumer is one that gets messages: on a queue with a

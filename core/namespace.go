@@ -59,10 +59,11 @@ type declared struct {
 	kept *retention
 	// exclusive is set while a consumer has the queue for itself. The namespace's
 	// mu guards it.
-	exclusive bool
-	deleted   bool
-	now       *governed             // the namespace's mu guards it
-	lease     atomic.Pointer[lease] // nil when it stays without being used
+	exclusive  bool
+	deleted    bool
+	ackTimeout atomic.Int64          // that of now, for those who don't have mu
+	now        *governed             // the namespace's mu guards it
+	lease      atomic.Pointer[lease] // nil when it stays without being used
 }
 
 func newNamespace(name string, durable durability) *namespace {

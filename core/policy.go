@@ -16,6 +16,7 @@ type governed struct {
 	ttl      int64           // of its messages in milliseconds, noTTL for none
 	term     time.Duration   // of its lease, 0 for none
 	rules    shard.Retention // of a stream queue
+	acks     time.Duration   // see ackTimeout
 }
 
 // policiesChanged has all of the namespace behave as its policies say. Whoever
@@ -51,6 +52,7 @@ func (b *Broker) govern(ns *namespace, q *declared) {
 	if fresh || now.settings != old.settings {
 		b.shards[q.shard].Configure(q.stream, now.settings)
 	}
+	q.ackTimeout.Store(int64(now.acks))
 	if now.term != old.term {
 		b.leases.set(ns, q, now.term)
 	}
@@ -68,7 +70,7 @@ func (b *Broker) governedQueue(ns *namespace, q *declared) governed {
 	spec := q.spec
 	definition := ns.policies.Definition(metadata.PolicyTarget{Name: spec.Name, QueueType: kind})
 	spec.Args = governedArgs(kind, spec.Args, definition)
-	now := governed{settings: queueSettings(&spec), ttl: queueTTL(&spec), term: queueTerm(&spec)}
+	now := governed{settings: queueSettings(&spec), ttl: queueTTL(&spec), term: queueTerm(&spec), acks: ackTimeout(&spec)}
 	if q.kept != nil {
 		now.rules = q.kept.rules
 		if kept, err := queueRetention(ns.name, &spec); err == nil { // else it keeps what its own arguments say

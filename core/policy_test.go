@@ -126,6 +126,30 @@ func TestPolicyEndsUnusedQueues(t *testing.T) {
 	})
 }
 
+func TestPolicyOfAckTimeouts(t *testing.T) {
+	w := newWorld(t, 1)
+	w.queue("q")
+	w.declare("own", map[string]any{"x-consumer-timeout": int64(500)})
+	q, _ := w.consume("q")
+	own, _ := w.consume("own")
+	check := func(wantQ, wantOwn time.Duration, given bool) {
+		t.Helper()
+		if got, ok := q.AckTimeout(); got != wantQ && ok || ok != given {
+			t.Errorf("q: got %v %v, want %v %v", got, ok, wantQ, given)
+		}
+		if got, ok := own.AckTimeout(); got != wantOwn || !ok {
+			t.Errorf("own: got %v %v, want %v", got, ok, wantOwn)
+		}
+	}
+	check(0, 500*time.Millisecond, false)
+	w.govern("p", map[string]any{"consumer-timeout": int64(2000)})
+	check(2*time.Second, 500*time.Millisecond, true)
+	w.govern("p", map[string]any{"consumer-timeout": int64(100)})
+	check(100*time.Millisecond, 100*time.Millisecond, true)
+	w.ungovern("p")
+	check(0, 500*time.Millisecond, false)
+}
+
 func TestPolicyOfStreams(t *testing.T) {
 	w, clk := streamWorld(t)
 	w.stream("s", "x-max-length-bytes", int64(1<<30))

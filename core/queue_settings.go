@@ -13,6 +13,7 @@ const (
 	argMessageTTL   = "x-message-ttl"
 	argExpires      = "x-expires"
 	argMaxLength    = "x-max-length"
+	argAckTimeout   = "x-consumer-timeout"
 )
 
 // Types of queues. They are kept alike, and differ in what they promise.
@@ -55,6 +56,18 @@ func queueTerm(spec *QueueSpec) time.Duration {
 	}
 	return time.Duration(min(term, maxTTL)) * time.Millisecond
 }
+
+// ackTimeout is how long the arguments let deliveries be unacknowledged, 0 for
+// ever; noAckTimeout when they say nothing.
+func ackTimeout(spec *QueueSpec) time.Duration {
+	if ms, ok := spec.Args[argAckTimeout].(int64); ok && ms >= 0 {
+		return time.Duration(min(ms, maxTTL)) * time.Millisecond
+	}
+	return noAckTimeout
+}
+
+// noAckTimeout leaves it to the protocol how long deliveries may be unacknowledged.
+const noAckTimeout = -1
 
 // queueSettings is how the arguments have the queue behave.
 func queueSettings(spec *QueueSpec) shard.QueueSettings {

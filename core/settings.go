@@ -31,9 +31,10 @@ var plainQueues = []string{classicQueue, quorumQueue}
 // settings are those that policies know, by their names there. What is not here
 // is refused: a policy that is kept and does nothing would deceive.
 var settings = map[string]setting{
-	"message-ttl": {argMessageTTL, "message TTL", plainQueues, nil, atLeast(0), metadata.Smaller, true},
-	"expires":     {argExpires, "queue expiry", plainQueues, nil, atLeast(1), metadata.Smaller, true},
-	"max-length":  {argMaxLength, "maximum length", plainQueues, nil, atLeast(0), metadata.Smaller, true},
+	"message-ttl":      {argMessageTTL, "message TTL", plainQueues, nil, atLeast(0), metadata.Smaller, true},
+	"expires":          {argExpires, "queue expiry", plainQueues, nil, atLeast(1), metadata.Smaller, true},
+	"max-length":       {argMaxLength, "maximum length", plainQueues, nil, atLeast(0), metadata.Smaller, true},
+	"consumer-timeout": {argAckTimeout, "consumer timeout", plainQueues, nil, atLeast(0), metadata.Smaller, false},
 	"max-length-bytes": {
 		argMaxBytes, "maximum length in bytes", []string{streamQueue}, plainQueues, atLeast(1), metadata.Smaller, true,
 	},

@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"slices"
+	"time"
 
 	"github.com/tidegate/tidegate/core"
 )
@@ -11,6 +12,7 @@ import (
 type settler struct {
 	engine interface {
 		Settle(outcome core.Outcome, positions ...core.Position)
+		AckTimeout() (time.Duration, bool)
 	}
 	batch []core.Position
 }
