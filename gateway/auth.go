@@ -53,6 +53,7 @@ type Authenticator struct {
 	verified *credentials
 	patterns patterns
 	dummy    argonHash
+	matches  func(stored storedPassword, password string) bool
 	// slots holds one token for each verification that runs. Logins wait for a
 	// token until their context ends; their number is that of connections.
 	slots chan struct{}
@@ -69,6 +70,7 @@ func NewAuthenticator(cfg AuthConfig, catalog *metadata.Catalog, log *slog.Logge
 		verified: newCredentials(),
 		patterns: patterns{log: log},
 		dummy:    dummyHash(),
+		matches:  storedPassword.matches,
 		slots:    make(chan struct{}, maxVerifications),
 	}
 }
@@ -179,9 +181,9 @@ func (a *Authenticator) verify(ctx context.Context, l Login, hash metadata.Secre
 		return true, nil
 	}
 	_, foreign := stored.(foreignHash)
-	if !stored.matches(l.Password) {
+	if !a.matches(stored, l.Password) {
 		if foreign {
-			a.dummy.matches(l.Password) // takes as long as any other wrong password
+			a.matches(a.dummy, l.Password) // takes as long as any other wrong password
 		}
 		return false, nil
 	}
