@@ -283,6 +283,7 @@ func (s *Shard) deliver() {
 		s.assign(st)
 	}
 	s.endAtOnce()
+	s.endDue() // what is over does not make a queue too long
 	for _, st := range s.touched {
 		s.shorten(st)
 	}
