@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/tidegate/tidegate/core/shard"
 )
@@ -35,6 +36,9 @@ type part struct {
 type Holder interface {
 	// Settle settles deliveries at once, without a transaction.
 	Settle(outcome Outcome, positions ...Position)
+	// AckTimeout is how long the queue lets deliveries be unacknowledged, 0 for
+	// ever; false when it does not say.
+	AckTimeout() (time.Duration, bool)
 	// settler returns who settles them in their shard.
 	settler() shard.Settler
 }

@@ -83,6 +83,10 @@ func TestLogin(t *testing.T) {
 		"guest from elsewhere": {gateway.Login{User: "guest", Password: "guest"}, ""},
 		"anonymous here":       {gateway.Login{Anonymous: true, Loopback: true}, "guest"},
 		"anonymous elsewhere":  {gateway.Login{Anonymous: true}, ""},
+		"certificate":          {gateway.Login{User: "nohash", Certified: true}, "nohash"},
+		"certificate of none":  {gateway.Login{User: "nobody", Certified: true}, ""},
+		"certificate, no name": {gateway.Login{Certified: true}, ""},
+		"certificate of guest": {gateway.Login{User: "guest", Certified: true}, ""},
 	} {
 		p, err := auth.Login(t.Context(), tc.login)
 		switch {

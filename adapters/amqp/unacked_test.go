@@ -3,6 +3,7 @@ package amqp
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -68,6 +69,8 @@ type call struct {
 	outcome core.Outcome
 	offsets []core.Offset
 }
+
+func (e *engine) AckTimeout() (time.Duration, bool) { return 0, false }
 
 func (e *engine) Settle(outcome core.Outcome, positions ...core.Position) {
 	c := call{outcome: outcome}
