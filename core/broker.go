@@ -60,6 +60,9 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 		return nil, errors.Join(err, b.closeShards())
 	}
 	var listenErr error
+	if err := b.finishTransfers(); err != nil {
+		return nil, errors.Join(err, b.closeShards())
+	}
 	deps.Catalog.Listen(func(changes []metadata.Change) {
 		for i := range changes {
 			if err := b.changed(&changes[i]); err != nil {

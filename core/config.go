@@ -21,6 +21,9 @@ type Config struct {
 	Shards int `yaml:"shards"`
 	// MaxMessageSize bounds a message's payload, in bytes; at most 128 MiB.
 	MaxMessageSize int `yaml:"max_message_size"`
+	// MaxTransaction bounds what a transaction gathers before it is committed, in
+	// bytes: of its messages, and of the positions that it settles; at most 128 MiB.
+	MaxTransaction int `yaml:"max_transaction"`
 	// SegmentBytes is the size at which a file of the log is closed and the next begun.
 	SegmentBytes int64 `yaml:"segment_bytes"`
 	// TailBytes is how much of each shard's newest messages is kept in memory.
@@ -64,6 +67,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		MaxMessageSize:     16 << 20,
+		MaxTransaction:     32 << 20,
 		SegmentBytes:       64 << 20,
 		TailBytes:          64 << 20,
 		CacheBytes:         32 << 20,
@@ -88,6 +92,8 @@ func (c Config) Validate() error {
 		return errors.New("shards must be 1 to 1024")
 	case c.MaxMessageSize <= 0 || c.MaxMessageSize > 128<<20:
 		return errors.New("max_message_size must be 1 byte to 128 MiB")
+	case c.MaxTransaction <= 0 || c.MaxTransaction > 128<<20:
+		return errors.New("max_transaction must be 1 byte to 128 MiB")
 	case c.SegmentBytes < 1<<12:
 		return errors.New("segment_bytes must be at least 4 KiB")
 	case c.TailBytes < 0 || c.CacheBytes < 0:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
@@ -28,6 +29,7 @@ type receiver interface {
 	Kick()
 	Active() bool
 	Remove() (left int)
+	shard.Settler
 }
 
 // Consumer receives from one queue.
@@ -75,7 +77,7 @@ func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec
 		return nil, ns.notFound("queue", spec.Queue)
 	}
 	spec.Exclusive = spec.Exclusive && q.spec.queueType() != quorumQueue
-	if q.exclusive || spec.Exclusive && (st.Consumers > 0 || q.settings.Sharing != queue.Shared) {
+	if q.exclusive || spec.Exclusive && (st.Consumers > 0 || q.sharing != queue.Shared) {
 		return nil, &Error{Reason: ErrInUse, Kind: "queue", Name: spec.Queue, Namespace: namespace}
 	}
 	c := &Consumer{b: b, ns: ns, q: q, s: s, spec: spec}
@@ -209,6 +211,19 @@ func (c *Consumer) Settle(outcome Outcome, positions ...Position) {
 	}
 }
 
+// AckTimeout is how long the queue lets deliveries be unacknowledged, 0 for ever;
+// false when it does not say. It may change with policies. The engine keeps the
+// time to itself: who holds deliveries for a client gives them back.
+func (c *Consumer) AckTimeout() (time.Duration, bool) { return c.q.ackLimit() }
+
+// AckTimeout is that of [Consumer.AckTimeout].
+func (g *Getter) AckTimeout() (time.Duration, bool) { return g.q.ackLimit() }
+
+func (q *declared) ackLimit() (time.Duration, bool) {
+	d := time.Duration(q.ackTimeout.Load())
+	return d, d != noAckTimeout
+}
+
 // Active tells whether the consumer is one that gets messages: on a queue with a
 // single active consumer only one is, the others wait.
 func (c *Consumer) Active() bool { return c.c.Active() }
@@ -261,7 +276,7 @@ func (b *Broker) Get(
 	if q.kept != nil {
 		return Delivery{}, nil, 0, false, ns.notOnStreams("get", name)
 	}
-	if q.settings.Sharing != queue.Shared {
+	if q.sharing != queue.Shared {
 		return Delivery{}, nil, 0, false, &Error{
 			Reason: ErrLocked, Kind: "queue", Name: name, Namespace: namespace,
 			Arg: argSingleActive, Current: "true", Detail: q.spec.queueType(),

@@ -10,6 +10,9 @@ import (
 	"github.com/tidegate/tidegate/metadata"
 )
 
+// argAlternate is the argument with the exchange for what another can't route.
+const argAlternate = "alternate-exchange"
+
 // DeclareExchange creates the exchange, or checks that the existing one is
 // equivalent (ErrInequivalent). It returns once publishes see it. ErrInvalid:
 // a type that is not known. ErrUnavailable: the metadata store is away.
@@ -59,7 +62,7 @@ func (ns *namespace) addExchange(spec ExchangeSpec) error {
 	x := route.Exchange{
 		Name: spec.Name, Type: spec.Type, AutoDelete: spec.AutoDelete, Internal: spec.Internal, Args: spec.Args,
 	}
-	x.Alternate, _ = spec.Args["alternate-exchange"].(string)
+	x.Alternate = ns.alternate(&x)
 	if old, ok := ns.table.Exchange(spec.Name); ok { // declared meanwhile
 		return ns.equivalentExchange(&spec, exchangeSpec(old))
 	}
@@ -77,7 +80,7 @@ func (ns *namespace) equivalentExchange(got *ExchangeSpec, current ExchangeSpec)
 		{"durable", strconv.FormatBool(got.Durable), strconv.FormatBool(current.Durable)},
 		{"auto_delete", strconv.FormatBool(got.AutoDelete), strconv.FormatBool(current.AutoDelete)},
 		{"internal", strconv.FormatBool(got.Internal), strconv.FormatBool(current.Internal)},
-		{"alternate-exchange", text(got.Args["alternate-exchange"]), text(current.Args["alternate-exchange"])},
+		{argAlternate, text(got.Args[argAlternate]), text(current.Args[argAlternate])},
 	})
 }
 

@@ -68,17 +68,21 @@ func (h *leaseHeap) Pop() any {
 
 func newLeases(c clock.Clock) *leases { return &leases{clock: c, kick: make(chan struct{}, 1)} }
 
-// grant gives a queue a lease if its arguments ask for one.
-func (ls *leases) grant(ns *namespace, q *declared) {
-	term, ok := q.spec.Args[argExpires].(int64)
-	if !ok || term <= 0 {
-		return
-	}
-	q.lease = &lease{ns: ns, q: q, term: time.Duration(min(term, maxTTL)) * time.Millisecond, at: -1}
+// set gives a queue a lease of the term, which begins now, in the place of the one
+// that it has; 0 for none.
+func (ls *leases) set(ns *namespace, q *declared, term time.Duration) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	q.lease.used = ls.clock.Now()
-	ls.push(q.lease, q.lease.used.Add(q.lease.term))
+	if old := q.lease.Load(); old != nil && old.at >= 0 {
+		heap.Remove(&ls.heap, old.at)
+	}
+	if term == 0 {
+		q.lease.Store(nil)
+		return
+	}
+	l := &lease{ns: ns, q: q, term: term, at: -1, used: ls.clock.Now()}
+	q.lease.Store(l)
+	ls.push(l, l.used.Add(term))
 }
 
 // push has the loop look at the queue. mu is held.
@@ -93,23 +97,19 @@ func (ls *leases) push(l *lease, look time.Time) {
 
 // renew begins the lease again. A queue without one stays for ever.
 func (ls *leases) renew(q *declared) {
-	if q.lease == nil {
+	l := q.lease.Load()
+	if l == nil {
 		return
 	}
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	q.lease.used = ls.clock.Now()
+	l.used = ls.clock.Now()
 }
 
 // drop forgets the lease of a queue that is deleted.
 func (ls *leases) drop(q *declared) {
-	if q.lease == nil {
-		return
-	}
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	if q.lease.at >= 0 {
-		heap.Remove(&ls.heap, q.lease.at)
+	if q.lease.Load() != nil {
+		ls.set(nil, q, 0)
 	}
 }
 
@@ -131,6 +131,9 @@ func (ls *leases) due(now time.Time) (list []*lease, next time.Duration, some bo
 func (ls *leases) ended(l *lease, now time.Time, consumers int) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
+	if l.q.lease.Load() != l {
+		return false // it has another one by now
+	}
 	if consumers > 0 {
 		l.used = now
 	}
@@ -145,7 +148,9 @@ func (ls *leases) ended(l *lease, now time.Time, consumers int) bool {
 func (ls *leases) again(l *lease, now time.Time) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	ls.push(l, now.Add(leaseRetry))
+	if l.q.lease.Load() == l {
+		ls.push(l, now.Add(leaseRetry))
+	}
 }
 
 // endLeases deletes queues that nobody uses.

@@ -134,7 +134,3 @@ func (b *Broker) Bindings(namespace string) ([]BindingInfo, error) {
 	}
 	return list, nil
 }
-
-// AppliedPolicyKey tells whether the engine applies the setting of policies. A
-// policy with another one would promise what does not happen.
-func AppliedPolicyKey(string) bool { return false }

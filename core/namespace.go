@@ -8,9 +8,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/route"
-	"github.com/tidegate/tidegate/core/shard"
 	"github.com/tidegate/tidegate/metadata"
 )
 
@@ -34,6 +34,8 @@ type namespace struct {
 	orphans []string
 	// owned are the exclusive queues of each connection.
 	owned map[string]map[*declared]struct{}
+	// policies are those of the namespace, see Broker.govern.
+	policies *metadata.PolicySet
 }
 
 // target is where a binding leads: a queue or an MQTT filter.
@@ -49,23 +51,25 @@ type declared struct {
 	stream     record.StreamID
 	shard      uint32
 	durability durability // of its own, 0 when it has that of the namespace
-	settings   shard.QueueSettings
-	ttl        int64 // of its messages in milliseconds, noTTL for none
+	// sharing is that of its arguments; policies do not change it.
+	sharing queue.Sharing
 	// askedDurable tells that an exclusive queue was declared durable.
 	askedDurable bool
 	// kept is what a stream queue keeps, nil for all others.
 	kept *retention
 	// exclusive is set while a consumer has the queue for itself. The namespace's
 	// mu guards it.
-	exclusive bool
-	deleted   bool
-	lease     *lease // nil when it stays without being used
+	exclusive  bool
+	deleted    bool
+	ackTimeout atomic.Int64          // that of now, for those who don't have mu
+	now        *governed             // the namespace's mu guards it
+	lease      atomic.Pointer[lease] // nil when it stays without being used
 }
 
 func newNamespace(name string, durable durability) *namespace {
 	return &namespace{
 		name: name, durability: durable, table: route.New[*target](), queues: map[string]*declared{}, filters: map[string]*filter{},
-		owned: map[string]map[*declared]struct{}{},
+		owned: map[string]map[*declared]struct{}{}, policies: metadata.NewPolicySet(nil),
 	}
 }
 
@@ -103,6 +107,8 @@ func (b *Broker) changed(c *metadata.Change) error {
 	defer ns.mu.Unlock()
 	defer ns.version.Add(1)
 	switch {
+	case c.Policy != nil:
+		return b.policiesChanged(ns)
 	case c.Exchange != nil:
 		return b.exchangeChanged(ns, c.Exchange, c.Deleted)
 	case c.Queue != nil:
@@ -154,6 +160,8 @@ func (b *Broker) namespaceDurability(n *metadata.Namespace) durability {
 
 func namespaceOf(c *metadata.Change) string {
 	switch {
+	case c.Policy != nil:
+		return c.Policy.Namespace
 	case c.Exchange != nil:
 		return c.Exchange.Namespace
 	case c.Queue != nil:
@@ -174,7 +182,7 @@ func (b *Broker) exchangeChanged(ns *namespace, e *metadata.Exchange, deleted bo
 	x := route.Exchange{
 		Name: e.Name, Type: e.Type, Durable: true, AutoDelete: e.AutoDelete, Internal: e.Internal, Args: e.Args,
 	}
-	x.Alternate, _ = e.Args["alternate-exchange"].(string)
+	x.Alternate = ns.alternate(&x)
 	if err := ns.table.AddExchange(x); err != nil {
 		return fmt.Errorf("exchange '%s': %w", e.Name, err)
 	}
@@ -224,16 +232,9 @@ func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, hom
 	if err := b.shards[home].CreateStream(info, spec.Durable); err != nil {
 		return b.storageError(err)
 	}
-	if kept != nil {
-		if err := b.shards[home].Keep(id, kept.rules); err != nil {
-			return b.storageError(err)
-		}
-	}
 	q := &declared{
-		spec: spec, stream: id, shard: home, durability: durable, kept: kept, settings: queueSettings(&spec),
-		ttl: queueTTL(&spec),
+		spec: spec, stream: id, shard: home, durability: durable, kept: kept, sharing: queueSettings(&spec).Sharing,
 	}
-	b.shards[home].Configure(id, q.settings)
 	q.target.queue = q
 	ns.queues[spec.Name] = q
 	if spec.Exclusive {
@@ -242,7 +243,7 @@ func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, hom
 		}
 		ns.owned[spec.Owner][q] = struct{}{}
 	}
-	b.leases.grant(ns, q)
+	b.govern(ns, q)
 	ns.table.AddQueue(spec.Name, &q.target)
 	ns.version.Add(1)
 	return nil

@@ -100,8 +100,8 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 		if t.queue != nil {
 			durable := p.ns.durabilityOf(t.queue)
 			pl.keyed = pl.keyed || t.queue.kept != nil && t.queue.kept.compacted
-			pl.store(&pl.queued, t.queue.shard, t.queue.stream, durable, t.queue.ttl)
-			pl.store(&pl.stored, t.queue.shard, t.queue.stream, durable, t.queue.ttl)
+			pl.store(&pl.queued, t.queue.shard, t.queue.stream, durable, t.queue.now.ttl)
+			pl.store(&pl.stored, t.queue.shard, t.queue.stream, durable, t.queue.now.ttl)
 			continue
 		}
 		if t.filter.durable != 0 {

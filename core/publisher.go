@@ -137,17 +137,8 @@ func (p *Publisher) admitted(m *Message, pl *plan, parts []planPart) bool {
 
 // append writes the message to each shard that needs it.
 func (p *Publisher) append(m *Message, pl *plan, parts []planPart) error {
+	p.fill(m, pl)
 	r := &p.record
-	r.Exchange, r.Key, r.Properties, r.Payload = m.Exchange, m.Key, m.Properties, m.Payload
-	r.Format, r.QoS, r.ExpireAt, r.Once = m.Format, m.QoS, m.ExpireAt, m.Once
-	r.Origin = 0
-	if pl.noLocal && p.origin != nil {
-		r.Origin = p.origin.id
-	}
-	r.OrderingKey = nil
-	if pl.keyed {
-		r.OrderingKey = p.orderingKey(m)
-	}
 	retain := m.Retain
 	for i := range parts {
 		part := &parts[i]
@@ -185,6 +176,22 @@ func (p *Publisher) deadlines(ttls []int64, expireAt int64) []int64 {
 		p.ends = append(p.ends, at)
 	}
 	return p.ends
+}
+
+// fill makes the publisher's record one of the message, but for what differs
+// between shards.
+func (p *Publisher) fill(m *Message, pl *plan) {
+	r := &p.record
+	r.Exchange, r.Key, r.Properties, r.Payload = m.Exchange, m.Key, m.Properties, m.Payload
+	r.Format, r.QoS, r.ExpireAt, r.Once = m.Format, m.QoS, m.ExpireAt, m.Once
+	r.Origin = 0
+	if pl.noLocal && p.origin != nil {
+		r.Origin = p.origin.id
+	}
+	r.OrderingKey = nil
+	if pl.keyed {
+		r.OrderingKey = p.orderingKey(m)
+	}
 }
 
 // appendPart writes the record to one shard, and has its confirm wait for what

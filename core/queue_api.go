@@ -134,6 +134,7 @@ func (ns *namespace) equivalentQueue(got *QueueSpec, q *declared) error {
 		{argExpires, text(got.Args[argExpires]), text(q.spec.Args[argExpires])},
 		{argMaxLength, text(got.Args[argMaxLength]), text(q.spec.Args[argMaxLength])},
 		{argMessageTTL, text(got.Args[argMessageTTL]), text(q.spec.Args[argMessageTTL])},
+		{argAckTimeout, text(got.Args[argAckTimeout]), text(q.spec.Args[argAckTimeout])},
 		{argSingleActive, text(got.Args[argSingleActive]), text(q.spec.Args[argSingleActive])},
 		{argDurability, text(got.Args[argDurability]), text(q.spec.Args[argDurability])},
 	}, retentionProperties(got, &q.spec)...))

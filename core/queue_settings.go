@@ -1,6 +1,8 @@
 package core
 
 import (
+	"time"
+
 	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/shard"
 )
@@ -11,12 +13,14 @@ const (
 	argMessageTTL   = "x-message-ttl"
 	argExpires      = "x-expires"
 	argMaxLength    = "x-max-length"
+	argAckTimeout   = "x-consumer-timeout"
 )
 
 // Types of queues. They are kept alike, and differ in what they promise.
 const (
 	classicQueue = "classic"
 	quorumQueue  = "quorum"
+	streamQueue  = "stream"
 )
 
 // queueType is the type that the arguments ask for.
@@ -42,6 +46,28 @@ func queueTTL(spec *QueueSpec) int64 {
 	}
 	return noTTL
 }
+
+// queueTerm is how long the arguments let the queue stay without being used, 0
+// for ever.
+func queueTerm(spec *QueueSpec) time.Duration {
+	term, ok := spec.Args[argExpires].(int64)
+	if !ok || term <= 0 {
+		return 0
+	}
+	return time.Duration(min(term, maxTTL)) * time.Millisecond
+}
+
+// ackTimeout is how long the arguments let deliveries be unacknowledged, 0 for
+// ever; noAckTimeout when they say nothing.
+func ackTimeout(spec *QueueSpec) time.Duration {
+	if ms, ok := spec.Args[argAckTimeout].(int64); ok && ms >= 0 {
+		return time.Duration(min(ms, maxTTL)) * time.Millisecond
+	}
+	return noAckTimeout
+}
+
+// noAckTimeout leaves it to the protocol how long deliveries may be unacknowledged.
+const noAckTimeout = -1
 
 // queueSettings is how the arguments have the queue behave.
 func queueSettings(spec *QueueSpec) shard.QueueSettings {

@@ -32,7 +32,7 @@ type retention struct {
 // queueRetention reads the arguments of a queue; nil when it is no stream queue.
 // ErrInvalid names the argument that is not understood.
 func queueRetention(namespace string, spec *QueueSpec) (*retention, error) {
-	if text(spec.Args[argQueueType]) != "stream" {
+	if spec.queueType() != streamQueue {
 		return nil, nil
 	}
 	invalid := func(arg, detail string) error {

@@ -374,20 +374,26 @@ func (h *Session) Close(ctx context.Context) error {
 	}
 	h.live.Store(nil)
 	h.stop()
-	h.mu.Lock()
-	expiry := h.expiry
-	h.mu.Unlock()
+	return h.detach(ctx)
+}
+
+// detach leaves the session without a connection: it ends now, or after its
+// expiry. op is held.
+func (s *session) detach(ctx context.Context) error {
+	s.mu.Lock()
+	expiry := s.expiry
+	s.mu.Unlock()
 	if expiry <= 0 {
-		return h.end(ctx)
+		return s.end(ctx)
 	}
-	now := h.b.deps.Clock.Now()
+	now := s.b.deps.Clock.Now()
 	if expiry != Forever {
-		h.mu.Lock()
-		h.deadline = now.Add(expiry)
-		h.mu.Unlock()
-		h.b.sessions.expireAt(h.session, now.Add(expiry))
+		s.mu.Lock()
+		s.deadline = now.Add(expiry)
+		s.mu.Unlock()
+		s.b.sessions.expireAt(s, now.Add(expiry))
 	}
-	_, err := h.log(record.KindSession, record.AppendSession(nil, h.state(now.UnixMilli())), nil)
+	_, err := s.log(record.KindSession, record.AppendSession(nil, s.state(now.UnixMilli())), nil)
 	return err
 }
 

@@ -111,14 +111,15 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 		}
 	}
 	lsn, err := s.log(record.KindSession, record.AppendSession(nil, s.state(0)), nil)
-	if err == nil && fresh {
+	if err == nil { // also when it was there: as the log has it, it may have expired by the next start
 		err = b.storageError(b.shards[s.home].Wait(ctx, lsn))
 	}
 	if err != nil {
+		undo := s.detach
 		if fresh { // nobody has it: what was written of it goes again
-			err = errors.Join(err, s.end(context.WithoutCancel(ctx)))
+			undo = s.end
 		}
-		return nil, false, false, err
+		return nil, false, false, errors.Join(err, undo(context.WithoutCancel(ctx)))
 	}
 	s.live.Store(h)
 	for _, r := range s.readers {

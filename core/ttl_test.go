@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,10 +15,13 @@ import (
 // Timers do not know of that.
 type aged struct {
 	clock.Clock
-	by time.Duration
+	by atomic.Int64 // nanoseconds
 }
 
-func (c *aged) Now() time.Time { return c.Clock.Now().Add(c.by) }
+func (c *aged) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.by.Load())) }
+
+// move moves the clock, also back.
+func (c *aged) move(by time.Duration) { c.by.Add(int64(by)) }
 
 // ready is how many messages of a queue wait.
 func (w *world) ready(queue string) uint64 {
@@ -65,7 +69,7 @@ func TestMessagesExpireAcrossCrashes(t *testing.T) {
 				{time.Hour, 0, 0, 2},
 				{2 * time.Hour, 0, 0, 1},
 			} {
-				now.by += step.pass
+				now.move(step.pass)
 				for _, again := range []func(){w.crash, func() {}, w.restart, func() { w.loseOne(i) }} {
 					again()
 					got := [3]uint64{w.ready("minute"), w.ready("hour"), w.ready("free")}
@@ -104,7 +108,7 @@ func TestExpiryOfWhatIsInFlight(t *testing.T) {
 	p.confirmed()
 	got := w.take(c, wake, 3)
 	want(t, got, "acked", "requeued", "held")
-	now.by += 2 * time.Minute
+	now.move(2 * time.Minute)
 	if more, err := c.Next(nil, 10); err != nil || len(more) > 0 {
 		t.Fatalf("after the deadline got %v, %v", bodies(more), err)
 	}

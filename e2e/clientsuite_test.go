@@ -21,8 +21,6 @@ const clientModule = "github.com/rabbitmq/amqp091-go"
 // notPassing are the client's integration tests that do not pass, with the
 // reason. One that passes has to leave the list.
 var notPassing = map[string]string{
-	"TestIntegrationTxCommit":                      "transactions are refused with 540",
-	"TestIntegrationTxRollback":                    "transactions are refused with 540",
 	"TestDeclareArgsRejectToDeadLetterQueue":       "x-dead-letter-exchange is refused with 540",
 	"TestConnection_Close_WhenMemoryAlarmIsActive": "skips itself: it sets the alarm by rabbitmqctl, which is not there",
 }

@@ -38,6 +38,9 @@ type Login struct {
 	User      string
 	Password  string
 	Anonymous bool // no user name was given
+	// Certified tells that User is who the client's TLS certificate says that it
+	// is, see [Conn]: it needs no password.
+	Certified bool
 	Loopback  bool
 	Remote    string // for the log
 }
@@ -50,6 +53,7 @@ type Authenticator struct {
 	verified *credentials
 	patterns patterns
 	dummy    argonHash
+	matches  func(stored storedPassword, password string) bool
 	// slots holds one token for each verification that runs. Logins wait for a
 	// token until their context ends; their number is that of connections.
 	slots chan struct{}
@@ -66,6 +70,7 @@ func NewAuthenticator(cfg AuthConfig, catalog *metadata.Catalog, log *slog.Logge
 		verified: newCredentials(),
 		patterns: patterns{log: log},
 		dummy:    dummyHash(),
+		matches:  storedPassword.matches,
 		slots:    make(chan struct{}, maxVerifications),
 	}
 }
@@ -94,6 +99,10 @@ func (a *Authenticator) check(ctx context.Context, l Login) (user, reason string
 	if l.Anonymous {
 		user, reason = a.anonymous(l)
 		return user, reason, nil
+	}
+	if l.Certified {
+		_, reason = a.permitted(l)
+		return l.User, reason, nil
 	}
 	hash, reason := a.storedHash(l)
 	if reason != "" {
@@ -133,16 +142,28 @@ func (a *Authenticator) anonymous(l Login) (user, reason string) {
 
 // storedHash returns the hash that the password has to match.
 func (a *Authenticator) storedHash(l Login) (metadata.Secret, string) {
-	u, ok := a.catalog.User(l.User)
-	switch {
-	case !ok:
-		return "", "unknown user"
-	case !l.Loopback && slices.Contains(a.cfg.LoopbackUsers, l.User):
-		return "", "user may log in from the broker's machine only"
-	case u.Hash == "":
-		return "", "user has no password"
+	u, reason := a.permitted(l)
+	if reason == "" && u.Hash == "" {
+		reason = "user has no password"
+	}
+	if reason != "" {
+		return "", reason
 	}
 	return u.Hash, ""
+}
+
+// permitted returns the user that may log in from where the client is.
+func (a *Authenticator) permitted(l Login) (u metadata.User, reason string) {
+	u, ok := a.catalog.User(l.User)
+	switch {
+	case l.Certified && l.User == "":
+		return u, "certificate has no name of the kind that is configured"
+	case !ok:
+		return u, "unknown user"
+	case !l.Loopback && slices.Contains(a.cfg.LoopbackUsers, l.User):
+		return u, "user may log in from the broker's machine only"
+	}
+	return u, ""
 }
 
 // verify hashes the password, when there is room for it, and remembers it if
@@ -160,9 +181,9 @@ func (a *Authenticator) verify(ctx context.Context, l Login, hash metadata.Secre
 		return true, nil
 	}
 	_, foreign := stored.(foreignHash)
-	if !stored.matches(l.Password) {
+	if !a.matches(stored, l.Password) {
 		if foreign {
-			a.dummy.matches(l.Password) // takes as long as any other wrong password
+			a.matches(a.dummy, l.Password) // takes as long as any other wrong password
 		}
 		return false, nil
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/tidegate/tidegate/gateway"
 	"github.com/tidegate/tidegate/metadata"
@@ -84,6 +83,10 @@ func TestLogin(t *testing.T) {
 		"guest from elsewhere": {gateway.Login{User: "guest", Password: "guest"}, ""},
 		"anonymous here":       {gateway.Login{Anonymous: true, Loopback: true}, "guest"},
 		"anonymous elsewhere":  {gateway.Login{Anonymous: true}, ""},
+		"certificate":          {gateway.Login{User: "nohash", Certified: true}, "nohash"},
+		"certificate of none":  {gateway.Login{User: "nobody", Certified: true}, ""},
+		"certificate, no name": {gateway.Login{Certified: true}, ""},
+		"certificate of guest": {gateway.Login{User: "guest", Certified: true}, ""},
 	} {
 		p, err := auth.Login(t.Context(), tc.login)
 		switch {
@@ -150,25 +153,26 @@ func TestLoginWaitsNoLongerThanItsContext(t *testing.T) {
 	}
 }
 
-// TestLoginTakesAsLongForUnknownUsers compares the best of some tries: what a
-// refusal costs must not tell whether the user exists.
+// TestLoginTakesAsLongForUnknownUsers checks that what a refusal costs does not
+// tell whether the user exists: each hashes as much.
 func TestLoginTakesAsLongForUnknownUsers(t *testing.T) {
 	auth := newAuth(newCatalog(t))
-	best := func(user string) time.Duration {
-		least := time.Hour
-		for range 5 {
-			began := time.Now()
-			if _, err := auth.Login(t.Context(), gateway.Login{User: user, Password: "wrong"}); !errors.Is(err, gateway.ErrRefused) {
-				t.Fatalf("%s: got %v", user, err)
-			}
-			least = min(least, time.Since(began))
+	var cost int
+	auth.CostForTest(func(c int) { cost += c })
+	refuse := func(user string) int {
+		cost = 0
+		if _, err := auth.Login(t.Context(), gateway.Login{User: user, Password: "wrong"}); !errors.Is(err, gateway.ErrRefused) {
+			t.Fatalf("%s: got %v", user, err)
 		}
-		return least
+		return cost
 	}
-	known := best("device")
+	known := refuse("device")
+	if known == 0 {
+		t.Error("a wrong password is not hashed")
+	}
 	for _, user := range []string{"nobody", "guest", "nohash", "badhash"} { // guest: not from here
-		if took := best(user); took < known/3 || took > known*3 {
-			t.Errorf("refusing %s takes %v, refusing a known user %v", user, took, known)
+		if got := refuse(user); got != known {
+			t.Errorf("refusing %s hashes for %d KiB, refusing a known user for %d", user, got, known)
 		}
 	}
 }

@@ -37,6 +37,14 @@ type TLS struct {
 	// ClientCA is the file of the authorities whose client certificates are
 	// believed; empty asks clients for none.
 	ClientCA string `yaml:"client_ca"`
+	// CertLoginFrom says where a client certificate has the name of the user:
+	// FromCommonName, FromDistinguishedName or FromAlternativeName.
+	CertLoginFrom string `yaml:"cert_login_from"`
+	// CertLoginSANType is the kind of alternative name: dns, email, ip or uri.
+	CertLoginSANType string `yaml:"cert_login_san_type"`
+	// CertLoginSANIndex tells which of the alternative names of that kind counts,
+	// from 0.
+	CertLoginSANIndex int `yaml:"cert_login_san_index"`
 }
 
 // Enabled tells whether a certificate is configured.
@@ -45,6 +53,7 @@ func (t TLS) Enabled() bool { return t.Cert != "" }
 // DefaultConfig returns the settings that hold where none are given.
 func DefaultConfig() Config {
 	return Config{
+		TLS:                      TLS{CertLoginFrom: FromCommonName, CertLoginSANType: "dns"},
 		MaxConnections:           65_536,
 		MaxConnectionsPerAddress: 32_768,
 		HandshakeTimeout:         5 * time.Second,
@@ -64,10 +73,9 @@ func (c Config) Validate() error {
 		return errors.New("handshake_timeout must be above 0")
 	case c.DrainTimeout <= 0:
 		return errors.New("drain_timeout must be above 0")
-	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
-		return errors.New("tls needs both cert and key")
-	case c.TLS.ClientCA != "" && !c.TLS.Enabled():
-		return errors.New("tls.client_ca needs tls.cert")
+	}
+	if err := c.TLS.validate(); err != nil {
+		return err
 	}
 	for _, origin := range c.WebSocketOrigins {
 		if _, err := path.Match(origin, ""); err != nil {

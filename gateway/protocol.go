@@ -25,9 +25,12 @@ type Conn struct {
 	ID string
 	// Loopback tells that the peer is on this machine.
 	Loopback bool
-	// Identity is the name from a verified TLS client certificate, or "".
+	// Certified tells that the client showed a TLS certificate that an authority
+	// of the configuration has signed.
+	Certified bool
+	// Identity is the name in that certificate, "" when it has none of the kind
+	// that is configured.
 	Identity string
-
 	// Secure tells that the connection is encrypted.
 	Secure bool
 

@@ -37,13 +37,13 @@ func (s *Server) serveStream(ctx context.Context, e *endpoint, socket net.Conn) 
 	defer s.conns.leave(conn)
 	if e.TLS {
 		secure := tls.Server(socket, s.tls)
-		identity, err := s.handshake(ctx, secure)
-		if err != nil {
+		if err := s.handshake(ctx, secure); err != nil {
 			s.log.Debug("tls handshake", slog.String("endpoint", e.Name),
 				slog.String("remote", socket.RemoteAddr().String()), slog.Any("error", err))
 			return
 		}
-		conn.Conn, conn.Identity, conn.Secure = secure, identity, true
+		conn.Conn = secure
+		s.secured(conn, secure.ConnectionState())
 	}
 	s.serve(ctx, e, conn)
 }
@@ -97,15 +97,22 @@ func ordinaryEnd(err error) bool {
 		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// handshake returns the name in the client's certificate, or "".
-func (s *Server) handshake(ctx context.Context, conn *tls.Conn) (string, error) {
+// secured notes that the connection is encrypted, and who the client is by its
+// certificate.
+func (s *Server) secured(conn *Conn, state tls.ConnectionState) {
+	conn.Secure = true
+	conn.Identity, conn.Certified = s.cfg.TLS.certified(&state)
+}
+
+// handshake has both sides of a TLS connection agree.
+func (s *Server) handshake(ctx context.Context, conn *tls.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return "", fmt.Errorf("handshake: %w", err)
+		return fmt.Errorf("handshake: %w", err)
 	}
 	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return "", fmt.Errorf("clear deadline: %w", err)
+		return fmt.Errorf("clear deadline: %w", err)
 	}
-	return identity(conn.ConnectionState()), nil
+	return nil
 }

@@ -28,16 +28,3 @@ func loadTLS(files TLS) (*tls.Config, error) {
 	cfg.ClientAuth = tls.VerifyClientCertIfGiven
 	return cfg, nil
 }
-
-// identity returns the exact name that a verified client certificate stands
-// for: its first DNS name, or without one its subject's distinguished name.
-func identity(state tls.ConnectionState) string {
-	if len(state.VerifiedChains) == 0 || len(state.PeerCertificates) == 0 {
-		return ""
-	}
-	leaf := state.PeerCertificates[0]
-	if len(leaf.DNSNames) > 0 {
-		return leaf.DNSNames[0]
-	}
-	return leaf.Subject.String()
-}

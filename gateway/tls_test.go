@@ -9,10 +9,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,11 +85,9 @@ func tlsConfig(t *testing.T) (gateway.Config, *authority) {
 		t.Fatal(err)
 	}
 	cfg := gateway.DefaultConfig()
-	cfg.TLS = gateway.TLS{
-		Cert:     writePEM(t, "cert.pem", "CERTIFICATE", server.Certificate[0]),
-		Key:      writePEM(t, "key.pem", "PRIVATE KEY", key),
-		ClientCA: writePEM(t, "ca.pem", "CERTIFICATE", a.cert.Raw),
-	}
+	cfg.TLS.Cert = writePEM(t, "cert.pem", "CERTIFICATE", server.Certificate[0])
+	cfg.TLS.Key = writePEM(t, "key.pem", "PRIVATE KEY", key)
+	cfg.TLS.ClientCA = writePEM(t, "ca.pem", "CERTIFICATE", a.cert.Raw)
 	return cfg, a
 }
 
@@ -96,27 +97,70 @@ func (a *authority) client(certs ...tls.Certificate) *tls.Config {
 	return &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", Certificates: certs}
 }
 
-func TestTLS(t *testing.T) {
+// TestTLSNames shows certificates and looks at the name that the connection has.
+func TestTLSNames(t *testing.T) {
 	cfg, a := tlsConfig(t)
-	identities := make(chan string, 1)
-	e := stream("secure", func(ctx context.Context, conn *gateway.Conn) error {
-		identities <- conn.Identity
-		return echo(ctx, conn)
-	})
-	e.TLS = true
-	s := run(t, cfg, nil, e)
-	for name, tc := range map[string]struct {
-		certs []tls.Certificate
-		want  string
+	full := clientCert("press", "press-7.plant", "press-8.plant")
+	full.Subject.Organization = []string{"plant"}
+	full.EmailAddresses = []string{"press@plant"}
+	full.IPAddresses = []net.IP{net.IPv4(192, 0, 2, 7)}
+	full.URIs = []*url.URL{{Scheme: "urn", Opaque: "press:7"}}
+	twice := clientCert("press")
+	twice.Subject.ExtraNames = []pkix.AttributeTypeAndValue{
+		{Type: []int{2, 5, 4, 3}, Value: "press"}, {Type: []int{2, 5, 4, 3}, Value: "boss"},
+	}
+	bare := clientCert("")
+	certs := map[string][]tls.Certificate{
+		"full": {a.issue(t, full)}, "twice": {a.issue(t, twice)}, "bare": {a.issue(t, bare)}, "none": nil,
+	}
+	for _, tc := range []struct {
+		from, kind string
+		index      int
+		cert       string
+		want       string
 	}{
-		"no certificate": {nil, ""},
-		"dns name":       {[]tls.Certificate{a.issue(t, clientCert("press", "press-7.plant"))}, "press-7.plant"},
-		"subject":        {[]tls.Certificate{a.issue(t, clientCert("press"))}, "CN=press"},
+		{gateway.FromCommonName, "dns", 0, "full", "press"},
+		{gateway.FromCommonName, "dns", 0, "twice", "press,boss"},
+		{gateway.FromCommonName, "dns", 0, "bare", ""},
+		{gateway.FromCommonName, "dns", 0, "none", ""},
+		{gateway.FromDistinguishedName, "dns", 0, "full", "CN=press,O=plant"},
+		{gateway.FromAlternativeName, "dns", 0, "full", "press-7.plant"},
+		{gateway.FromAlternativeName, "dns", 1, "full", "press-8.plant"},
+		{gateway.FromAlternativeName, "dns", 2, "full", ""},
+		{gateway.FromAlternativeName, "email", 0, "full", "press@plant"},
+		{gateway.FromAlternativeName, "ip", 0, "full", "192.0.2.7"},
+		{gateway.FromAlternativeName, "uri", 0, "full", "urn:press:7"},
 	} {
-		conn := tls.Client(dial(t, s.address(t, "secure")), a.client(tc.certs...))
-		exchange(t, conn, "hello")
-		if got := <-identities; got != tc.want {
-			t.Errorf("%s: identity is %q, want %q", name, got, tc.want)
+		t.Run(fmt.Sprint(tc.from, tc.kind, tc.index, tc.cert), func(t *testing.T) {
+			cfg.TLS.CertLoginFrom, cfg.TLS.CertLoginSANType, cfg.TLS.CertLoginSANIndex = tc.from, tc.kind, tc.index
+			seen := make(chan gateway.Conn, 1)
+			e := stream("secure", func(ctx context.Context, conn *gateway.Conn) error {
+				seen <- gateway.Conn{Identity: conn.Identity, Certified: conn.Certified, Secure: conn.Secure}
+				return echo(ctx, conn)
+			})
+			e.TLS = true
+			s := run(t, cfg, nil, e)
+			exchange(t, tls.Client(dial(t, s.address(t, "secure")), a.client(certs[tc.cert]...)), "hello")
+			got := <-seen
+			if got.Identity != tc.want || got.Certified != (tc.cert != "none") || !got.Secure {
+				t.Errorf("identity %q, certified %v, secure %v; want %q", got.Identity, got.Certified, got.Secure, tc.want)
+			}
+		})
+	}
+}
+
+func TestTLSSettings(t *testing.T) {
+	for want, change := range map[string]func(*gateway.TLS){
+		"cert_login_from":      func(c *gateway.TLS) { c.CertLoginFrom = "serial_number" },
+		"cert_login_san_type":  func(c *gateway.TLS) { c.CertLoginSANType = "other_name" },
+		"cert_login_san_index": func(c *gateway.TLS) { c.CertLoginSANIndex = -1 },
+		"client_ca":            func(c *gateway.TLS) { c.ClientCA = "ca.pem" },
+		"both cert and key":    func(c *gateway.TLS) { c.Cert = "cert.pem" },
+	} {
+		cfg := gateway.DefaultConfig()
+		change(&cfg.TLS)
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want an error about %s", err, want)
 		}
 	}
 }

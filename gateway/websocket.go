@@ -57,7 +57,7 @@ func (s *Server) serveWebSocket(ctx context.Context, e *endpoint, w http.Respons
 	conn := s.newConn(&messageConn{ws: ws, socket: socket}, socket)
 	conn.Loopback = fromLoopback(r)
 	if r.TLS != nil {
-		conn.Identity, conn.Secure = identity(*r.TLS), true
+		s.secured(conn, *r.TLS)
 	}
 	if !s.conns.enter(conn) {
 		_ = ws.CloseNow() // stopping: nothing was promised yet

@@ -134,25 +134,32 @@ func TestEffectivePolicy(t *testing.T) {
 		{metadata.PolicyTarget{Name: "app.orders"}, "classic"},
 		{metadata.PolicyTarget{Name: "app.orders", QueueType: "classic"}, "classic"},
 	} {
-		got, _ := metadata.EffectivePolicy(all, tc.target)
-		if got.Name != tc.want {
-			t.Errorf("%+v: got policy %q, want %q", tc.target, got.Name, tc.want)
+		got, _ := metadata.NewPolicySet(all).Match(tc.target)
+		if got == nil || got.Name != tc.want {
+			t.Errorf("%+v: got policy %v, want %q", tc.target, got, tc.want)
 		}
 	}
-	if p, ok := metadata.EffectivePolicy(all[1:], metadata.PolicyTarget{Name: "x"}); ok {
+	if p, _ := metadata.NewPolicySet(all[1:]).Match(metadata.PolicyTarget{Name: "x"}); p != nil {
 		t.Errorf("no match: got %+v", p)
 	}
-	operator := []metadata.Policy{{Name: "o", Operator: true, Pattern: ""}}
-	if _, ok := metadata.EffectivePolicy(operator, metadata.PolicyTarget{Name: "e", Exchange: true}); ok {
+	operator := metadata.NewPolicySet([]metadata.Policy{{Name: "o", Operator: true, Pattern: ""}})
+	if _, p := operator.Match(metadata.PolicyTarget{Name: "e", Exchange: true}); p != nil {
 		t.Error("an operator policy applies to an exchange")
+	}
+	if own, p := operator.Match(metadata.PolicyTarget{Name: "q"}); own != nil || p == nil {
+		t.Errorf("an operator policy for a queue: got %v and %v", own, p)
 	}
 }
 
 func TestEffectiveDefinition(t *testing.T) {
-	got := metadata.EffectiveDefinition(
-		map[string]any{"message-ttl": int64(10), "max-length": int64(100), "overflow": "reject-publish", "expires": 2.5},
-		map[string]any{"message-ttl": int64(20), "max-length": int64(50), "overflow": "drop-head", "delivery-limit": int64(3)},
-	)
+	got := metadata.NewPolicySet([]metadata.Policy{
+		{Name: "a", Definition: map[string]any{
+			"message-ttl": int64(10), "max-length": int64(100), "overflow": "reject-publish", "expires": 2.5,
+		}},
+		{Name: "b", Operator: true, Definition: map[string]any{
+			"message-ttl": int64(20), "max-length": int64(50), "overflow": "drop-head", "delivery-limit": int64(3),
+		}},
+	}).Definition(metadata.PolicyTarget{Name: "q"})
 	want := map[string]any{
 		"message-ttl": int64(10), "max-length": int64(50), "overflow": "drop-head", "expires": 2.5, "delivery-limit": int64(3),
 	}

@@ -157,8 +157,8 @@ func (c *Catalog) Status() Status {
 	return Status{Revision: c.delivered, Connected: c.connected, Unreadable: slices.Clone(c.unreadable)}
 }
 
-// Listen sets the listener, calls it with all namespaces, exchanges, queues
-// and bindings there are (in that order), and from then on with each change
+// Listen sets the listener, calls it with all namespaces, policies,
+// exchanges, queues and bindings there are (in that order), and from then on with each change
 // before any write that caused it returns. At most one listener. It is called
 // from one goroutine at a time; it may look things up in the catalog, but a
 // write in it would wait for itself for ever.

@@ -9,6 +9,7 @@ type Change struct {
 	// the object must be kept aside, never removed.
 	Lost      bool
 	Namespace *Namespace
+	Policy    *Policy
 	Exchange  *Exchange
 	Queue     *Queue
 	Binding   *Binding
@@ -19,12 +20,14 @@ type Change struct {
 func (c *Change) rank() int {
 	height := 0
 	switch {
-	case c.Exchange != nil:
+	case c.Policy != nil:
 		height = 1
-	case c.Queue != nil:
+	case c.Exchange != nil:
 		height = 2
-	case c.Binding != nil:
+	case c.Queue != nil:
 		height = 3
+	case c.Binding != nil:
+		height = 4
 	}
 	if c.Deleted {
 		return -height - 1
@@ -38,6 +41,8 @@ func appendChange(changes []Change, object any, deleted bool) []Change {
 	switch o := object.(type) {
 	case Namespace:
 		c.Namespace = &o
+	case Policy:
+		c.Policy = &o
 	case Exchange:
 		c.Exchange = &o
 	case Queue:

@@ -3,7 +3,6 @@ package metadata
 import (
 	"context"
 	"fmt"
-	"maps"
 	"regexp"
 )
 
@@ -48,6 +47,9 @@ func (p *Policy) Validate() error {
 	return nil
 }
 
+// For tells whether the policy is for queues of the type.
+func (p *Policy) For(queueType string) bool { return p.applies(PolicyTarget{QueueType: queueType}) }
+
 // applies tells whether the policy is for objects of the target's kind.
 func (p *Policy) applies(t PolicyTarget) bool {
 	if t.Exchange {
@@ -64,42 +66,6 @@ func (p *Policy) applies(t PolicyTarget) bool {
 		return t.QueueType == "stream"
 	}
 	return false
-}
-
-// EffectivePolicy returns the one policy of the list that holds for the target:
-// of those that apply and whose pattern is found in the name, the one of the
-// highest priority, and of equals the first by name. The list is of one
-// namespace and of one kind. A pattern that does not compile matches nothing.
-func EffectivePolicy(policies []Policy, t PolicyTarget) (Policy, bool) {
-	var best Policy
-	found := false
-	for _, p := range policies {
-		if !p.applies(t) {
-			continue
-		}
-		if found && (p.Priority < best.Priority || p.Priority == best.Priority && p.Name > best.Name) {
-			continue
-		}
-		if pattern, err := regexp.Compile(p.Pattern); err == nil && pattern.MatchString(t.Name) {
-			best, found = p, true
-		}
-	}
-	return best, found
-}
-
-// EffectiveDefinition merges what a policy and an operator policy ask for: of
-// two numbers the smaller counts, of anything else the operator's.
-func EffectiveDefinition(policy, operator map[string]any) map[string]any {
-	out := make(map[string]any, len(policy)+len(operator))
-	maps.Copy(out, policy)
-	for key, bound := range operator {
-		own, ok := out[key]
-		if ok && isNumber(own) && isNumber(bound) && asFloat(own) < asFloat(bound) {
-			continue
-		}
-		out[key] = bound
-	}
-	return out
 }
 
 func isNumber(v any) bool {
@@ -167,4 +133,19 @@ func (c *Catalog) Policy(namespace, name string, operator bool) (Policy, bool) {
 	defer c.mu.RUnlock()
 	p, ok := c.view.policiesOf(operator)[objectID{namespace, name}]
 	return p, ok
+}
+
+// NamespacePolicies returns the policies of both kinds in a namespace, in no order.
+func (c *Catalog) NamespacePolicies(namespace string) []Policy {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var list []Policy
+	for _, all := range []map[objectID]Policy{c.view.policies, c.view.operators} {
+		for id, p := range all {
+			if id.namespace == namespace {
+				list = append(list, p)
+			}
+		}
+	}
+	return list
 }

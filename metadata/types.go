@@ -57,7 +57,7 @@ type TopicPermission struct {
 }
 
 // Policy gives settings to the queues and exchanges of a namespace whose names
-// its pattern matches; see [EffectivePolicy].
+// its pattern matches; see [PolicySet].
 type Policy struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`

@@ -41,7 +41,7 @@ var queueArguments = map[string]argumentRule{
 	"x-dead-letter-exchange":          unsupported,
 	"x-dead-letter-routing-key":       unsupported,
 	"x-dead-letter-strategy":          unsupported,
-	"x-consumer-timeout":              unsupported,
+	"x-consumer-timeout":              number,
 	"x-delayed-retry-type":            unsupported,
 	"x-delayed-retry-min":             unsupported,
 	"x-delayed-retry-max":             unsupported,

@@ -24,6 +24,7 @@ type channel struct {
 	publisher *publisher   // nil until the first publish or confirm.select
 	replies   *replies     // of direct reply-to; nil without
 	rewritten []byte       // properties that the server changed
+	tx        *transaction // nil before tx.select
 
 	prefetch       uint16      // for consumers started from now on; changed under c.out.mu
 	globalPrefetch uint16      // changed under c.out.mu
@@ -111,6 +112,9 @@ func (ch *channel) methodFrame(ctx context.Context, payload []byte) (wire.Method
 				outcome = core.Requeue
 			}
 		}
+		if ch.tx != nil {
+			return id, ch.acknowledgeInTx(s.Tag, s.Multiple, outcome)
+		}
 		return id, ch.acknowledge(s.Tag, s.Multiple, outcome)
 	default:
 		m, err := wire.ParseMethod(id, args)
@@ -174,8 +178,12 @@ func (ch *channel) method(ctx context.Context, m wire.Method) error {
 		return ch.recover(m.Requeue, false)
 	case *wire.ConfirmSelect:
 		return ch.confirmSelect(m)
-	case *wire.TxSelect, *wire.TxCommit, *wire.TxRollback:
-		return refuse(codeNotImplemented, "%v: transactions of a channel are not supported in this version", m.ID())
+	case *wire.TxSelect:
+		return ch.txSelect()
+	case *wire.TxCommit:
+		return ch.txCommit()
+	case *wire.TxRollback:
+		return ch.txRollback()
 	}
 	return refuse(codeCommandInvalid, "unexpected method %v on channel %d", m.ID(), ch.id)
 }
@@ -187,6 +195,7 @@ func (ch *channel) release(ctx context.Context) {
 	ch.content.reset()
 	ch.stopReplies()
 	consumers := ch.detach()
+	ch.dropTx()
 	for _, d := range ch.taken {
 		ch.c.settlements.add(core.Requeue, d)
 	}

@@ -28,6 +28,9 @@ type Config struct {
 	// MaxUnacked is how many deliveries a channel may leave unacknowledged
 	// before it gets no more, whatever prefetch it asked for.
 	MaxUnacked int `yaml:"max_unacked"`
+	// ConsumerTimeout is how long a delivery may be unacknowledged before its
+	// channel is closed, where queues and policies say nothing else; 0 is for ever.
+	ConsumerTimeout time.Duration `yaml:"consumer_timeout"`
 	// LoginTimeout is how long a client may take from its connect to connection.open.
 	LoginTimeout time.Duration `yaml:"login_timeout"`
 	// CloseTimeout is how long the answer to a connection.close is waited for.
@@ -43,15 +46,16 @@ const minFrameMax = 4096
 // DefaultConfig returns the settings that hold where none are given.
 func DefaultConfig() Config {
 	return Config{
-		Product:      "Tidegate",
-		Version:      "0.0.0",
-		Heartbeat:    60 * time.Second,
-		FrameMax:     128 << 10,
-		ChannelMax:   2047,
-		MaxConsumers: 10_000,
-		MaxUnacked:   1 << 20,
-		LoginTimeout: 10 * time.Second,
-		CloseTimeout: 30 * time.Second,
+		Product:         "Tidegate",
+		Version:         "0.0.0",
+		Heartbeat:       60 * time.Second,
+		FrameMax:        128 << 10,
+		ChannelMax:      2047,
+		MaxConsumers:    10_000,
+		MaxUnacked:      1 << 20,
+		ConsumerTimeout: 30 * time.Minute,
+		LoginTimeout:    10 * time.Second,
+		CloseTimeout:    30 * time.Second,
 	}
 }
 
@@ -70,6 +74,7 @@ func (c Config) Validate() error {
 	check(c.ChannelMax > 0, "channel_max is 0")
 	check(c.MaxConsumers > 0, "max_consumers %d is not positive", c.MaxConsumers)
 	check(c.MaxUnacked > 0, "max_unacked %d is not positive", c.MaxUnacked)
+	check(c.ConsumerTimeout >= 0, "consumer_timeout %v is negative", c.ConsumerTimeout)
 	check(c.LoginTimeout > 0, "login_timeout %v is not positive", c.LoginTimeout)
 	check(c.CloseTimeout > 0, "close_timeout %v is not positive", c.CloseTimeout)
 	return errors.Join(errs...)

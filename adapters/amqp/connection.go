@@ -67,6 +67,8 @@ type connection struct {
 	about     wire.Table // what the client said of itself
 
 	channels    map[uint16]*channel // changed under out.mu alone
+	look        time.Time           // when to look for deliveries that are not acknowledged, zero for never
+	silence     time.Time           // until when the client may say nothing, zero for anew
 	settlements settlements
 	blocked     blockade
 	// waitingReplies is the bytes of direct replies that wait to be written.
@@ -105,7 +107,7 @@ func (c *connection) serve(ctx context.Context) error {
 	release := context.AfterFunc(ctx, func() { c.interrupt(context.Cause(ctx)) })
 	defer release()
 
-	c.out.reply(0, start(&c.srv.cfg))
+	c.out.reply(0, start(&c.srv.cfg, c.conn.Certified))
 	err := c.read(ctx)
 	words := c.lastWords()
 	c.endBlockade() // nothing nudges any more
@@ -166,6 +168,9 @@ func (c *connection) read(ctx context.Context) error {
 			if err := c.unblock(ctx); err != nil {
 				return err
 			}
+			if err := c.checkAcks(ctx); err != nil {
+				return err
+			}
 			c.endBurst()
 			if err := c.fill(); err != nil && !errors.Is(err, errNudged) {
 				return err
@@ -188,21 +193,15 @@ func (c *connection) endBurst() {
 // errNudged tells that held frames are to be looked at first.
 func (c *connection) fill() error {
 	if c.overfull() {
-		return c.awaitNudge()
+		return c.pauseReading()
 	}
-	deadline := c.deadline
-	switch {
-	case c.state != running:
-	case c.limits.heartbeat > 0:
-		deadline = c.srv.cfg.Clock.Now().Add(2 * c.limits.heartbeat)
-	default:
-		deadline = time.Time{}
-	}
+	deadline, looks := c.readUntil()
 	if err := c.arm(deadline); err != nil {
 		return err
 	}
 	err := c.reader.Fill()
 	if err == nil {
+		c.silence = time.Time{}
 		return nil
 	}
 	c.stop.Lock()
@@ -211,10 +210,39 @@ func (c *connection) fill() error {
 		return e
 	}
 	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+		if looks {
+			return errNudged
+		}
 		if c.state != running {
 			return fmt.Errorf("client did not log in within %v: %w", c.srv.cfg.LoginTimeout, err)
 		}
 		return fmt.Errorf("missed heartbeats of client, interval %v: %w", c.limits.heartbeat, err)
+	}
+	return err
+}
+
+// readUntil is when a read has to end; looks tells that it is no harm then, but
+// time to look for deliveries that are not acknowledged.
+func (c *connection) readUntil() (deadline time.Time, looks bool) {
+	if c.state != running {
+		return c.deadline, false
+	}
+	if c.limits.heartbeat > 0 && c.silence.IsZero() {
+		c.silence = c.srv.cfg.Clock.Now().Add(2 * c.limits.heartbeat)
+	}
+	if !c.look.IsZero() && (c.silence.IsZero() || c.look.Before(c.silence)) {
+		return c.look, true
+	}
+	return c.silence, false
+}
+
+// pauseReading waits while the connection must not be read. What the client says
+// meanwhile, acknowledgements too, is heard only then: it gets time for that.
+func (c *connection) pauseReading() error {
+	err := c.awaitNudge()
+	c.silence = time.Time{}
+	if !c.look.IsZero() {
+		c.look = c.srv.cfg.Clock.Now().Add(longestLook)
 	}
 	return err
 }

@@ -131,6 +131,9 @@ func (ch *channel) startConsumer(k *consumer, noWait bool) {
 	}
 	k.started = true
 	o.mu.Unlock()
+	if !k.noAck {
+		ch.c.watchAcks(&k.settler)
+	}
 	o.ready.add(k) // what was announced before the start was passed over
 }
 
@@ -144,6 +147,7 @@ func (ch *channel) cancel(ctx context.Context, m *wire.BasicCancel) error {
 	if k != nil {
 		k.stopped = true
 		delete(ch.consumers, m.ConsumerTag)
+		o.tick()
 		o.buf = k.flush(o.open())
 	}
 	o.mu.Unlock()
@@ -192,6 +196,8 @@ func (ch *channel) get(ctx context.Context, m *wire.BasicGet) error {
 	var s *settler
 	if !m.NoAck {
 		s = &settler{engine: getter}
+		o.tick()
+		ch.c.watchAcks(s)
 	}
 	e := ch.c.envelope(&d.Message)
 	o.appendMethod(ch.id, &wire.BasicGetOK{

@@ -131,7 +131,7 @@ func (k *consumer) appendDelivery(buf []byte, d *core.Delivery) []byte {
 func (ch *channel) track(s *settler, pos core.Position) uint64 {
 	ch.lastTag++
 	if s != nil {
-		ch.unacked.add(unackedDelivery{tag: ch.lastTag, settler: s, pos: pos})
+		ch.unacked.add(unackedDelivery{tag: ch.lastTag, settler: s, pos: pos, at: ch.c.out.elapsed})
 	}
 	return ch.lastTag
 }

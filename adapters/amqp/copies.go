@@ -61,17 +61,24 @@ func copyKeys(headers wire.Table) ([][]byte, error) {
 			if err != nil {
 				return nil, malformed(wire.IDBasicPublish, err)
 			}
-			list, ok := v.([]any)
-			if !ok {
-				return nil, refuse(codePreconditionFailed, `invalid message: {unacceptable_type_in_header,"%s",%s}`,
-					name, fieldTypes[it.Tag()])
-			}
-			for _, e := range list {
-				if key, ok := e.(string); ok {
-					keys = append(keys, []byte(key))
-				}
+			if keys, err = appendCopies(keys, name, v, fieldTypes[it.Tag()]); err != nil {
+				return nil, err
 			}
 			break
+		}
+	}
+	return keys, nil
+}
+
+// appendCopies appends the keys of one header; typ is the type of its value.
+func appendCopies(keys [][]byte, name string, value any, typ string) ([][]byte, error) {
+	list, ok := value.([]any)
+	if !ok {
+		return nil, refuse(codePreconditionFailed, `invalid message: {unacceptable_type_in_header,"%s",%s}`, name, typ)
+	}
+	for _, e := range list {
+		if key, ok := e.(string); ok {
+			keys = append(keys, []byte(key))
 		}
 	}
 	return keys, nil

@@ -118,6 +118,9 @@ func invalidText(e *core.Error) string {
 }
 
 func limitText(e *core.Error) string {
+	if e.Arg == "max-transaction" {
+		return "transaction is larger than configured max size " + e.Current
+	}
 	if e.Arg != "max-queues" {
 		return detailText(e)
 	}

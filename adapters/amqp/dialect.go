@@ -1,6 +1,8 @@
 package amqp
 
 import (
+	"slices"
+
 	"github.com/tidegate/tidegate/core"
 )
 
@@ -37,6 +39,35 @@ func CheckExchange(namespace string, spec *core.ExchangeSpec) error {
 func Refusal(err error) (code int, text string) {
 	reply := replyTo(err)
 	return int(reply.code), reply.text
+}
+
+// Copies returns the keys of the headers CC and BCC, and removes BCC: a message of
+// another source is routed as one of a client's is.
+func Copies(p *core.Properties) (keys [][]byte, err error) {
+	for _, name := range [...]string{headerCC, headerBCC} {
+		i := slices.IndexFunc(p.Headers, func(h core.Header) bool { return h.Name == name })
+		if i < 0 {
+			continue
+		}
+		value := p.Headers[i].Value
+		if keys, err = appendCopies(keys, name, value, neutralType(value)); err != nil {
+			return nil, err
+		}
+	}
+	p.Headers = slices.DeleteFunc(p.Headers, func(h core.Header) bool { return h.Name == headerBCC })
+	return keys, nil
+}
+
+// neutralType is the name that reply texts have for the type of a header.
+func neutralType(v any) string {
+	switch v := v.(type) {
+	case int64:
+		return "long"
+	case []core.Header:
+		return "table"
+	default:
+		return typeOf(v)
+	}
 }
 
 // AppendProperties appends properties as property flags and list, the form of

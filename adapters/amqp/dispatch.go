@@ -92,17 +92,18 @@ func (c *connection) method(ctx context.Context, m wire.Method) error {
 
 func (c *connection) login(ctx context.Context, m *wire.ConnectionStartOK) error {
 	c.client = readCapabilities(m.ClientProperties)
-	who, err := readLogin(m.Mechanism, m.Response)
+	who, err := readLogin(c.conn, m.Mechanism, m.Response)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithDeadline(ctx, c.deadline)
 	defer cancel()
 	principal, err := c.srv.auth.Login(ctx, gateway.Login{
-		User:     who.user,
-		Password: who.password,
-		Loopback: c.conn.Loopback,
-		Remote:   c.conn.RemoteAddr().String(),
+		User:      who.user,
+		Password:  who.password,
+		Certified: who.certified,
+		Loopback:  c.conn.Loopback,
+		Remote:    c.conn.RemoteAddr().String(),
 	})
 	if err != nil {
 		refused := refuse(codeAccessRefused, "Login was refused using authentication mechanism %s."+

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/adapters/amqp/wire"
+	"github.com/tidegate/tidegate/gateway"
 )
 
 // capabilities are what the client says it understands.
@@ -16,8 +17,12 @@ type capabilities struct {
 	blocked      bool // connection.blocked
 }
 
-// credentials are what a login mechanism carried.
-type credentials struct{ user, password string }
+// credentials are what a login mechanism carried. The user of a certificate has
+// no password.
+type credentials struct {
+	user, password string
+	certified      bool
+}
 
 // limits are what tune and tune-ok settled.
 type limits struct {
@@ -32,11 +37,25 @@ func knownProtocol(header []byte) bool {
 	return string(header) == wire.Protocol || string(header) == "AMQP\x01\x01\x00\x09"
 }
 
-// mechanisms are the login mechanisms, in the order of preference.
-const mechanisms = "PLAIN AMQPLAIN"
+// The login mechanisms.
+const (
+	mechanismPlain     = "PLAIN"
+	mechanismAMQPlain  = "AMQPLAIN"
+	mechanismExternal  = "EXTERNAL"
+	passwordMechanisms = mechanismPlain + " " + mechanismAMQPlain
+)
+
+// mechanisms are those that a client can log in with, in the order of
+// preference. EXTERNAL needs a certificate that was verified.
+func mechanisms(certified bool) string {
+	if certified {
+		return passwordMechanisms + " " + mechanismExternal
+	}
+	return passwordMechanisms
+}
 
 // start is the server's first method. It advertises what works, nothing else.
-func start(cfg *Config) *wire.ConnectionStart {
+func start(cfg *Config, certified bool) *wire.ConnectionStart {
 	capability := func(name string) wire.Field { return wire.Field{Name: name, Value: true} }
 	properties := []wire.Field{
 		{Name: "capabilities", Value: []wire.Field{
@@ -60,7 +79,7 @@ func start(cfg *Config) *wire.ConnectionStart {
 		Major:            0,
 		Minor:            9,
 		ServerProperties: wire.EncodeTable(properties),
-		Mechanisms:       []byte(mechanisms),
+		Mechanisms:       []byte(mechanisms(certified)),
 		Locales:          []byte("en_US"),
 	}
 }
@@ -87,16 +106,17 @@ func readCapabilities(properties wire.Table) (caps capabilities) {
 	return caps
 }
 
-// readLogin reads what the mechanism carried.
-func readLogin(mechanism string, response []byte) (credentials, error) {
+// readLogin reads what the mechanism carried. That of EXTERNAL says nothing: the
+// certificate counts.
+func readLogin(conn *gateway.Conn, mechanism string, response []byte) (credentials, error) {
 	switch mechanism {
-	case "PLAIN":
+	case mechanismPlain:
 		parts := bytes.Split(response, []byte{0})
 		if len(parts) != 3 || len(parts[0]) != 0 {
 			return credentials{}, refuse(codeSyntaxError, "response of mechanism PLAIN is malformed")
 		}
-		return credentials{string(parts[1]), string(parts[2])}, nil
-	case "AMQPLAIN":
+		return credentials{user: string(parts[1]), password: string(parts[2])}, nil
+	case mechanismAMQPlain:
 		table, err := wire.ParseTable(response)
 		if err != nil {
 			return credentials{}, refuse(codeSyntaxError, "response of mechanism AMQPLAIN is malformed")
@@ -106,7 +126,12 @@ func readLogin(mechanism string, response []byte) (credentials, error) {
 		if !okUser || !okPassword {
 			return credentials{}, refuse(codeSyntaxError, "response of mechanism AMQPLAIN lacks LOGIN or PASSWORD")
 		}
-		return credentials{user, password}, nil
+		return credentials{user: user, password: password}, nil
+	case mechanismExternal:
+		if !conn.Certified {
+			return credentials{}, refuse(codeCommandInvalid, "invalid authentication mechanism '%s'", mechanism)
+		}
+		return credentials{user: conn.Identity, certified: true}, nil
 	}
 	return credentials{}, refuse(codeCommandInvalid, "unknown authentication mechanism '%s'", mechanism)
 }

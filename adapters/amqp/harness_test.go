@@ -42,6 +42,7 @@ type harness struct {
 	clients int
 	mu      sync.Mutex
 	catalog *metadata.Catalog
+	shown   atomic.Pointer[gateway.Conn] // whose certificate clients show, nil for none
 }
 
 type option func(*amqp.Config, *core.Config)
@@ -160,7 +161,11 @@ func (h *harness) serve(conn net.Conn) {
 	h.clients++
 	id := "client-" + strconv.Itoa(h.clients)
 	h.mu.Unlock()
-	_ = h.server.Serve(h.ctx, &gateway.Conn{Conn: conn, ID: id, Loopback: true})
+	c := &gateway.Conn{Conn: conn, ID: id, Loopback: true}
+	if shown := h.shown.Load(); shown != nil {
+		c.Certified, c.Identity = shown.Certified, shown.Identity
+	}
+	_ = h.server.Serve(h.ctx, c)
 	_ = conn.Close()
 }
 

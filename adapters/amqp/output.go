@@ -25,6 +25,7 @@ type output struct {
 	conn  net.Conn
 	clock clock.Clock
 	ready *ready
+	began time.Time
 
 	mu       sync.Mutex
 	room     *sync.Cond // signalled when buf was taken or the writer is gone
@@ -32,6 +33,8 @@ type output struct {
 	released bool // no more feeds: a close was appended
 	finished bool // the writer ends once buf is written
 	hasty    bool // nobody waits for room: the writer is gone, or the reader has to end
+	// elapsed is the time since began, as of the turn in which deliveries are sent.
+	elapsed time.Duration
 
 	heartbeat atomic.Int64 // a time.Duration; 0 until it was settled, and for none
 
@@ -44,7 +47,7 @@ type output struct {
 }
 
 func newOutput(conn net.Conn, clk clock.Clock) *output {
-	o := &output{conn: conn, clock: clk, ready: newReady()}
+	o := &output{conn: conn, clock: clk, ready: newReady(), began: clk.Now()}
 	o.room = sync.NewCond(&o.mu)
 	return o
 }
@@ -150,6 +153,9 @@ func (o *output) collect() (buf []byte, more, finished bool) {
 		clear(o.turns)
 		o.turns = o.turns[:0]
 	}
+	if len(o.turns) > 0 {
+		o.tick()
+	}
 	served := 0
 	for served < len(o.turns) && len(o.buf) < fillLimit {
 		f := o.turns[served]
@@ -165,6 +171,9 @@ func (o *output) collect() (buf []byte, more, finished bool) {
 	o.room.Broadcast()
 	return buf, len(o.turns) > 0, o.finished
 }
+
+// tick sets the time of the deliveries that follow. The lock is held.
+func (o *output) tick() { o.elapsed = o.clock.Now().Sub(o.began) }
 
 func (o *output) beat() {
 	o.mu.Lock()

@@ -52,6 +52,9 @@ func (ch *channel) hand(m *core.Message, mandatory bool) error {
 		}
 		ch.publisher = p
 	}
+	if ch.tx != nil {
+		return ch.publishInTx(m, mandatory)
+	}
 	if mandatory && ch.publisher.confirming {
 		ch.publisher.hold()
 		defer ch.publisher.unhold()

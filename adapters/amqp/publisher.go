@@ -40,6 +40,9 @@ func newPublisher(ch *channel, confirming bool) (*publisher, error) {
 
 // confirmSelect changes to a publisher whose publishes are confirmed.
 func (ch *channel) confirmSelect(m *wire.ConfirmSelect) error {
+	if ch.tx != nil {
+		return refuse(codePreconditionFailed, "cannot switch from tx to confirm mode")
+	}
 	if ch.publisher == nil || !ch.publisher.confirming {
 		p, err := newPublisher(ch, true)
 		if err != nil {

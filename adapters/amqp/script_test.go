@@ -131,7 +131,7 @@ var sendable = func() map[string]reflect.Type {
 		&wire.QueueDeclare{}, &wire.QueueDelete{}, &wire.QueueBind{}, &wire.QueueUnbind{}, &wire.QueuePurge{},
 		&wire.BasicQos{}, &wire.BasicConsume{}, &wire.BasicCancel{}, &wire.BasicCancelOK{}, &wire.BasicPublish{}, &wire.BasicGet{},
 		&wire.BasicAck{}, &wire.BasicNack{}, &wire.BasicReject{}, &wire.BasicRecover{}, &wire.BasicRecoverAsync{},
-		&wire.BasicDeliver{}, &wire.ConfirmSelect{}, &wire.TxSelect{}, &wire.TxCommit{},
+		&wire.BasicDeliver{}, &wire.ConfirmSelect{}, &wire.TxSelect{}, &wire.TxCommit{}, &wire.TxRollback{},
 	} {
 		types[m.ID().String()] = reflect.TypeOf(m).Elem()
 	}

@@ -9,10 +9,8 @@ import (
 // settler settles the deliveries of one consumer, or of one basic.get. The
 // positions that one burst of frames settles are handed over together.
 type settler struct {
-	engine interface {
-		Settle(outcome core.Outcome, positions ...core.Position)
-	}
-	batch []core.Position
+	engine core.Holder
+	batch  []core.Position
 }
 
 // settlements collects what the frames of a burst settle. It belongs to the

@@ -3,6 +3,7 @@ package amqp
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/tidegate/tidegate/core"
 )
@@ -12,6 +13,7 @@ type unackedDelivery struct {
 	tag     uint64
 	settler *settler // nil once it is settled
 	pos     core.Position
+	at      time.Duration // since the output began, when it was sent
 }
 
 // unacked holds the unsettled deliveries of a channel by their tags, in order.
@@ -25,6 +27,9 @@ type unacked struct {
 
 // keepUnacked is how many entries an empty list keeps room for.
 const keepUnacked = 16 << 10
+
+// unsettled are the deliveries in order, with settled ones among them.
+func (u *unacked) unsettled() []unackedDelivery { return u.all[u.head:] }
 
 // len returns how many deliveries are unsettled.
 func (u *unacked) len() int { return u.live }
@@ -84,6 +89,14 @@ func (u *unacked) takeTo(dst []unackedDelivery, end int) []unackedDelivery {
 	}
 	u.trim()
 	return dst
+}
+
+// restore puts back deliveries that were taken.
+func (u *unacked) restore(back []unackedDelivery) {
+	all := slices.Concat(u.all[u.head:], back)
+	all = slices.DeleteFunc(all, func(d unackedDelivery) bool { return d.settler == nil })
+	slices.SortFunc(all, func(a, b unackedDelivery) int { return cmp.Compare(a.tag, b.tag) })
+	*u = unacked{all: all, live: len(all)}
 }
 
 // trim forgets settled entries: those in front at once, the others when they

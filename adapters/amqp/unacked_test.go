@@ -3,6 +3,7 @@ package amqp
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -59,12 +60,17 @@ func TestUnackedModel(t *testing.T) {
 }
 
 // engine notes what it was asked to settle.
-type engine struct{ calls []call }
+type engine struct {
+	core.Holder
+	calls []call
+}
 
 type call struct {
 	outcome core.Outcome
 	offsets []core.Offset
 }
+
+func (e *engine) AckTimeout() (time.Duration, bool) { return 0, false }
 
 func (e *engine) Settle(outcome core.Outcome, positions ...core.Position) {
 	c := call{outcome: outcome}

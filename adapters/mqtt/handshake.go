@@ -112,15 +112,7 @@ func (c *conn) authenticate(ctx context.Context, p *wire.Connect) error {
 		}
 		c.clientID = "auto-" + rand.Text()
 	}
-	user := p.User
-	c.namespace, user = c.srv.splitUser(user)
-	principal, err := c.srv.auth.Login(ctx, gateway.Login{
-		User:      user,
-		Password:  string(p.Password),
-		Anonymous: !p.HasUser && len(p.Password) == 0,
-		Loopback:  c.nc.Loopback,
-		Remote:    c.nc.RemoteAddr().String(),
-	})
+	principal, err := c.srv.auth.Login(ctx, c.identify(p))
 	switch {
 	case err != nil && errors.Is(err, gateway.ErrRefused):
 		return c.refuse(wire.BadUserOrPassword, "login refused")
@@ -132,6 +124,25 @@ func (c *conn) authenticate(ctx context.Context, p *wire.Connect) error {
 	}
 	c.principal = principal
 	return c.checkWill(p.Will)
+}
+
+// identify returns who the client says that it is, and sets its namespace. One
+// that gives neither name nor password is who its certificate says; its
+// namespace is the default one then, as that of anonymous clients is.
+func (c *conn) identify(p *wire.Connect) gateway.Login {
+	login := gateway.Login{
+		Password: string(p.Password),
+		Loopback: c.nc.Loopback,
+		Remote:   c.nc.RemoteAddr().String(),
+	}
+	switch unnamed := !p.HasUser && len(p.Password) == 0; {
+	case unnamed && c.nc.Certified:
+		c.namespace, login.User, login.Certified = defaultNamespace, c.nc.Identity, true
+	default:
+		login.Anonymous = unnamed
+		c.namespace, login.User = c.srv.splitUser(p.User)
+	}
+	return login
 }
 
 // splitUser takes the namespace off a user name of the form namespace:user.

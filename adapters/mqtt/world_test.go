@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type world struct {
 	listener net.Listener
 	cancel   context.CancelFunc
 	serving  sync.WaitGroup
+	shown    atomic.Pointer[gateway.Conn] // whose certificate clients show, nil for none
 }
 
 func newWorld(t testing.TB, change ...func(*mqtt.Config)) *world {
@@ -114,6 +116,9 @@ func (w *world) listen() {
 				return
 			}
 			conn := &gateway.Conn{Conn: c, ID: strconv.Itoa(n), Loopback: true}
+			if shown := w.shown.Load(); shown != nil {
+				conn.Certified, conn.Identity = shown.Certified, shown.Identity
+			}
 			w.serving.Go(func() {
 				defer c.Close()
 				if err := w.server.Serve(ctx, conn); err != nil {

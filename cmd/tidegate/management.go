@@ -34,7 +34,7 @@ func newManagement(
 		Broker: broker, Catalog: catalog, Clients: clients, Log: log.With(slog.String("part", "api")),
 		Dialect: api.Dialect{
 			CheckQueue: amqp.CheckQueue, CheckExchange: amqp.CheckExchange, Refusal: amqp.Refusal,
-			AppendProperties: amqp.AppendProperties, Format: core.FormatAMQP,
+			Copies: amqp.Copies, AppendProperties: amqp.AppendProperties, Format: core.FormatAMQP,
 		},
 		Node: "tidegate@" + host, Cluster: cfg.Metadata.Cluster, Product: cfg.AMQP.Product, Version: versionName(),
 		Listeners: func() []api.Listener { return cfg.listeners(addresses) },

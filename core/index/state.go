@@ -29,6 +29,10 @@ import (
 //	'U' session u64, filter        record.Subscription
 //	'V' session u64, key u32       record.Value
 //	'g' and 'p'                    of stream queues, see kept.go
+//	'q' lsn u64                    nothing; a transfer that is not done
+//	'd'                            LSN of the record that tells of most transfers that they are
+//	                               done, u64, and the number below which that is, u64
+//	'w' source u64, number u64     nothing; a transfer of another shard that has taken effect
 //	'n' thing                      LSN of the newest record of a thing, u64
 //	'e' thing                      LSN of the newest record that ended a session or stream, u64
 //
@@ -53,6 +57,9 @@ const (
 	keyDeadline     = 't'
 	keyNewest       = 'n'
 	keyEnded        = 'e'
+	keyTransfer     = 'q'
+	keyTransferred  = 'w'
+	keyTransferDone = 'd'
 )
 
 // AppliedKey is the key of the LSN that the state is as of.
@@ -194,6 +201,8 @@ var (
 	DeadlinePrefix     = []byte{keyDeadline}
 	NewestPrefix       = []byte{keyNewest}
 	EndedPrefix        = []byte{keyEnded}
+	TransferPrefix     = []byte{keyTransfer}
+	TransferredPrefix  = []byte{keyTransferred}
 )
 
 // AllPrefixes are the prefixes of all keys but AppliedKey,
@@ -201,7 +210,8 @@ var (
 var AllPrefixes = [][]byte{
 	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix,
 	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix, KeptPrefix, PartsPrefix,
-	DeadlinePrefix, NewestPrefix, EndedPrefix,
+	DeadlinePrefix, NewestPrefix, EndedPrefix, TransferPrefix, TransferredPrefix,
+	TransferDoneKey,
 }
 
 // Uint64 reads the n-th u64 of a key behind its kind.

@@ -43,6 +43,13 @@ func samples() map[record.Kind]sample {
 			return record.AppendSession(nil, &s), err
 		},
 	}
+	transfer := sample{
+		record.AppendTransferRef(nil, record.TransferRef{Source: 2, Number: 70000, Open: 300}),
+		func(body []byte) ([]byte, error) {
+			r, err := record.DecodeTransferRef(body)
+			return record.AppendTransferRef(nil, r), err
+		},
+	}
 	subscription := sample{
 		record.AppendSubscription(nil, &record.Subscription{
 			Session: 9, ID: 300, QoS: 2, NoLocal: true, Filter: "plant/+/temp", Data: []byte{1, 2, 3},
@@ -117,6 +124,14 @@ func samples() map[record.Kind]sample {
 				return record.AppendForget(nil, &f), err
 			},
 		},
+		record.KindTransfer: {
+			record.AppendTransfer(nil, &record.Transfer{Target: 2, Acks: [][]byte{{1}, {2, 3}}, Messages: [][]byte{{4}, {}}}),
+			func(body []byte) ([]byte, error) {
+				t, err := record.DecodeTransfer(body)
+				return record.AppendTransfer(nil, &t), err
+			},
+		},
+		record.KindTransferred: transfer, record.KindTransferDone: transfer,
 		record.KindLoss: {
 			record.AppendLoss(nil, record.Loss{End: 1 << 40}),
 			func(body []byte) ([]byte, error) {

@@ -28,6 +28,9 @@ const (
 	KindSeek             Kind = 16 // a group's cursor goes to another offset, see CursorRef
 	KindCompact          Kind = 17 // superseded messages leave a stream queue, see Compact
 	KindForget           Kind = 18 // old tombstones leave a stream queue, see Forget
+	KindTransfer         Kind = 19 // decides what takes effect in another shard too, see Transfer
+	KindTransferred      Kind = 20 // another shard's transfer has taken effect here, see TransferRef
+	KindTransferDone     Kind = 21 // a transfer has taken effect in the other shard, see TransferRef
 	KindLoss             Kind = 30 // records were lost here and given up, see Loss
 
 	// KindPlaced is a message of a rewritten segment, see AppendPlaced. Kinds from

@@ -114,6 +114,8 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		return s.applyCompact(body, lsn)
 	case record.KindForget:
 		return s.applyForget(body, lsn)
+	case record.KindTransfer, record.KindTransferred, record.KindTransferDone:
+		return s.applyTransfer(kind, body, lsn)
 	default:
 		return fmt.Errorf("kind %d: %w", kind, record.ErrVersion)
 	}
@@ -285,6 +287,7 @@ func (s *Shard) deliver() {
 		s.assign(st)
 	}
 	s.endAtOnce()
+	s.endDue() // what is over does not make a queue too long
 	for _, st := range s.touched {
 		s.shorten(st)
 	}

@@ -136,7 +136,7 @@ func (c *Consumer) Settle(offsets []record.Offset, giveBack bool) (n int) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	for _, o := range offsets {
-		if back := giveBack && !c.st.late.take(o); back && c.st.queue.GiveBack(c.c, o) || !back && c.st.queue.Done(c.c, o) {
+		if back := giveBack && !c.s.endsLate(c.st, o); back && c.st.queue.GiveBack(c.c, o) || !back && c.st.queue.Done(c.c, o) {
 			n++
 		}
 	}
@@ -257,7 +257,7 @@ func (s *Shard) SettleTaken(id record.StreamID, offsets []record.Offset, giveBac
 		return 0
 	}
 	for _, o := range offsets {
-		back := giveBack && !st.late.take(o)
+		back := giveBack && !s.endsLate(st, o)
 		if back && st.queue.Return(o, true) || !back && st.queue.InFlight(o) && st.queue.Settle(o) {
 			n++
 		}

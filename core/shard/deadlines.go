@@ -1,7 +1,6 @@
 package shard
 
 import (
-	"container/heap"
 	"errors"
 	"fmt"
 	"time"
@@ -55,19 +54,51 @@ type deadline struct {
 // nearDeadlines is a min-heap by look.
 type nearDeadlines []deadline
 
-func (h nearDeadlines) Len() int           { return len(h) }
-func (h nearDeadlines) Less(i, j int) bool { return h[i].look < h[j].look }
-func (h nearDeadlines) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *nearDeadlines) push(d deadline) {
+	*h = append(*h, d)
+	q := *h
+	for i := len(q) - 1; i > 0; {
+		up := (i - 1) / 2
+		if q[up].look <= q[i].look {
+			break
+		}
+		q[up], q[i] = q[i], q[up]
+		i = up
+	}
+}
 
-// Push implements [heap.Interface].
-func (h *nearDeadlines) Push(x any) { *h = append(*h, x.(deadline)) } //nolint:errcheck,forcetypeassert // only this file pushes
+func (h *nearDeadlines) pop() deadline {
+	q := *h
+	first, last := q[0], len(q)-1
+	q[0] = q[last]
+	*h = q[:last]
+	h.sink(0)
+	return first
+}
 
-// Pop implements [heap.Interface].
-func (h *nearDeadlines) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return x
+// sink moves an entry down to where it belongs.
+func (h *nearDeadlines) sink(i int) {
+	q := *h
+	for {
+		least := i
+		for _, down := range [...]int{2*i + 1, 2*i + 2} {
+			if down < len(q) && q[down].look < q[least].look {
+				least = down
+			}
+		}
+		if least == i {
+			return
+		}
+		q[i], q[least] = q[least], q[i]
+		i = least
+	}
+}
+
+// order makes a heap of entries in any order.
+func (h *nearDeadlines) order() {
+	for i := len(*h)/2 - 1; i >= 0; i-- {
+		h.sink(i)
+	}
 }
 
 // HadNoTime tells of a message with a deadline, stored at a time, whether it had
@@ -84,12 +115,13 @@ func (s *Shard) addDeadline(st *stream, o record.Offset, at int64) {
 	if !s.recovering && HadNoTime(at, s.applyTime) {
 		d.atOnce = append(d.atOnce, index.Deadline{At: at, Stream: st.id, First: o, Count: 1})
 	}
-	if n := len(d.fresh); n > d.queued {
-		if last := &d.fresh[n-1]; last.Stream == st.id && last.At == at && last.End() == o {
+	if i := st.fresh; i >= d.queued && i < len(d.fresh) {
+		if last := &d.fresh[i]; last.Stream == st.id && last.At == at && last.End() == o {
 			last.Count++
 			return
 		}
 	}
+	st.fresh = len(d.fresh)
 	d.fresh = append(d.fresh, index.Deadline{At: at, Stream: st.id, First: o, Count: 1})
 }
 
@@ -98,7 +130,7 @@ func (s *Shard) queueDeadlines() {
 	d := &s.deadlines
 	for i := d.queued; i < len(d.fresh); i++ {
 		if f := &d.fresh[i]; f.Bucket() < d.loaded {
-			heap.Push(&d.near, deadline{Deadline: *f, look: f.At, spill: d.spills + 1})
+			d.near.push(deadline{Deadline: *f, look: f.At, spill: d.spills + 1})
 		} else {
 			d.beyond = true
 		}
@@ -121,7 +153,7 @@ func (s *Shard) sweepDeadlines() {
 		}
 	}
 	d.near, d.sweep = kept, 2*len(kept)
-	heap.Init(&d.near)
+	d.near.order()
 }
 
 // queueOf returns the queue of a deadline, nil when it is gone.
@@ -247,11 +279,11 @@ func (s *Shard) loadDeadlines(to uint64) error {
 	defer s.mu.Unlock()
 	for i := range found {
 		s.breathe(i)
-		heap.Push(&d.near, deadline{Deadline: found[i], look: found[i].At})
+		d.near.push(deadline{Deadline: found[i], look: found[i].At})
 	}
 	for i := range d.fresh[:d.queued] {
 		if f := &d.fresh[i]; f.Bucket() >= from && f.Bucket() < to {
-			heap.Push(&d.near, deadline{Deadline: *f, look: f.At, spill: d.spills + 1})
+			d.near.push(deadline{Deadline: *f, look: f.At, spill: d.spills + 1})
 		}
 	}
 	d.loaded, d.beyond = to, d.beyond || beyond

@@ -1,8 +1,6 @@
 package shard
 
 import (
-	"container/heap"
-
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
 )
@@ -51,10 +49,10 @@ func (s *Shard) endDue() {
 		s.due.Reset(0) // the clock has jumped
 	}
 	for step := 0; len(d.near) > 0 && d.near[0].look <= now; step++ {
-		next := heap.Pop(&d.near).(deadline) //nolint:errcheck,forcetypeassert // only deadlines are pushed
+		next := d.near.pop()
 		if st := s.queueOf(&next.Deadline); st != nil && s.end(st, &next.Deadline, false) > 0 {
 			next.look = now + lookAgain.Milliseconds()
-			heap.Push(&d.near, next)
+			d.near.push(next)
 		} else {
 			s.forgetDeadline(&next)
 		}
@@ -128,6 +126,16 @@ func (c *Consumer) endLate() {
 			c.s.deadlines.ended++
 		}
 	}
+}
+
+// endsLate tells whether a message that comes back has met its deadline while it was
+// in flight: then it is to be settled. mu is held.
+func (s *Shard) endsLate(st *stream, o record.Offset) bool {
+	if !st.late.take(o) || !st.queue.InFlight(o) {
+		return false
+	}
+	s.deadlines.ended++
+	return true
 }
 
 // endReturned ends late messages that are in flight no more, since a consumer

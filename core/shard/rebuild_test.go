@@ -172,7 +172,9 @@ func TestRebuild(t *testing.T) {
 				offsets.publish(t, s)
 				kept := store.Copy()
 				fs = fs.CrashClone(vfs.CrashCloneCfg{})
+				endings := s.endings(t)
 				must(t, s.Close())
+				mustHold(t, store, endings)
 				want := asOfLog(t, fs, kept, cfg)
 
 				store = index.NewMap()
@@ -182,7 +184,9 @@ func TestRebuild(t *testing.T) {
 				}
 				again.mustDoubt(t)
 				fs2 := fs.CrashClone(vfs.CrashCloneCfg{})
+				endings = again.endings(t)
 				must(t, again.Close())
+				mustHold(t, store, endings)
 				fs = fs2
 				store = index.NewMap()
 			}

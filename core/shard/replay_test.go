@@ -236,6 +236,7 @@ func (x *script) publish(session uint64, sync bool) {
 	if x.rng.IntN(8) == 0 {
 		m.Once = record.Once{Session: session, ID: uint16(x.rng.IntN(40))}
 	}
+	numberedDeadlines(&m, x.n)
 	_, err := x.s.Publish(&m, sync, nil)
 	must(x.t, err)
 }
@@ -380,7 +381,9 @@ func compareWithReplay(t *testing.T, m moment, cfg Config) {
 		s, err := openOn(t, fs, store, cfg)
 		must(t, err)
 		states = append(states, s.state(t))
+		endings := s.endings(t)
 		must(t, s.Close())
+		mustHold(t, store, endings)
 		must(t, store.Scan(index.ChunkPrefix, func(k, _ []byte) error {
 			id, err := index.Uint64(k, 0)
 			if s.streams[record.StreamID(id)] == nil {

@@ -63,7 +63,8 @@ type Shard struct {
 	retained    map[string]*route.Topics[record.LSN]
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
-	finishing   bool                               // says exactly what was delivered, and delivers no more
+	finishing   bool // says exactly what was delivered, and delivers no more
+	transfers   transfers
 	rebuild     *rebuild                           // while recovering without a checkpoint
 	unsure      map[record.StreamID][]record.Range // while recovering, see applyLoss
 	strays      *strays                            // while recovering

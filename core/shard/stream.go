@@ -44,6 +44,7 @@ type stream struct {
 	places    places
 	consumers map[*Consumer]struct{} // nil while there is none
 	late      late
+	fresh     int  // its last in deadlines.fresh, if that is of this stream
 	limited   bool // to maxLength messages that wait
 	maxLength uint64
 	trimmedAt record.Offset // end of the stream when trim last looked

@@ -263,6 +263,8 @@ func (k *keeper) control(lsn record.LSN, kind record.Kind, body []byte) (is, isE
 		return false, !there && (!k.oldest || k.onces), err
 	case record.KindGroup, record.KindSeek, record.KindForget:
 		return k.keptControl(lsn, kind, body)
+	case record.KindTransfer, record.KindTransferred, record.KindTransferDone:
+		return k.transferControl(lsn, kind, body)
 	default:
 		return true, false, nil // whoever wrote it will know
 	}

@@ -37,12 +37,7 @@ func (w *world) keepSome(s *session) {
 		return
 	}
 	if len(s.held) > 0 && (len(s.packets) == 0 || w.rng.IntN(3) == 0) {
-		i := w.rng.IntN(len(s.held))
-		s.nextKey++
-		p := &packet{key: s.nextKey, held: s.held[i]}
-		s.held = slices.Delete(s.held, i, i+1)
-		s.packets = append(s.packets, p)
-		w.put(s, p, positionValue(p.held.at))
+		w.keep(s, w.rng.IntN(len(s.held)))
 		return
 	}
 	if len(s.packets) == 0 {
@@ -58,6 +53,15 @@ func (w *world) keepSome(s *session) {
 		p.ended = true
 		w.put(s, p, nil)
 	}
+}
+
+// keep makes a packet of the i-th delivery that is held.
+func (w *world) keep(s *session, i int) {
+	s.nextKey++
+	p := &packet{key: s.nextKey, held: s.held[i]}
+	s.held = slices.Delete(s.held, i, i+1)
+	s.packets = append(s.packets, p)
+	w.put(s, p, positionValue(p.held.at))
 }
 
 func (w *world) put(s *session, p *packet, value []byte, settle ...core.Position) {
@@ -155,10 +159,19 @@ func (w *world) reread(s *session, p *packet) {
 	}
 	if w.failed("reread", err) {
 		w.heal()
-		s.h.Recover()
+		w.lostTrack(s)
 		return
 	}
 	w.took(s.dest, []core.Delivery{d}, &s.held)
+}
+
+// lostTrack gives back all that the session has in flight, to come again.
+func (w *world) lostTrack(s *session) {
+	s.h.Recover()
+	for _, h := range s.held {
+		h.inflight = false
+	}
+	s.held = nil
 }
 
 // forget deletes a value that is of no more use.

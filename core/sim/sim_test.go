@@ -178,16 +178,12 @@ func (w *world) happen() {
 // nothing comes again after a clean restart.
 func (w *world) drain() {
 	w.log("drain")
-	w.fault = fault{}
 	w.setAway(false)
 	if w.rotten {
 		w.restore()
 	}
 	w.disk.capacity += 64 << 20
-	if w.faulty || w.Err() != nil {
-		w.restart()
-		w.fault = fault{}
-	}
+	w.calm()
 	w.takeAll()
 	if len(w.wrong) > 0 {
 		return
@@ -199,12 +195,31 @@ func (w *world) drain() {
 	w.over(true, nothing)
 	w.clients.ended()
 	w.start()
-	w.reconnect()
-	w.takeAll()
+	w.calm()
+	if len(w.wrong) == 0 {
+		w.reconnect()
+		w.takeAll()
+	}
 }
 
+// calm has the broker go on without faults. A start that one was to befall may
+// have left it to come, or the broker with what it has broken.
+func (w *world) calm() {
+	w.fault = fault{}
+	for len(w.wrong) == 0 && (w.down || w.faulty || w.Err() != nil) {
+		w.restart()
+		w.fault = fault{}
+	}
+}
+
+// maxRounds is far more rounds than it takes the clients to get all there is.
+const maxRounds = 1000
+
 func (w *world) takeAll() {
-	for first := true; (first || w.someAwake()) && len(w.wrong) == 0; first = false {
+	for rounds := 0; (rounds == 0 || w.someAwake()) && len(w.wrong) == 0; rounds++ {
+		if rounds > maxRounds {
+			w.complain("the clients never get all there is")
+		}
 		for _, q := range w.clients.queues {
 			if len(q.consumers) == 0 {
 				w.consume(q)

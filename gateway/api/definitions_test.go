@@ -100,12 +100,12 @@ func TestImportRefuses(t *testing.T) {
 	before := w.want(200, "GET", "definitions", "").text
 	for name, tc := range map[string]struct{ body, reason string }{
 		"policy": {
-			`{"policies":[{"name":"ttl","vhost":"/","pattern":".*","definition":{"message-ttl":5}}]}`,
-			"policy 'ttl': policy key 'message-ttl' is not supported in this version",
+			`{"policies":[{"name":"ttl","vhost":"/","pattern":".*","definition":{"ha-mode":"all"}}]}`,
+			"policy 'ttl': policy key 'ha-mode' is not supported in this version",
 		},
 		"operator policy": {
-			`{"parameters":[{"component":"operator_policy","name":"o","vhost":"/","value":{"pattern":"","definition":{"max-length":1}}}]}`,
-			"operator_policy 'o': policy key 'max-length' is not supported in this version",
+			`{"parameters":[{"component":"operator_policy","name":"o","vhost":"/","value":{"pattern":"","definition":{"max-age":"1D"}}}]}`,
+			"operator_policy 'o': policy key 'max-age' is not one of operator policies",
 		},
 		"shovel": {
 			`{"parameters":[{"component":"shovel","name":"s","vhost":"/","value":{}}]}`,

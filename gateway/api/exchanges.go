@@ -11,12 +11,12 @@ import (
 	"github.com/tidegate/tidegate/metadata"
 )
 
-func describeExchange(vhost string, x core.ExchangeSpec, policies policySet) object {
+func describeExchange(vhost string, x core.ExchangeSpec, policies *metadata.PolicySet) object {
 	o := object{
 		"name": x.Name, "vhost": vhost, "type": x.Type, "durable": x.Durable, "auto_delete": x.AutoDelete,
 		"internal": x.Internal, "arguments": orEmpty(x.Args),
 	}
-	policies.describe(o, metadata.PolicyTarget{Name: x.Name, Exchange: true})
+	describePolicies(o, policies, metadata.PolicyTarget{Name: x.Name, Exchange: true})
 	return o
 }
 
@@ -34,7 +34,7 @@ func (a *API) listExchanges(_ context.Context, r *request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		policies := a.policySet(vhost)
+		policies := a.policiesOf(vhost)
 		for _, x := range exchanges {
 			out = append(out, describeExchange(vhost, x, policies))
 		}
@@ -51,7 +51,7 @@ func (a *API) getExchange(_ context.Context, r *request) (answer, error) {
 	if err != nil {
 		return answer{}, missing(err)
 	}
-	return found(describeExchange(vhost, x, a.policySet(vhost)))
+	return found(describeExchange(vhost, x, a.policiesOf(vhost)))
 }
 
 // exchangeBody is what an exchange can be made with.

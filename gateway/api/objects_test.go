@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	amqp091 "github.com/rabbitmq/amqp091-go"
 )
 
@@ -62,7 +63,8 @@ func TestObjects(t *testing.T) {
 		{400, "GET", "queues?page=2", "", "out of range"},
 		{400, "GET", "queues?name=%28&use_regex=true", "", "no regular expression"},
 		{400, "PUT", "queues/%2F/q", `{`, "body is not as expected"},
-		{400, "PUT", "policies/%2F/p", `{"pattern":".*","definition":{"max-length":1}}`, "policy key 'max-length' is not supported in this version"},
+		{400, "PUT", "policies/%2F/p", `{"pattern":".*","definition":{"ha-mode":"all"}}`, "policy key 'ha-mode' is not supported in this version"},
+		{400, "PUT", "policies/%2F/p", `{"pattern":".*","definition":{"max-length":-1}}`, "-1 is not a valid maximum length"},
 		{400, "PUT", "policies/%2F/p", `{"pattern":"(","definition":{"max-length":1}}`, "no regular expression"},
 		{400, "PUT", "users/new", `{"password":"x"}`, "tags are missing"},
 		{201, "PUT", "users/new", `{"password":"x","tags":"management, monitoring"}`, ""},
@@ -176,6 +178,61 @@ func TestPages(t *testing.T) {
 }
 
 // TestPermissionsHold checks that requests are bound to the permissions of who sends them.
+// TestCopies publishes to more keys than one. What receivers see does not tell
+// of those in BCC.
+func TestCopies(t *testing.T) {
+	w := newWorld(t)
+	body := func(key, headers string) string {
+		return `{"properties":{"headers":` + headers + `},"routing_key":"` + key + `","payload":"x","payload_encoding":"string"}`
+	}
+	for _, q := range []string{"to", "open", "hidden"} {
+		w.want(201, "PUT", "queues/%2F/"+q, "")
+	}
+	publish := func(status int, key, headers string) reply {
+		t.Helper()
+		return w.want(status, "POST", "exchanges/%2F/amq.default/publish", body(key, headers))
+	}
+	publish(200, "to", `{"CC":["open","to",5,"none"],"BCC":["hidden","open"],"n":1}`)
+	for _, q := range []string{"to", "open", "hidden"} {
+		got := w.want(200, "POST", "queues/%2F/"+q+"/get", `{"count":5,"ackmode":"ack_requeue_true","encoding":"auto"}`).list(t)
+		if len(got) != 1 {
+			t.Fatalf("queue %s has %d messages, want 1", q, len(got))
+		}
+		want := map[string]any{
+			"delivery_mode": 1.0, "headers": map[string]any{"CC": []any{"open", "to", 5.0, "none"}, "n": 1.0},
+		}
+		if diff := cmp.Diff(want, got[0]["properties"]); diff != "" || got[0]["routing_key"] != "to" {
+			t.Errorf("in queue %s by key %v (-want +got):\n%s", q, got[0]["routing_key"], diff)
+		}
+	}
+	conn, err := w.dial("device", "/", "")
+	w.must(err)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	w.must(err)
+	if d, ok, err := ch.Get("hidden", true); err != nil || !ok || d.Headers["BCC"] != nil || d.Headers["CC"] == nil {
+		t.Errorf("over AMQP: got %v %v %v", d.Headers, ok, err)
+	}
+	if got := publish(200, "none", `{"BCC":["hidden"]}`); got.text != `{"routed":true}` {
+		t.Errorf("by BCC alone: got %s", got.text)
+	}
+	for value, typ := range map[string]string{`"open"`: "longstr", "5": "long", "1.5": "double", "true": "bool", "null": "void", "{}": "table"} {
+		got := publish(400, "to", `{"BCC":`+value+`}`)
+		if want := `invalid message: {unacceptable_type_in_header,"BCC",` + typ + `}`; got.reason() != want {
+			t.Errorf("BCC of %s: got %q, want %q", value, got.reason(), want)
+		}
+	}
+
+	w.want(201, "PUT", "topic-permissions/%2F/helper", `{"exchange":"amq.topic","write":"^eu","read":"^eu"}`)
+	for headers, status := range map[string]int{
+		`{}`: 200, `{"CC":["eu.2"]}`: 200, `{"CC":["us.1"]}`: 401, `{"BCC":["eu.2","us.1"]}`: 401,
+	} {
+		if got := w.as("helper", "POST", "exchanges/%2F/amq.topic/publish", body("eu.1", headers)); got.status != status {
+			t.Errorf("with %s: got %d %s, want %d", headers, got.status, got.text, status)
+		}
+	}
+}
+
 func TestPermissionsHold(t *testing.T) {
 	w := newWorld(t)
 	w.want(201, "PUT", "queues/%2F/q", "")

@@ -3,7 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"maps"
+	"errors"
 	"slices"
 
 	"github.com/tidegate/tidegate/core"
@@ -52,10 +52,8 @@ func (b *policyBody) policy(vhost, name string, operator bool) (metadata.Policy,
 	if err := p.Validate(); err != nil {
 		return p, err
 	}
-	for _, key := range slices.Sorted(maps.Keys(p.Definition)) {
-		if !core.AppliedPolicyKey(key) {
-			return p, badRequest("policy key '%s' is not supported in this version", key)
-		}
+	if e, ok := errors.AsType[*core.Error](core.CheckPolicy(&p)); ok {
+		return p, badRequest("%s", e.Detail)
 	}
 	return p, nil
 }
@@ -117,28 +115,21 @@ func (p policies) delete(ctx context.Context, r *request) (answer, error) {
 	return done()
 }
 
-// policySet are the policies of one virtual host, for those who describe many
+// policiesOf are the policies of one virtual host, for those who describe many
 // objects of it.
-type policySet struct{ own, operators []metadata.Policy }
-
-func (a *API) policySet(vhost string) policySet {
-	elsewhere := func(p metadata.Policy) bool { return p.Namespace != vhost }
-	return policySet{
-		own:       slices.DeleteFunc(a.Catalog.Policies(false), elsewhere),
-		operators: slices.DeleteFunc(a.Catalog.Policies(true), elsewhere),
-	}
+func (a *API) policiesOf(vhost string) *metadata.PolicySet {
+	return metadata.NewPolicySet(a.Catalog.NamespacePolicies(vhost))
 }
 
-// describe adds to a queue or an exchange which policies hold for it.
-func (s policySet) describe(o object, t metadata.PolicyTarget) {
+// describePolicies adds to a queue or an exchange which policies hold for it.
+func describePolicies(o object, policies *metadata.PolicySet, t metadata.PolicyTarget) {
+	own, operator := policies.Match(t)
 	o["policy"], o["operator_policy"] = nil, nil
-	own, ok := metadata.EffectivePolicy(s.own, t)
-	if ok {
+	if own != nil {
 		o["policy"] = own.Name
 	}
-	operator, ok := metadata.EffectivePolicy(s.operators, t)
-	if ok {
+	if operator != nil {
 		o["operator_policy"] = operator.Name
 	}
-	o["effective_policy_definition"] = metadata.EffectiveDefinition(own.Definition, operator.Definition)
+	o["effective_policy_definition"] = policies.Definition(t)
 }

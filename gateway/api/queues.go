@@ -19,13 +19,13 @@ func queueType(args map[string]any) string {
 }
 
 // describeQueue is a queue in a list.
-func (a *API) describeQueue(vhost string, q core.QueueInfo, policies policySet) object {
+func (a *API) describeQueue(vhost string, q core.QueueInfo, policies *metadata.PolicySet) object {
 	o := messageCounts(q.Ready, q.Unsettled)
 	o["name"], o["vhost"], o["node"] = q.QueueSpec.Name, vhost, a.Node
 	o["durable"], o["auto_delete"], o["exclusive"] = q.Durable, q.AutoDelete, q.Exclusive
 	o["arguments"], o["type"], o["state"] = orEmpty(q.Args), queueType(q.Args), "running"
 	o["consumers"] = q.Consumers
-	policies.describe(o, metadata.PolicyTarget{Name: q.QueueSpec.Name, QueueType: queueType(q.Args)})
+	describePolicies(o, policies, metadata.PolicyTarget{Name: q.QueueSpec.Name, QueueType: queueType(q.Args)})
 	return o
 }
 
@@ -43,7 +43,7 @@ func (a *API) listQueues(_ context.Context, r *request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		policies := a.policySet(vhost)
+		policies := a.policiesOf(vhost)
 		for _, q := range queues {
 			out = append(out, a.describeQueue(vhost, q, policies))
 		}
@@ -60,7 +60,7 @@ func (a *API) getQueue(_ context.Context, r *request) (answer, error) {
 	if err != nil {
 		return answer{}, missing(err)
 	}
-	o := a.describeQueue(vhost, q, a.policySet(vhost))
+	o := a.describeQueue(vhost, q, a.policiesOf(vhost))
 	o["consumer_details"] = a.consumersOf(vhost, q.QueueSpec.Name)
 	if q.Exclusive {
 		if c := a.connectionOf(q.Owner); c != nil {

@@ -78,7 +78,7 @@ func newWorld(t *testing.T) *world {
 		Broker: broker, Catalog: w.catalog, Clients: clients, Log: log,
 		Dialect: api.Dialect{
 			CheckQueue: amqp.CheckQueue, CheckExchange: amqp.CheckExchange, Refusal: amqp.Refusal,
-			AppendProperties: amqp.AppendProperties, Format: core.FormatAMQP,
+			Copies: amqp.Copies, AppendProperties: amqp.AppendProperties, Format: core.FormatAMQP,
 		},
 		Listeners: func() []api.Listener { return []api.Listener{{Protocol: "amqp", Host: "127.0.0.1", Port: 5672}} },
 		Node:      "node", Cluster: "default", Product: "Tidegate", Version: "test",

@@ -104,19 +104,16 @@ func TestRestart(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
 	_, err := s.Get(t.Context(), "/a")
-	if !errors.Is(err, metadata.ErrUnavailable) || time.Since(begin) > 5*time.Second {
-		t.Errorf("get from a stopped server: got %v after %v, want %v after 1s", err, time.Since(begin), metadata.ErrUnavailable)
+	if !errors.Is(err, metadata.ErrUnavailable) {
+		t.Errorf("get from a stopped server: got %v, want %v after 1s", err, metadata.ErrUnavailable)
 	}
 	_, _, err = s.Txn(t.Context(), nil, []metadata.Op{{Key: "/a", Value: []byte("lost")}})
 	if !errors.Is(err, metadata.ErrUnavailable) {
 		t.Errorf("txn on a stopped server: got %v, want %v", err, metadata.ErrUnavailable)
 	}
 
-	begin = time.Now()
 	start(t, etcd.EmbeddedConfig{Dir: dir})
-	t.Logf("second start: %v", time.Since(begin))
 	direct := open(t, server, nil)
 	put(t, direct, "/a", "3")
 	wantEvent(t, seen, ended, "3")

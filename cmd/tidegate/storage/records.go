@@ -15,7 +15,8 @@ var kindNames = map[record.Kind]string{
 	record.KindDelivered: "delivered", record.KindSession: "session", record.KindSessionDrop: "session-drop",
 	record.KindSubscription: "subscription", record.KindSubscriptionDrop: "subscription-drop",
 	record.KindValue: "value", record.KindRelease: "release", record.KindLoss: "loss",
-	record.KindPlaced: "placed",
+	record.KindPlaced: "placed", record.KindTransfer: "transfer", record.KindTransferred: "transferred",
+	record.KindTransferDone: "transfer-done",
 }
 
 // recordLine is a record. What the fields hold beside the first five depends on
@@ -97,6 +98,8 @@ func (l *recordLine) decode(kind record.Kind, body []byte, payload int) error {
 			return err
 		}
 		l.set("last_lsn", strconv.FormatUint(uint64(loss.End)-1, 10))
+	case record.KindTransfer, record.KindTransferred, record.KindTransferDone:
+		return l.transfer(kind, body)
 	default:
 		return l.session(kind, body)
 	}

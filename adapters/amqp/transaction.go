@@ -1,0 +1,128 @@
+package amqp
+
+import (
+	"bytes"
+
+	"github.com/tidegate/tidegate/adapters/amqp/wire"
+	"github.com/tidegate/tidegate/core"
+)
+
+// transaction is what a channel has done since tx.select, or since the last commit
+// or rollback. The engine bounds what it may hold, and with it what is held here.
+type transaction struct {
+	engine *core.Transaction
+	// settled are the deliveries that the commit settles, and a rollback restores.
+	settled []unackedDelivery
+	// returns are mandatory messages that matched nothing: they go back at the
+	// commit.
+	returns []core.Message
+}
+
+// errNoTx is the answer to a commit or rollback on a channel without tx.select.
+func errNoTx() error { return refuse(codePreconditionFailed, "channel is not transactional") }
+
+// txSelect makes the channel a transactional one.
+func (ch *channel) txSelect() error {
+	if ch.publisher != nil && ch.publisher.confirming {
+		return refuse(codePreconditionFailed, "cannot switch from confirm to tx mode")
+	}
+	if ch.publisher == nil {
+		p, err := newPublisher(ch, false)
+		if err != nil {
+			return err
+		}
+		ch.publisher = p
+	}
+	if ch.tx == nil {
+		ch.beginTx()
+	}
+	ch.reply(&wire.TxSelectOK{})
+	return nil
+}
+
+func (ch *channel) beginTx() { ch.tx = &transaction{engine: ch.publisher.engine.Begin()} }
+
+// publishInTx adds a publish to the transaction. It is routed now.
+func (ch *channel) publishInTx(m *core.Message, mandatory bool) error {
+	routed, err := ch.tx.engine.Publish(m)
+	if err != nil {
+		return ch.publishError(err)
+	}
+	if mandatory && !routed {
+		ch.tx.returns = append(ch.tx.returns, core.Message{
+			Exchange: bytes.Clone(m.Exchange), Key: bytes.Clone(m.Key),
+			Properties: bytes.Clone(m.Properties), Payload: bytes.Clone(m.Payload),
+		})
+	}
+	return nil
+}
+
+// acknowledgeInTx is acknowledge for a channel with a transaction. What is settled
+// counts for prefetch limits until the commit.
+func (ch *channel) acknowledgeInTx(tag uint64, multiple bool, outcome core.Outcome) error {
+	o := ch.c.out
+	o.mu.Lock()
+	wasFull, first := ch.full(), len(ch.tx.settled)
+	settled, ok := ch.unacked.take(ch.tx.settled, tag, multiple)
+	resume := wasFull && !ch.full()
+	o.mu.Unlock()
+	if !ok {
+		return refuse(codePreconditionFailed, "unknown delivery tag %d", tag)
+	}
+	ch.tx.settled = settled // with an error they go back when the channel ends
+	for _, d := range settled[first:] {
+		if err := ch.tx.engine.Settle(d.settler.engine, outcome, d.pos); err != nil {
+			return err
+		}
+	}
+	if resume {
+		ch.resume()
+	}
+	return nil
+}
+
+// txCommit makes the transaction take effect, and begins the next one. The answer
+// goes out when all of it is durable.
+func (ch *channel) txCommit() error {
+	if ch.tx == nil {
+		return errNoTx()
+	}
+	if err := ch.tx.engine.Commit(); err != nil {
+		return err
+	}
+	done := ch.tx
+	ch.beginTx()
+	for i := range done.returns {
+		ch.giveBack(&done.returns[i])
+	}
+	if ch.globalPrefetch > 0 && len(done.settled) > 0 {
+		ch.kick()
+	}
+	ch.reply(&wire.TxCommitOK{})
+	return nil
+}
+
+// txRollback forgets the transaction: its publishes, and that deliveries were
+// settled, which the client still has to do.
+func (ch *channel) txRollback() error {
+	if ch.tx == nil {
+		return errNoTx()
+	}
+	o := ch.c.out
+	o.mu.Lock()
+	ch.unacked.restore(ch.tx.settled)
+	o.mu.Unlock()
+	ch.beginTx()
+	ch.reply(&wire.TxRollbackOK{})
+	return nil
+}
+
+// dropTx forgets the transaction of a channel that ends. What it would have settled
+// is with what was taken from unacked.
+func (ch *channel) dropTx() {
+	if ch.tx == nil {
+		return
+	}
+	ch.taken = append(ch.taken, ch.tx.settled...)
+	ch.tx = nil
+}
