@@ -119,6 +119,8 @@ func (b *Broker) shardDeps(i int, published func(int, func(*shard.CursorState)) 
 		FS: b.deps.FS, Clock: b.deps.Clock, Log: b.deps.Log, Work: b.deps.Work,
 		Published: func(fn func(*shard.CursorState)) error { return published(i, fn) },
 	}
+	queues := b.queuesOf(i)
+	d.Stray = func(id record.StreamID) (record.Stream, bool) { return strayStream(queues, id) }
 	if b.deps.OpenIndex != nil {
 		d.OpenStore = func() (index.Store, error) { return b.deps.OpenIndex(i) }
 	}
@@ -129,8 +131,13 @@ func (b *Broker) shardDeps(i int, published func(int, func(*shard.CursorState)) 
 // not know. They are kept: metadata may have been restored from an old copy.
 func (b *Broker) reportUnknownStreams() {
 	for i, s := range b.shards {
+		nameless := 0
 		s.EachStream(func(info record.Stream) {
 			if info.Filter {
+				return
+			}
+			if info.Name == "" {
+				nameless++
 				return
 			}
 			q, ok := b.deps.Catalog.Queue(info.Namespace, info.Name)
@@ -140,6 +147,10 @@ func (b *Broker) reportUnknownStreams() {
 					slog.Uint64("stream", uint64(info.ID)), slog.Int("shard", i))
 			}
 		})
+		if nameless > 0 {
+			b.deps.Log.Warn("queues of which the log has lost the creation are not in the metadata: their messages are kept and not served",
+				slog.Int("queues", nameless), slog.Int("shard", i))
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ func filterStream(namespace, text string, kind streamKind) record.StreamID {
 	h.Write([]byte(namespace))
 	h.Write([]byte{0})
 	h.Write([]byte(text))
-	return record.StreamID(binary.LittleEndian.Uint64(h.Sum(nil)) | 1<<63)
+	return record.StreamID(binary.LittleEndian.Uint64(h.Sum(nil))) | filterBit
 }
 
 // join adds a subscription to its filter and makes the stream that it reads.

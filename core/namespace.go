@@ -224,14 +224,10 @@ func (b *Broker) addQueue(ns *namespace, spec QueueSpec, id record.StreamID, hom
 	if err != nil { // of the metadata, since declares are checked
 		durable = onDisk
 	}
-	info := record.Stream{ID: id, Namespace: ns.name, Name: spec.Name}
-	kept, err := queueRetention(ns.name, &spec)
+	info, kept, err := queueStream(ns.name, &spec, id)
 	if err != nil { // likewise: what can't be read removes nothing
 		b.deps.Log.Error("retention of the stream not known: it keeps everything",
 			slog.String("namespace", ns.name), slog.String("queue", spec.Name), slog.Any("error", err))
-	}
-	if kept != nil {
-		info.Kept, info.Compacted = true, kept.compacted
 	}
 	if err := b.shards[home].CreateStream(info, spec.Durable); err != nil {
 		return b.storageError(err)

@@ -48,7 +48,7 @@ func (b *Broker) DeclareQueue(ctx context.Context, namespace string, spec QueueS
 }
 
 func (b *Broker) createQueue(ctx context.Context, ns *namespace, spec QueueSpec) error {
-	id, err := b.newStreamID()
+	id, err := b.newStreamID(spec.Durable && !spec.Exclusive)
 	if err != nil {
 		return err
 	}
@@ -85,13 +85,18 @@ func (b *Broker) createQueue(ctx context.Context, ns *namespace, spec QueueSpec)
 	})
 }
 
-// newStreamID makes an id for a queue's stream. Filters' ids have the top bit set.
-func (b *Broker) newStreamID() (record.StreamID, error) {
+// newStreamID makes an id for a queue's stream. It tells whether the stream outlives
+// the process.
+func (b *Broker) newStreamID(durable bool) (record.StreamID, error) {
 	var raw [8]byte
 	if _, err := io.ReadFull(b.deps.Rand, raw[:]); err != nil {
 		return 0, fmt.Errorf("make a stream id: %w", err)
 	}
-	return record.StreamID(binary.LittleEndian.Uint64(raw[:])>>1 | 1), nil
+	id := record.StreamID(binary.LittleEndian.Uint64(raw[:])) &^ filterBit
+	if durable {
+		return id | durableBit, nil
+	}
+	return max(id&^durableBit, 2), nil
 }
 
 // madeName makes a name that nobody else has, as RabbitMQ does: a prefix and

@@ -207,11 +207,15 @@ func (b *Broker) sweepFilters() error {
 				return b.storageError(err)
 			}
 		}
+		sh.RestoredSessions()
 	}
 	return nil
 }
 
 func (b *Broker) sweepFilter(sh *shard.Shard, info *record.Stream) error {
+	if info.Name == "" {
+		return b.endStrays(sh, info)
+	}
 	ns, err := b.namespace(info.Namespace)
 	if err != nil {
 		return nil //nolint:nilerr // told of by restoreSession, and kept

@@ -80,6 +80,7 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		var info record.Stream
 		err := record.DecodeStream(body, &info)
 		if err == nil && s.recovering {
+			s.beginAgain(info.ID, lsn)
 			s.addStream(&info, true, lsn)
 		}
 		return err
@@ -121,6 +122,7 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 }
 
 func (s *Shard) applyStreamDrop(id record.StreamID, lsn record.LSN) {
+	s.strays.end(id)
 	s.ended(index.StreamThing(id), lsn)
 	s.pending.Delete(index.StreamKey(id))
 	s.pending.DeletePrefix(index.CursorsKey(id))
@@ -167,11 +169,11 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 		}
 	}
 	for i := range m.NumStreams() {
-		st := s.streams[m.StreamAt(i)]
+		if places != nil && places[i] == record.NoPlace {
+			continue // not needed any more
+		}
+		st := s.streamOf(m.StreamAt(i), lsn)
 		if st == nil || lsn < st.since {
-			if st == nil && s.rebuild != nil {
-				s.rebuild.stray(m.StreamAt(i))
-			}
 			continue // dropped since it was routed
 		}
 		o, live, err := s.refer(st, lsn, places, i)
@@ -228,7 +230,7 @@ func (s *Shard) retain(m *record.Message, lsn record.LSN) {
 // applyAck settles ranges while recovering. On a live shard the cursor was
 // settled when the consumer said so, and the record only makes it last.
 func (s *Shard) applyAck(body []byte, lsn record.LSN) error {
-	if !s.recovering || s.rebuild != nil && lsn <= s.recounted {
+	if !s.recovering || s.otherCount(lsn) {
 		return nil
 	}
 	if err := record.DecodeAck(body, &s.ack); err != nil {
@@ -268,7 +270,7 @@ func (s *Shard) applyCursorCreate(body []byte, lsn record.LSN) error {
 	if err != nil {
 		return err
 	}
-	st := s.streams[c.Stream]
+	st := s.streamOf(c.Stream, lsn)
 	if st == nil || st.queue != nil || st.kept != nil || lsn < st.since {
 		return nil
 	}

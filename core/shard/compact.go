@@ -235,6 +235,7 @@ func (s *Shard) applyCompact(body []byte, lsn record.LSN) error {
 	}
 	k := st.kept
 	k.compaction.running = false
+	r.Below = s.sureBelow(r.Stream, r.Below, lsn)
 	for no := range k.compaction.due {
 		if no < r.First || no >= r.End {
 			continue
@@ -336,14 +337,19 @@ func (s *Shard) applyForget(body []byte, lsn record.LSN) error {
 	}
 	k := st.kept
 	k.compaction.running = false
+	if s.otherCount(lsn) {
+		return nil // what it forgot may be there again, and is forgotten again
+	}
 	for _, t := range f.Tombstones {
-		k.compaction.forgotten[t.Offset] = struct{}{}
-		s.pending.Delete(index.TombstoneKey(st.id, t.Offset))
+		if s.isSure(st.id, t.Offset) { // else another may have that offset now
+			k.compaction.forgotten[t.Offset] = struct{}{}
+			s.pending.Delete(index.TombstoneKey(st.id, t.Offset))
+		}
 		l, ok, err := k.lastOf([]byte(t.Key))
 		if err != nil {
 			return err
 		}
-		if !ok || l.Offset > t.Offset {
+		if !ok || l.Offset > t.Offset || !s.isSure(st.id, l.Offset) {
 			continue
 		}
 		// In a rebuild the tombstone may be gone, and one that it ended be there.
@@ -357,7 +363,7 @@ func (s *Shard) applyForget(body []byte, lsn record.LSN) error {
 		k.compaction.last[t.Key] = nil
 	}
 	if s.rebuild != nil && s.rebuild.gaps && len(f.Tombstones) > 0 {
-		return k.takeOutAgain(f.Tombstones[len(f.Tombstones)-1].Offset)
+		return k.takeOutAgain(s.sureBelow(st.id, f.Tombstones[len(f.Tombstones)-1].Offset, lsn))
 	}
 	return nil
 }

@@ -67,6 +67,10 @@ type Deps struct {
 	// this very log. It is asked when an index is rebuilt; nil is none. Upkeep
 	// waits for what is published then, see Shard.PublishedUpTo.
 	Published func(fn func(*CursorState)) error
+	// Stray tells what a stream is whose messages the log has, and not its creation.
+	// One without a name may be anything, and is made again only behind a loss; false
+	// is one that ended with the process. nil knows no names.
+	Stray func(id record.StreamID) (info record.Stream, ok bool)
 	// OpenStore opens the index; nil opens Pebble in Config.IndexDir.
 	OpenStore func() (index.Store, error)
 }

@@ -110,9 +110,10 @@ func (s *Shard) applyGroup(body []byte, lsn record.LSN) error {
 	if err != nil {
 		return err
 	}
-	if st := s.streams[r.Stream]; st != nil && st.kept != nil && lsn >= st.since && st.kept.groups[r.Cursor] == nil {
+	st := s.streamOf(r.Stream, lsn)
+	if st != nil && st.kept != nil && lsn >= st.since && st.kept.groups[r.Cursor] == nil {
 		info := index.Group{Created: lsn, Since: lsn, Name: r.Name}
-		st.kept.addGroup(r.Cursor, info, r.Offset)
+		st.kept.addGroup(r.Cursor, info, s.sureBelow(r.Stream, r.Offset, lsn))
 		s.says(index.CursorThing(r.Stream, r.Cursor), lsn)
 		s.pending.Set(index.GroupKey(r.Stream, r.Cursor), index.AppendGroup(nil, &info))
 	}
@@ -134,7 +135,8 @@ func (s *Shard) applySeek(body []byte, lsn record.LSN) error {
 		g.seeking = false
 		g.info.Since = lsn
 		s.pending.Set(index.GroupKey(r.Stream, r.Cursor), index.AppendGroup(nil, &g.info))
-		g.q.Cursor = *queue.NewCursor(min(max(r.Offset, st.refs.Low()), st.refs.End()))
+		at := s.sureBelow(r.Stream, r.Offset, lsn)
+		g.q.Cursor = *queue.NewCursor(min(max(at, st.refs.Low()), st.refs.End()))
 		s.changedPlace(g.p)
 		if !s.recovering {
 			s.unpublish(g.p) // what is published tells of what was settled before

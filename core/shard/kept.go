@@ -185,7 +185,9 @@ func (s *Shard) applyTruncate(body []byte, lsn record.LSN) error {
 	k := st.kept
 	k.truncating = false
 	first := chunkOf(st.refs.Low())
-	if s.rebuild != nil { // which may have less than there was
+	sure := s.sureBelow(t.Stream, t.Low, lsn)
+	if s.rebuild != nil || sure < t.Low { // there may be less than there was
+		t.Low = sure
 		if t.Bytes, err = k.bytesBelow(t.Low); err != nil {
 			return err
 		}

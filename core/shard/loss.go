@@ -2,6 +2,7 @@ package shard
 
 import (
 	"log/slog"
+	"slices"
 
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
@@ -12,6 +13,13 @@ import (
 // offsets than they once had, and acks from before would settle others. What is
 // counted there is unsure: neither an ack of the log nor a published offset
 // settles it, and it is delivered once more rather than not at all.
+//
+// All records that hold offsets go by that, see sureBelow: acks and truncations say
+// what is settled or gone, a group begins or is sought at an offset, compaction goes
+// as far as one, and a tombstone that is forgotten is known by its own. Delivery marks
+// need not: behind a loss they cover more than they did, which is marked as
+// redelivered for nothing. ENDS and the places in rewritten segments tell offsets by
+// the record that they are of.
 //
 // Such a count stands from then on. So acks and published offsets up to the record
 // at which the log ended then are of another count than what comes later, see
@@ -26,12 +34,14 @@ func (s *Shard) applyLoss(body []byte, lsn record.LSN) error {
 	}
 	s.logger.Warn("records were lost and given up; messages behind them may be delivered again",
 		slog.Uint64("first_lsn", uint64(lsn)), slog.Uint64("last_lsn", uint64(l.End)-1))
+	s.strays.lost = true
 	s.doubtOffsets()
 	return nil
 }
 
 // doubtOffsets makes all that is counted from here on unsure, of every stream.
 func (s *Shard) doubtOffsets() {
+	s.strays.sure = 0
 	if s.unsure == nil {
 		s.unsure = map[record.StreamID][]record.Range{}
 	}
@@ -88,6 +98,29 @@ func (s *Shard) endDoubt() (recounted bool) {
 	s.lastAck = s.open.Base
 	s.wake()
 	return true
+}
+
+// otherCount tells whether the offsets in a record are of an earlier count than those
+// that a rebuild finds.
+func (s *Shard) otherCount(lsn record.LSN) bool { return s.rebuild != nil && lsn <= s.recounted }
+
+// sureBelow returns the offset of a record, or the one before it below which all are
+// counted as they were when the record was written. mu is held.
+func (s *Shard) sureBelow(id record.StreamID, o record.Offset, lsn record.LSN) record.Offset {
+	if s.otherCount(lsn) {
+		return 0
+	}
+	for _, not := range s.unsure[id] {
+		if not.First < o && o < not.End {
+			return not.First
+		}
+	}
+	return o
+}
+
+// isSure tells whether an offset is one that is counted as it was. mu is held.
+func (s *Shard) isSure(id record.StreamID, o record.Offset) bool {
+	return !slices.ContainsFunc(s.unsure[id], func(not record.Range) bool { return not.First <= o && o < not.End })
 }
 
 // settleSure settles what a replay meets, without what it is not sure of. mu is

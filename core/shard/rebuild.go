@@ -31,8 +31,7 @@ type rebuild struct {
 	places []record.Place
 	begun  time.Time
 	told   time.Time
-	done   uint64                     // records
-	strays map[record.StreamID]uint64 // messages of streams that are not there
+	done   uint64 // records
 }
 
 // beginRebuild empties the store.
@@ -45,7 +44,7 @@ func (s *Shard) beginRebuild(fs vfs.FS) error {
 	s.recounted = ends.recounted
 	s.rebuild = &rebuild{
 		ends: ends, row: 1, begun: now, told: now,
-		last: map[record.StreamID]record.LSN{}, strays: map[record.StreamID]uint64{},
+		last: map[record.StreamID]record.LSN{},
 	}
 	var wipe index.Batch
 	wipe.Delete(index.AppliedKey)
@@ -71,16 +70,6 @@ func (r *rebuild) meets(s *Shard, b *record.Batch, last record.LSN) {
 		s.logger.Info("rebuilding the index", slog.Any("shard", s.cfg.Identity.Shard),
 			slog.Uint64("percent", min(99, uint64(b.Next())*100/uint64(max(last, b.Next(), 1)))),
 			slog.Uint64("records", r.done))
-	}
-}
-
-// maxStrays bounds the streams that are remembered though they are not there.
-const maxStrays = 1 << 16
-
-// stray notes a message of a stream that is not there.
-func (r *rebuild) stray(id record.StreamID) {
-	if _, known := r.strays[id]; known || len(r.strays) < maxStrays {
-		r.strays[id]++
 	}
 }
 
@@ -251,8 +240,8 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 // lost. What lies beyond the stream's end is left out.
 func (s *Shard) settlePublished(c *CursorState) bool {
 	st := s.streams[c.Stream]
-	if n := s.rebuild.strays[c.Stream]; st == nil && n > 0 {
-		delete(s.rebuild.strays, c.Stream) // once for all cursors
+	if n := s.strays.other[c.Stream]; st == nil && n > 0 {
+		delete(s.strays.other, c.Stream) // once for all cursors
 		s.logger.Error("messages of a stream whose beginning the log has lost are not delivered",
 			slog.Any("shard", s.cfg.Identity.Shard), slog.Uint64("stream", uint64(c.Stream)), slog.Uint64("messages", n))
 	}

@@ -38,6 +38,7 @@ func (r *rebuild) count(s *Shard, b *record.Batch) {
 
 // trust ends all doubt where original segments begin behind a gap.
 func (r *rebuild) trust(s *Shard, gap record.LSN) {
+	s.strays.sure = gap
 	for id := range s.unsure {
 		st := s.streams[id]
 		if st == nil {

@@ -53,6 +53,7 @@ func (s *Shard) recover(deps Deps) error {
 			return errors.Join(fmt.Errorf("rebuild the index: %w", err), s.log.Close())
 		}
 	}
+	s.endStrays()
 	if err := s.noOrphans(); err != nil {
 		return errors.Join(err, s.log.Close())
 	}
@@ -154,7 +155,7 @@ func (s *Shard) loadStream(_, v []byte) error {
 		return err
 	}
 	st := s.newStream(&info.Stream, true, info.Since)
-	st.refs = index.Restore(info.Low, info.End)
+	st.refs, st.found = index.Restore(info.Low, info.End), nameless(&info.Stream)
 	s.streams[info.ID] = st
 	return nil
 }

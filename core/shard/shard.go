@@ -67,6 +67,7 @@ type Shard struct {
 	transfers   transfers
 	rebuild     *rebuild                           // while recovering without a checkpoint
 	unsure      map[record.StreamID][]record.Range // while recovering, see applyLoss
+	strays      *strays                            // while recovering
 	recount     bool                               // while recovering: what is unsure was counted
 	recounted   record.LSN                         // acks up to it are of another count of offsets
 	slice       int                                // sliceLen, but in tests
@@ -115,6 +116,7 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 		retained:   map[string]*route.Topics[record.LSN]{},
 		sessions:   map[uint64]*SessionState{},
 		recovering: true,
+		strays:     newStrays(deps.Stray),
 		slice:      sliceLen,
 		reading:    map[away]*chunkRead{},
 		kick:       make(chan struct{}, 1),

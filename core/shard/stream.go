@@ -34,6 +34,7 @@ type stream struct {
 	changed bool // in Shard.changed
 	warm    bool // in Shard.warm
 	gone    bool
+	found   bool // made again: its cursors begin at its beginning, see strays
 
 	// A queue has one cursor that its consumers share: self. A filter's stream
 	// has places instead, one per session.
@@ -76,10 +77,14 @@ func (s *Shard) newStream(info *record.Stream, durable bool, since record.LSN) *
 }
 
 func (st *stream) place(id uint64) *place {
-	if st.self != nil {
+	switch {
+	case st.self == nil:
+		return st.places.get(id)
+	case id != 0:
+		return nil // of a stream that was taken for a queue, see adopt
+	default:
 		return st.self
 	}
-	return st.places.get(id)
 }
 
 // addPlace makes a cursor, and tells whether it was not there.
@@ -87,7 +92,11 @@ func (st *stream) addPlace(id uint64, durable bool) bool {
 	if st.places.get(id) != nil {
 		return false
 	}
-	p := newPlace(st, id, durable, *queue.NewCursor(st.refs.End()))
+	at := st.refs.End()
+	if st.found {
+		at = st.refs.Low()
+	}
+	p := newPlace(st, id, durable, *queue.NewCursor(at))
 	st.places.put(p)
 	st.s.changedPlace(p)
 	return true
@@ -131,7 +140,7 @@ func (s *Shard) CreateStream(info record.Stream, durable bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if st := s.streams[info.ID]; st != nil {
-		if st.info != info {
+		if st.info != info && (!durable || !s.adopt(st, &info)) {
 			return fmt.Errorf("stream %x of %q is already %q of %q",
 				uint64(info.ID), info.Name, st.info.Name, st.info.Namespace)
 		}
