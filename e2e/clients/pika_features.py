@@ -161,7 +161,8 @@ def refusals(connection):
         (403, "contains reserved prefix 'amq.*'", lambda c: c.queue_declare("amq.mine")),
         (406, "inequivalent arg 'type'", lambda c: c.exchange_declare("amq.topic", "fanout", durable=True)),
         (406, "unknown exchange type 'nonsense'", lambda c: c.exchange_declare("pika.x", "nonsense")),
-        (406, "inequivalent arg 'durable'", lambda c: c.queue_declare(queue, durable=True, exclusive=True)),
+        (403, "contains reserved prefix 'amq.*'", lambda c: c.queue_declare(queue, exclusive=True)),
+        (404, "no exchange 'nothing'", lambda c: c.exchange_bind("amq.fanout", "nothing")),
     ):
         channel = connection.channel()
         closes(code, text, lambda: do(channel))
@@ -170,14 +171,9 @@ def refusals(connection):
     other.close()
 
 
-def update_secret(connection):
-    connection.update_secret("guest", "rotation")
-    connection.channel().close()
-
-
 for feature in (
     headers_exchange, exchange_bindings, alternate_exchange, mandatory, direct_reply, cancel_notification, requeue,
-    properties, refusals, update_secret,
+    properties, refusals,
 ):
     with pika.BlockingConnection(parameters) as fresh:
         feature(fresh)
