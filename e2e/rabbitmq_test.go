@@ -84,6 +84,7 @@ func (r *rabbit) configure(with contender) {
 		"RABBITMQ_NODENAME=tidegate-e2e@localhost", "RABBITMQ_BASE="+r.dir,
 		"RABBITMQ_MNESIA_BASE="+r.dir+"/mnesia", "RABBITMQ_LOG_BASE="+r.dir+"/log", "RABBITMQ_PID_FILE="+r.dir+"/pid",
 		"RABBITMQ_CONFIG_FILE="+r.dir+"/rabbitmq.conf", "RABBITMQ_ENABLED_PLUGINS_FILE="+r.dir+"/enabled_plugins",
+		"RUNNING_UNDER_SYSTEMD=true", // so that the script becomes the server instead of a shell above it
 		"RABBITMQ_DIST_PORT="+port(freeAddr(r.t)),
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}")
 }
