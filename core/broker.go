@@ -54,6 +54,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	b := &Broker{cfg: cfg, deps: deps, identity: id, namespaces: map[string]*namespace{}}
 	b.leases = newLeases(deps.Clock)
 	b.sessions.byKey = map[sessionKey]*session{}
+	b.cfg.SegmentBytes = segmentBytes(&b.cfg, id.Shards, &b.deps)
 	b.pressure.start(&b.cfg, id.Shards, &b.deps)
 	published := func(i int, fn func(*shard.CursorState)) error { return b.readOffsets(ctx, i, fn) }
 	if err := b.openShards(id, published); err != nil { //nolint:contextcheck // a shard runs until it is closed

@@ -25,6 +25,7 @@ type Config struct {
 	// bytes: of its messages, and of the positions that it settles; at most 128 MiB.
 	MaxTransaction int `yaml:"max_transaction"`
 	// SegmentBytes is the size at which a file of the log is closed and the next begun.
+	// On a small disk it is less: the open ones take at most a 16th of the disk.
 	SegmentBytes int64 `yaml:"segment_bytes"`
 	// TailBytes is how much of each shard's newest messages is kept in memory.
 	TailBytes int `yaml:"tail_bytes"`
@@ -85,6 +86,9 @@ func DefaultConfig() Config {
 	}
 }
 
+// leastSegment is the least SegmentBytes.
+const leastSegment = 4 << 10
+
 // Validate tells what is wrong with the configuration.
 func (c Config) Validate() error {
 	switch {
@@ -94,7 +98,7 @@ func (c Config) Validate() error {
 		return errors.New("max_message_size must be 1 byte to 128 MiB")
 	case c.MaxTransaction <= 0 || c.MaxTransaction > 128<<20:
 		return errors.New("max_transaction must be 1 byte to 128 MiB")
-	case c.SegmentBytes < 1<<12:
+	case c.SegmentBytes < leastSegment:
 		return errors.New("segment_bytes must be at least 4 KiB")
 	case c.TailBytes < 0 || c.CacheBytes < 0:
 		return errors.New("tail_bytes and cache_bytes must not be negative")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/tidegate/tidegate/core/shard"
 	"github.com/tidegate/tidegate/core/work"
 )
 
@@ -68,14 +69,30 @@ type look struct {
 // start takes the first look.
 func (w *pressure) start(cfg *Config, shards int, deps *Deps) {
 	w.cfg, w.deps = cfg.Pressure, deps
+	reserve := shard.Config{SegmentBytes: cfg.SegmentBytes, BatchBytes: cfg.BatchBytes}
 	w.marks = watermarks{
 		cfg: cfg.Pressure, memoryLimit: deps.Memory.Limit,
-		// Each shard has a batch open and one on its way to the disk.
-		reserve: 2 * uint64(cfg.BatchBytes) * uint64(shards),
+		reserve: uint64(shards) * reserve.Reserve(),
 	}
 	w.listeners = map[*func(Pressure)]struct{}{}
 	w.now.Store(&Pressure{})
 	w.look(true)
+}
+
+// segmentShare bounds the open segments of all shards on a small disk: its part
+// of that many.
+const segmentShare = 16
+
+// segmentBytes is how long segments get. Nothing leaves the disk before its
+// segment is sealed, and what is needed of one is rewritten beside it: so a small disk
+// has short ones.
+func segmentBytes(cfg *Config, shards int, deps *Deps) int64 {
+	disk, err := deps.FS.GetDiskUsage(deps.Dir)
+	if err != nil || disk.TotalBytes == 0 { // not known: then as they are wanted
+		return cfg.SegmentBytes
+	}
+	most := disk.TotalBytes / segmentShare / uint64(shards)
+	return int64(min(uint64(cfg.SegmentBytes), max(most, leastSegment)))
 }
 
 // loop looks once per interval until ctx ends.

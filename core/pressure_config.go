@@ -69,9 +69,8 @@ func (c PressureConfig) MemoryMark(limit uint64) uint64 {
 }
 
 // diskMark is the number of free bytes below which publishers wait, on a disk
-// of total bytes. It is never so low that what is already taken and not yet
-// written, reserve bytes, may not find its place; but on a very small disk that
-// reserve is a quarter of it at most.
+// of total bytes. It is never so low that the shards lack their reserve, see
+// shard.Config.Reserve; but on a very small disk that is a quarter of it at most.
 func (c PressureConfig) diskMark(total, reserve uint64) uint64 {
 	if c.DiskFreePercent == 0 {
 		return 0

@@ -90,3 +90,70 @@ func noise(w *world, n int) string {
 	}
 	return b.String()
 }
+
+// TestSlowQueueHoldsNobodyBackForEver fills a small disk with messages of two queues
+// and drains one. The other keeps a part of each segment, all the time, and there is
+// little room to rewrite them: publishers go on all the same.
+func TestSlowQueueHoldsNobodyBackForEver(t *testing.T) {
+	for name, segment := range map[string]int64{
+		"short segments":                         64 << 10,
+		"segments that are longer than the disk": core.DefaultConfig().SegmentBytes,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { slowQueueOnSmallDisk(t, segment) })
+		})
+	}
+}
+
+func slowQueueOnSmallDisk(t *testing.T, segment int64) {
+	const total, size = 24 << 20, 3000
+	var w *world
+	used := func() uint64 {
+		if w == nil || w.Broker == nil {
+			return 0
+		}
+		return w.Stats().LogBytes
+	}
+	w = newWorldWith(t, 1, func(c *core.Config, d *core.Deps) {
+		calm(c, d)
+		d.FS = &fullDisk{FS: d.FS, total: total, used: used}
+		c.SegmentBytes, c.BatchBytes = segment, core.DefaultConfig().BatchBytes
+	})
+	w.queue("fast")
+	w.queue("slow")
+	p := w.publisher(nil)
+	fast := 0
+	for n := 0; !w.Pressure().Disk; n++ {
+		to := "fast"
+		if n%20 >= 16 {
+			to = "slow"
+		}
+		m := amqp("", to, noise(w, size))
+		got, err := p.p.Publish(&m)
+		if err != nil {
+			break
+		}
+		if p.n = got.Seq; to == "fast" {
+			fast++
+		}
+		if n%20 == 19 {
+			p.confirmed()
+		}
+		if n > 2*total/size {
+			t.Fatal("the disk does not fill")
+		}
+	}
+	p.confirmed()
+	c, wake := w.consume("fast")
+	for _, d := range w.take(c, wake, fast) {
+		c.Settle(core.Ack, d.Position)
+	}
+	for range 120 {
+		pass()
+	}
+	if p := w.Pressure(); p.Any() {
+		t.Fatalf("after %d messages were drained: %+v, log of %d bytes", fast, p, w.Stats().LogBytes)
+	}
+	p.send(amqp("", "fast", "goes on"))
+	p.confirmed()
+}

@@ -12,7 +12,7 @@ type usage struct {
 // does not come and go with every message. It has no clock and does no I/O.
 type watermarks struct {
 	cfg         PressureConfig
-	reserve     uint64 // bytes of disk that may be taken and not yet written
+	reserve     uint64 // bytes of disk that the shards need beside, see shard.Config.Reserve
 	memoryLimit uint64 // bytes that the process may have
 
 	disk, memory bool // alarms: publishers wait

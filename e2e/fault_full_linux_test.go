@@ -8,7 +8,7 @@ import (
 )
 
 // fullDisk is the size of the tmpfs that holds log, index and etcd in the tests
-// of a full disk. Its mark, with the default of 5 %, is at about 13 MiB.
+// of a full disk. Its mark is at 36 MiB: a segment of a 16th of it, and five batches.
 const fullDisk = 256 << 20
 
 // startOnSmallDisk starts a broker with all its data on a small disk, and the

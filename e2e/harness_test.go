@@ -291,14 +291,20 @@ func within(t *testing.T) context.Context {
 // eventually polls a condition that no channel tells of.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
+	eventuallyWithin(t, patience, what, ok)
+}
+
+// eventuallyWithin polls with a patience of its own.
+func eventuallyWithin(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	for !ok() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("not within %v: %s", patience, what)
+			t.Fatalf("not within %v: %s", limit, what)
 		case <-tick.C:
 		}
 	}

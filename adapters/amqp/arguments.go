@@ -68,6 +68,8 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 	for name, value := range args {
 		rule, known := queueArguments[name]
 		switch {
+		case name == "x-queue-mode" && value != "lazy" && value != "default":
+			return refuse(codePreconditionFailed, `invalid arg 'x-queue-mode' for %s: "unsupported queue mode '%v'"`, queue, value)
 		case !known || rule == ignored:
 			delete(args, name)
 		case name == "x-overflow" && !slices.Contains(overflows, value):
@@ -151,6 +153,9 @@ func checkQueueType(m *core.QueueSpec, queue string) error {
 		return nil
 	case "quorum":
 	default:
+		if _, isName := value.(string); !isName {
+			return refuse(codePreconditionFailed, "invalid arg 'x-queue-type' for %s: {unacceptable_type,%s}", queue, typeOf(value))
+		}
 		return refuse(codePreconditionFailed, `invalid arg 'x-queue-type' for %s: "unsupported queue type '%v'"`, queue, value)
 	}
 	return checkReplicated(m, "quorum", queue)
@@ -161,7 +166,7 @@ func checkReplicated(m *core.QueueSpec, queueType, queue string) error {
 	var invalid string
 	switch {
 	case m.Name == "":
-		return refuse(codePreconditionFailed, "Cannot declare a server-named queue for type %s", queueType)
+		return refuse(codePreconditionFailed, "Cannot declare a server-named queue for type rabbit_%s_queue", queueType)
 	case !m.Durable:
 		invalid = "non-durable"
 	case m.Exclusive:

@@ -87,7 +87,7 @@ func (c *connection) method(ctx context.Context, m wire.Method) error {
 			return nil
 		}
 	}
-	return refuse(codeChannelError, "unexpected method %v in connection state %v", m.ID(), c.state)
+	return refuse(codeChannelError, "unexpected method in connection state %v", c.state)
 }
 
 func (c *connection) login(ctx context.Context, m *wire.ConnectionStartOK) error {

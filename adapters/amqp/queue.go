@@ -98,14 +98,8 @@ func (ch *channel) createQueue(ctx context.Context, m *wire.QueueDeclare) (core.
 	if err := checkQueueArguments(&spec, object("queue", m.Queue, ch.c.namespace)); err != nil {
 		return none, err
 	}
-	if reserved(m.Queue) {
-		_, err := ch.broker().CheckQueue(ch.c.namespace, m.Queue, ch.c.conn.ID)
-		if errors.Is(err, core.ErrNotFound) {
-			return none, refuse(codeAccessRefused, "queue name '%s' contains reserved prefix 'amq.*'", m.Queue)
-		}
-		if err != nil {
-			return none, err
-		}
+	if reserved(m.Queue) { // also of a queue that is there: only passive declares find it
+		return none, refuse(codeAccessRefused, "queue name '%s' contains reserved prefix 'amq.*'", m.Queue)
 	}
 	return ch.broker().DeclareQueue(ctx, ch.c.namespace, spec)
 }

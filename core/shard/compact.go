@@ -279,6 +279,7 @@ func (k *keptStream) oldTombstones(now time.Time, below record.Offset) (record.F
 		return f, nil
 	}
 	cutoff := now.Add(-tombstoneAge).UnixMilli()
+	old := 0 // so many of them have stayed for long enough
 	err := k.st.s.store.Scan(index.TombstonesKey(k.st.id), func(key, v []byte) error {
 		no, err := index.PartNumber(key)
 		if err != nil {
@@ -289,18 +290,39 @@ func (k *keptStream) oldTombstones(now time.Time, below record.Offset) (record.F
 			return err
 		}
 		o := record.Offset(no)
-		if at > cutoff || o >= below || len(f.Tombstones) == forgetTombstones {
+		// A time that is still to come was told by a clock that was ahead.
+		wrong := at > now.UnixMilli()
+		if at > cutoff && !wrong || o >= below || len(f.Tombstones) == forgetTombstones {
 			return errEnough
 		}
 		if _, done := k.compaction.forgotten[o]; !done && o >= k.st.refs.Low() {
 			f.Tombstones = append(f.Tombstones, record.Tombstone{Offset: o, Key: about})
 		}
+		if !wrong {
+			old = len(f.Tombstones)
+		}
 		return nil
 	})
-	if errors.Is(err, errEnough) {
-		err = nil
+	if err != nil && !errors.Is(err, errEnough) {
+		return f, err
 	}
-	return f, err
+	return f, k.onlyOld(&f, old, cutoff)
+}
+
+// onlyOld leaves the first tombstones, which are old, and those behind them whose
+// own time is wrong and whose chunk is old.
+func (k *keptStream) onlyOld(f *record.Forget, old int, cutoff int64) error {
+	for ; old < len(f.Tombstones); old++ {
+		c, err := k.chunk(chunkOf(f.Tombstones[old].Offset))
+		if err != nil {
+			return err
+		}
+		if c.Time > cutoff {
+			break
+		}
+	}
+	f.Tombstones = f.Tombstones[:old]
+	return nil
 }
 
 // applyForget takes tombstones out of a stream, unless their keys have values again.

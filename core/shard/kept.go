@@ -31,7 +31,10 @@ type keptStream struct {
 	st    *stream
 	rules Retention
 	bytes uint64 // of the messages
-	last  int64  // time of the newest message, unix milliseconds; never goes back
+	last  int64  // time of the newest message, unix milliseconds; goes back with the clock
+	// ahead is a chunk up to which all times were still to come when the stream was
+	// last looked through, see aged.
+	ahead uint64
 	// chunks are what is known of chunks, those changed since the last spill and
 	// some more. The others are in the store.
 	chunks map[uint64]*chunk
@@ -147,10 +150,10 @@ func (k *keptStream) appended(o record.Offset, m *record.Message, lsn record.LSN
 	if err != nil {
 		return err
 	}
-	k.last = max(k.last, k.st.s.applyTime)
+	k.last = k.st.s.applyTime
 	k.bytes += messageSize(m)
 	c.Bytes += messageSize(m)
-	c.Time = k.last
+	c.Time = max(c.Time, k.last)
 	if k.compaction != nil {
 		return k.keyed(o, m, lsn)
 	}

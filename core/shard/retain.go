@@ -82,13 +82,16 @@ func (k *keptStream) decide(now int64) (record.Truncate, error) {
 	}
 	settled := k.settledByAll()
 	newest := chunkOf(refs.End() - 1)
-	byAge := max(1, (newest-chunkOf(refs.Low())+1)/ageShare)
+	aged, err := k.aged(now, chunkOf(t.Low), newest)
+	if err != nil {
+		return t, err
+	}
 	for no := chunkOf(t.Low); no <= newest && no < chunkOf(refs.Low())+retainChunks; no++ {
 		c, err := k.chunk(no)
 		if err != nil {
 			return t, err
 		}
-		old := k.rules.MaxAge > 0 && c.Time < now-k.rules.MaxAge.Milliseconds() && byAge > 0
+		old := no < aged
 		next := record.Offset(no+1) * index.ChunkLen
 		if no == newest {
 			if old {
@@ -97,11 +100,8 @@ func (k *keptStream) decide(now int64) (record.Truncate, error) {
 			break
 		}
 		over := k.rules.MaxBytes > 0 && k.bytes-min(k.bytes, t.Bytes+c.Bytes) >= k.rules.MaxBytes
-		if !over && next > settled {
-			if !old {
-				break
-			}
-			byAge--
+		if !over && next > settled && !old {
+			break
 		}
 		t.Low, t.Bytes = next, t.Bytes+c.Bytes
 	}
@@ -109,6 +109,37 @@ func (k *keptStream) decide(now int64) (record.Truncate, error) {
 		t.Low = settled
 	}
 	return t, nil
+}
+
+// aged is the chunk below which all have reached the greatest age, as far as one step
+// goes. The clock may have been wrong when messages came. While it was ahead it told
+// times that are still to come: such a chunk is older than those behind it, and goes
+// with the first of them. While it was behind it told times before those of older
+// chunks: such a chunk does not go before them.
+func (k *keptStream) aged(now int64, first, newest uint64) (end uint64, err error) {
+	if end = first; k.rules.MaxAge == 0 {
+		return end, nil
+	}
+	most := first + max(1, (newest-first+1)/ageShare)
+	no := first
+	for looked := 0; no <= newest && looked < retainChunks && end < most; looked++ {
+		c, err := k.chunk(no)
+		switch {
+		case err != nil:
+			return first, err
+		case c.Time <= now && c.Time >= now-k.rules.MaxAge.Milliseconds():
+			return end, nil
+		case c.Time <= now:
+			end = no + 1
+		case no == first && k.ahead > first: // those up to there were looked at before
+			no = k.ahead
+			continue
+		case end == first:
+			k.ahead = no
+		}
+		no++
+	}
+	return min(end, most), nil
 }
 
 // settledByAll is the offset below which every group has settled everything; 0

@@ -170,6 +170,9 @@ func (s *Shard) Upkeep(ctx context.Context) (more bool) {
 func (s *Shard) upkeepFailed(err error) {
 	r := &s.upkeep.retry
 	r.delay = min(max(2*r.delay, retryAfter), retryAtMost)
+	if errors.Is(err, errNoRoom) {
+		r.delay = retryAfter // nothing was done yet, and publishers may wait for it
+	}
 	r.at = s.clock.Now().Add(r.delay)
 	if text := err.Error(); text != r.last {
 		r.last = text
@@ -188,15 +191,16 @@ func (s *Shard) upkeepStep(ctx context.Context) (more bool, err error) {
 	if counted, err := s.count(ctx, segments); counted || err != nil {
 		return true, err
 	}
-	p := s.plan(s.publishedOf(segments))
+	p := s.plan(s.publishedOf(segments), s.rewriteRoom())
 	switch {
 	case len(p.drop) > 0:
 		return true, s.drop(p.drop)
-	case len(p.rewrite) == 0 || s.clock.Now().Before(u.retry.at):
+	case s.clock.Now().Before(u.retry.at):
 		return false, nil
-	}
-	if err := s.roomFor(p); err != nil {
-		return false, err
+	case p.lacks > 0:
+		return false, fmt.Errorf("%w: %d bytes", errNoRoom, p.lacks)
+	case len(p.rewrite) == 0:
+		return false, nil
 	}
 	if err := s.rewrite(ctx, p); err != nil {
 		return false, err
@@ -342,22 +346,6 @@ func (s *Shard) foundDamage(bases []record.LSN) (found bool) {
 	defer u.mu.Unlock()
 	u.stats.Damaged = len(u.damaged)
 	return found
-}
-
-// errNoRoom tells that upkeep waits for room on the disk.
-var errNoRoom = errors.New("not enough free disk for upkeep")
-
-// roomFor tells whether the disk has room for a rewrite and leaves as much again
-// for what is published: what is taken and not written yet must find its place.
-func (s *Shard) roomFor(p plan) error {
-	usage, err := s.fs.GetDiskUsage(s.cfg.Dir)
-	if err != nil { // not known: then the rewrite will tell
-		return nil //nolint:nilerr // a file system that can't tell is no reason to stop
-	}
-	if need := 2*uint64(p.bytes) + 4*uint64(s.cfg.BatchBytes); usage.AvailBytes < need {
-		return fmt.Errorf("%w: %d bytes", errNoRoom, need)
-	}
-	return nil
 }
 
 func (u *upkeep) keep(base record.LSN, k kept) {

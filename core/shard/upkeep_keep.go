@@ -157,7 +157,14 @@ func (k *keeper) find(lsn record.LSN, m *record.Message, given []record.Place) (
 		switch {
 		case v == nil || lsn < v.since:
 		case given != nil:
-			if o, ok := given[i].Offset(); ok && v.needs(o) {
+			o, ok := given[i].Offset()
+			if ok {
+				ok, err = v.keeps(k.snap, o)
+			}
+			if err != nil {
+				return false, err
+			}
+			if ok {
 				place = given[i]
 			}
 		default:

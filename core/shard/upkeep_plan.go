@@ -23,8 +23,8 @@ const leastStale = 16
 type plan struct {
 	drop    []commitlog.Info
 	rewrite []commitlog.Info
-	bytes   int64 // of what is rewritten
 	oldest  bool  // no segment is older than those that are rewritten
+	lacks   int64 // bytes of the shortest segment to rewrite, when there is room for none
 }
 
 // candidate is a segment as the plan sees it.
@@ -114,8 +114,9 @@ func (s *Shard) judgeAgain(all []candidate) {
 	}
 }
 
-// plan decides what to do with the segments, which are in order.
-func (s *Shard) plan(segments []commitlog.Info) plan {
+// plan decides what to do with the segments, which are in order. At most room bytes
+// of them are rewritten.
+func (s *Shard) plan(segments []commitlog.Info, room int64) plan {
 	all := make([]candidate, 0, len(segments))
 	var p plan
 	for i, info := range segments {
@@ -134,14 +135,14 @@ func (s *Shard) plan(segments []commitlog.Info) plan {
 	wanted := func(c *candidate) bool {
 		return c.worn(cfg.RewritePercent) || cfg.Compress && c.plain()
 	}
-	first := slices.IndexFunc(all, func(c candidate) bool { return wanted(&c) })
+	first := slices.IndexFunc(all, func(c candidate) bool { return c.Bytes <= room && wanted(&c) })
 	if first < 0 {
+		p.lacks = shortest(all, wanted)
 		return p
 	}
-	begin, end := group(all, first, s.cfg.SegmentBytes, wanted)
+	begin, end := group(all, first, s.cfg.SegmentBytes, room, wanted)
 	for _, c := range all[begin:end] {
 		p.rewrite = append(p.rewrite, c.Info)
-		p.bytes += c.Bytes
 	}
 	p.oldest = begin == 0
 	return p
@@ -149,14 +150,15 @@ func (s *Shard) plan(segments []commitlog.Info) plan {
 
 // group returns the range of segments to rewrite as one: the first one that wants
 // it, those behind it that want it too or are small, and small ones before it,
-// for as long as the result and the work are no more than a segment or two.
-func group(all []candidate, first int, size int64, wanted func(*candidate) bool) (begin, end int) {
+// for as long as the result and the work are no more than a segment or two, and
+// there is room for them.
+func group(all []candidate, first int, size, room int64, wanted func(*candidate) bool) (begin, end int) {
 	small := func(c *candidate) bool {
 		return c.counted && !c.damaged && c.Rewritten && c.Bytes < size/smallShare
 	}
 	left, work := all[first].left(), all[first].Bytes
 	joins := func(c *candidate) bool {
-		if left+c.left() > size || work+c.Bytes > 2*size {
+		if left+c.left() > size || work+c.Bytes > min(2*size, room) {
 			return false
 		}
 		left, work = left+c.left(), work+c.Bytes
@@ -170,4 +172,15 @@ func group(all []candidate, first int, size int64, wanted func(*candidate) bool)
 		begin--
 	}
 	return begin, end
+}
+
+// shortest is the length of the shortest segment that wants to be rewritten; 0
+// when none does.
+func shortest(all []candidate, wanted func(*candidate) bool) (bytes int64) {
+	for i := range all {
+		if c := &all[i]; wanted(c) && (bytes == 0 || c.Bytes < bytes) {
+			bytes = c.Bytes
+		}
+	}
+	return bytes
 }

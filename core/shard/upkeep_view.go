@@ -85,6 +85,20 @@ func (v *view) needs(o record.Offset) bool {
 	return slices.ContainsFunc(v.cursors, func(c index.Cursor) bool { return !isSettled(&c, o) })
 }
 
+// keeps tells whether the stream needs the offset and still has it: compaction
+// did not take it out. It is cheap for offsets in ascending order.
+func (v *view) keeps(snap index.Snapshot, o record.Offset) (bool, error) {
+	if !v.needs(o) || !v.compacted {
+		return v.needs(o), nil
+	}
+	if no := chunkOf(o); len(v.lsns) == 0 || v.no != no {
+		if err := v.load(snap, no); err != nil {
+			return false, err
+		}
+	}
+	return !v.gone.Has(o), nil
+}
+
 func isSettled(c *index.Cursor, o record.Offset) bool {
 	if o < c.Floor {
 		return true

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tidegate/tidegate/core"
 	"github.com/tidegate/tidegate/e2e/checker"
@@ -23,8 +24,10 @@ const (
 type message struct {
 	id      int
 	lane    string // publisher and key: order is promised within
-	refused bool   // the broker said that nobody gets it
-	retried bool   // sent again: its place in the lane is not certain
+	key     string // what it is about, for a stream that is compacted
+	sent    time.Time
+	refused bool // the broker said that nobody gets it
+	retried bool // sent again: its place in the lane is not certain
 	at      []*entry
 }
 
@@ -39,6 +42,7 @@ type entry struct {
 	inflight  bool // delivered in this life and not settled
 	acked     bool // settled in this life
 	epoch     int  // of the settling
+	settled   bool // once, whatever came then
 	final     bool // the settling is durable
 	excused   bool // need not come, since the settling may be durable
 	// loose entries may come or not: a purge, or the end of a subscription, may
@@ -153,7 +157,7 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 
 // settled notes that a delivery was settled.
 func (j *judge) settled(e *entry) {
-	e.inflight, e.acked, e.epoch = false, true, j.epoch
+	e.inflight, e.acked, e.settled, e.epoch = false, true, true, j.epoch
 }
 
 // loosen forgets what the destination owes.

@@ -17,6 +17,7 @@ const fanout = "amq.fanout"
 // clients are all that use the broker, and what they know.
 type clients struct {
 	queues     []*queue
+	streams    []*queue // stream queues
 	sessions   []*session
 	publishers []*publisher
 	retained   retained
@@ -29,6 +30,7 @@ type queue struct {
 	competing bool // may have several consumers at a time
 	dest      *dest
 	consumers []*consumer
+	kept      *kept // nil unless it is a stream queue
 }
 
 // held is a delivery that a client has not settled.
@@ -56,6 +58,7 @@ func (w *world) newClients() {
 		}
 		w.clients.queues = append(w.clients.queues, q)
 	}
+	w.newStreams()
 	for i := range 3 {
 		s := &session{client: fmt.Sprint("s", i), filters: map[string]bool{}, deleted: map[uint32]bool{}}
 		if i < 2 {
@@ -71,7 +74,7 @@ func (w *world) newClients() {
 
 // ended notes that the broker is gone and all connections with it.
 func (c *clients) ended() {
-	for _, q := range c.queues {
+	for _, q := range c.all() {
 		q.consumers = nil
 		if !q.spec.Durable {
 			q.dest = nil
@@ -87,7 +90,7 @@ func (c *clients) ended() {
 
 // reconnect checks that what is durable is there again.
 func (w *world) reconnect() {
-	for _, q := range w.clients.queues {
+	for _, q := range w.clients.all() {
 		if q.dest == nil {
 			continue
 		}
@@ -118,6 +121,9 @@ func (w *world) declare(q *queue) {
 	q.dest = newDest(q.spec.Name, q.spec.Durable, w.promise(durability))
 	if !q.spec.Durable {
 		q.dest.promise = min(w.promise(""), inSystem)
+	}
+	if q.kept != nil {
+		q.kept.at = map[*entry]core.Offset{}
 	}
 	w.log("declare %s", q.spec.Name)
 	if !q.bound {
@@ -152,7 +158,7 @@ func (w *world) remove(q *queue) {
 
 // get takes one message without a consumer, and settles it or gives it back.
 func (w *world) get(q *queue) {
-	if q.dest == nil || len(q.consumers) > 0 {
+	if q.dest == nil || q.kept != nil || len(q.consumers) > 0 {
 		return
 	}
 	d, getter, _, ok, err := w.Get(context.Background(), namespaceName, q.spec.Name, "", false)
@@ -183,6 +189,7 @@ func (w *world) flood(p *publisher, q *queue) {
 	}
 	for range 300 + w.rng.IntN(300) {
 		m := w.send(p.name, []*dest{q.dest})
+		m.key = q.spec.Name
 		x := core.Message{
 			Format: core.FormatAMQP, QoS: 1, Key: []byte(q.spec.Name), Payload: strconv.AppendInt(nil, int64(m.id), 10),
 		}
@@ -195,7 +202,7 @@ func (w *world) flood(p *publisher, q *queue) {
 
 // purge empties the queue but for what is in flight.
 func (w *world) purge(q *queue) {
-	if q.dest == nil {
+	if q.dest == nil || q.kept != nil {
 		return
 	}
 	q.dest.loosen()
@@ -212,9 +219,11 @@ func (w *world) consume(q *queue) {
 	}
 	c := &consumer{q: q, limit: core.NewLimit(uint32(w.rng.IntN(12))), awake: true}
 	var err error
-	c.c, err = w.Consume(context.Background(), namespaceName, core.ConsumeSpec{
-		Queue: q.spec.Name, Limits: []*core.Limit{c.limit}, Notify: func() { c.awake = true },
-	})
+	spec := core.ConsumeSpec{Queue: q.spec.Name, Limits: []*core.Limit{c.limit}, Notify: func() { c.awake = true }}
+	if q.kept != nil {
+		spec.Group, spec.Start = "g", core.StartFirst()
+	}
+	c.c, err = w.Consume(context.Background(), namespaceName, spec)
 	if w.failed("consume "+q.spec.Name, err) {
 		return
 	}

@@ -38,15 +38,16 @@ func (w *world) connect(p *publisher) bool {
 func (w *world) publishToQueues(p *publisher) {
 	m := core.Message{Format: core.FormatAMQP, QoS: 1}
 	var to []*dest
+	queues := w.clients.all()
 	if w.rng.IntN(3) == 0 {
-		m.Exchange = []byte(fanout)
-		for _, q := range w.clients.queues {
+		m.Exchange, m.Key = []byte(fanout), []byte(keys[w.rng.IntN(len(keys))])
+		for _, q := range queues {
 			if q.bound && q.dest != nil {
 				to = append(to, q.dest)
 			}
 		}
 	} else {
-		q := w.clients.queues[w.rng.IntN(len(w.clients.queues))]
+		q := queues[w.rng.IntN(len(queues))]
 		m.Key = []byte(q.spec.Name)
 		if q.dest != nil {
 			to = append(to, q.dest)
@@ -55,7 +56,9 @@ func (w *world) publishToQueues(p *publisher) {
 	if w.rng.IntN(6) == 0 {
 		m.QoS = 0
 	}
-	w.publish(p, w.send(p.name, to), m, nil)
+	sent := w.send(p.name, to)
+	sent.key = string(m.Key)
+	w.publish(p, sent, m, nil)
 }
 
 // topics are what MQTT publishers publish to.
@@ -101,6 +104,7 @@ func (w *world) publish(p *publisher, m *message, x core.Message, o *once) {
 	if !w.connect(p) {
 		return
 	}
+	m.sent = w.clock.now
 	if x.Payload == nil {
 		x.Payload = w.payload(m)
 	}

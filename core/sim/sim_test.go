@@ -23,7 +23,7 @@ func simulate(seed uint64, steps int) *world {
 	w := newWorld(seed)
 	w.newClients()
 	w.start()
-	for _, q := range w.clients.queues {
+	for _, q := range w.clients.all() {
 		w.declare(q)
 	}
 	for _, s := range w.clients.sessions {
@@ -74,6 +74,8 @@ func (w *world) act() {
 		w.confirms(p)
 	case n < 34+w.mqtt*60/100:
 		w.useSession(s)
+	case n < 94 && w.rng.IntN(3) == 0:
+		w.useStream(c.streams[w.rng.IntN(len(c.streams))])
 	case n < 94:
 		w.useQueue(q)
 	case n < 97:
@@ -188,6 +190,7 @@ func (w *world) drain() {
 	if len(w.wrong) > 0 {
 		return
 	}
+	w.missingStreams()
 	w.missing()
 	if len(w.wrong) > 0 || !w.stop() {
 		return
@@ -220,7 +223,7 @@ func (w *world) takeAll() {
 		if rounds > maxRounds {
 			w.complain("the clients never get all there is")
 		}
-		for _, q := range w.clients.queues {
+		for _, q := range w.clients.all() {
 			if len(q.consumers) == 0 {
 				w.consume(q)
 			}
@@ -253,7 +256,7 @@ func (w *world) takeAll() {
 
 // someAwake tells whether a client has reason to ask for more.
 func (w *world) someAwake() bool {
-	for _, q := range w.clients.queues {
+	for _, q := range w.clients.all() {
 		if slices.ContainsFunc(q.consumers, func(c *consumer) bool { return c.awake }) {
 			return true
 		}

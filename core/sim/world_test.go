@@ -173,6 +173,8 @@ func (w *world) configure() {
 	cfg.CheckpointBytes = 1 + w.rng.Int64N(32<<10)
 	cfg.CheckpointInterval = time.Duration(1+w.rng.IntN(2000)) * time.Millisecond
 	cfg.Durability = []string{"fsync", "fsync", "fsync", "os", "memory"}[w.rng.IntN(5)]
+	cfg.RetentionInterval = time.Duration(1+w.rng.IntN(500)) * time.Millisecond
+	cfg.CompactionLag = time.Duration(w.rng.IntN(3)*w.rng.IntN(200)) * time.Millisecond
 	if w.rng.IntN(2) == 0 {
 		cfg.Pressure.DiskFreePercent = 0
 	}

@@ -64,7 +64,7 @@ func TestRoutes(t *testing.T) {
 func TestVhostsAreApart(t *testing.T) {
 	w := newWorld(t)
 	w.want(201, "PUT", "vhosts/secret", "")
-	w.want(201, "PUT", "permissions/secret/boss", `{"configure":".*","write":".*","read":".*"}`)
+	w.want(204, "PUT", "permissions/secret/boss", `{"configure":".*","write":".*","read":".*"}`)
 	w.want(201, "PUT", "queues/secret/q", "")
 	w.want(201, "PUT", "exchanges/secret/x", `{"type":"topic"}`)
 	w.want(201, "POST", "bindings/secret/e/x/q/q", `{"routing_key":"k"}`)

@@ -128,9 +128,16 @@ func (a *API) putVhost(ctx context.Context, r *request) (answer, error) {
 	if err := r.decode(&body); err != nil {
 		return answer{}, err
 	}
-	created, err := a.makeVhost(ctx, r.PathValue("vhost"), &body)
+	name := r.PathValue("vhost")
+	created, err := a.makeVhost(ctx, name, &body)
 	if err != nil {
 		return answer{}, err
+	}
+	if created { // whoever makes a virtual host may do everything in it
+		all := ".*"
+		if _, err := a.makePermission(ctx, r.user.User, name, &permissionBody{Configure: &all, Write: &all, Read: &all}); err != nil {
+			return answer{}, err
+		}
 	}
 	return put(created)
 }
