@@ -242,3 +242,41 @@ func readKept(t *testing.T, s *Shard, id record.StreamID, group uint64) (got []s
 		}
 	}
 }
+
+// The index is there, and the creation of a queue is lost above what it holds.
+func TestForgottenQueueAboveTheCheckpointStays(t *testing.T) {
+	cfg, fs, store := testConfig(100), vfs.NewCrashableMem(), index.NewMap()
+	cfg.SegmentBytes = 1 << 20
+	s := openPublished(t, fs, store, cfg, published{})
+	must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "q"}, true))
+	putNumbered(t, s, 1, 0, 150) // spills
+	q := record.Stream{ID: 2, Namespace: "/", Name: "q2"}
+	must(t, s.CreateStream(q, true))
+	must(t, s.Wait(t.Context(), s.lastAppended()))
+	created := s.Committed()
+	putNumbered(t, s, 2, 0, 20)
+	must(t, s.Close())
+	const path = "log/00000000000000000001.seg"
+	at := int64(-1)
+	_, err := segment.Walk(fs, path, cfg.Identity, 1, func(pos int64, _ *record.Header, b *record.Batch) error {
+		if b.Base <= created && created < b.Next() {
+			at = pos
+		}
+		return nil
+	})
+	must(t, err)
+	damage(t, fs, path, at+20)
+	if lost := acceptAll(t, fs, cfg); lost == 0 {
+		t.Fatal("nothing was lost")
+	}
+	s = openPublished(t, fs, store, cfg, published{})
+	must(t, s.CreateStream(q, true))
+	got := takeNumbered(t, s, 2, 1000, true)
+	wantFrom(t, got, 0, 20)
+	s.rest(t)
+	must(t, s.Close())
+	s = openPublished(t, fs, store, cfg, published{})
+	defer s.Close()
+	wantFrom(t, takeNumbered(t, s, 2, 1000, false), 0, 0)
+	wantFrom(t, takeNumbered(t, s, 1, 1000, false), 0, 150)
+}
