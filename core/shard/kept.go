@@ -31,7 +31,7 @@ type keptStream struct {
 	st    *stream
 	rules Retention
 	bytes uint64 // of the messages
-	last  int64  // time of the newest message, unix milliseconds; goes back with the clock
+	last  int64  // time of the newest message, unix milliseconds; never goes back
 	// ahead is a chunk up to which all times were still to come when the stream was
 	// last looked through, see aged.
 	ahead uint64
@@ -150,10 +150,16 @@ func (k *keptStream) appended(o record.Offset, m *record.Message, lsn record.LSN
 	if err != nil {
 		return err
 	}
-	k.last = k.st.s.applyTime
+	own := k.st.s.applyTime
+	k.last = max(k.last, own)
 	k.bytes += messageSize(m)
 	c.Bytes += messageSize(m)
-	c.Time = max(c.Time, k.last)
+	if back := uint64(k.last - own); c.Time == 0 {
+		c.Back = back
+	} else {
+		c.Back = min(c.Back+uint64(k.last-c.Time), back)
+	}
+	c.Time = k.last
 	if k.compaction != nil {
 		return k.keyed(o, m, lsn)
 	}
