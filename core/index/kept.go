@@ -150,11 +150,14 @@ func (b *Bits) Set(o record.Offset) {
 
 // Chunk is what is known of a chunk of a stream queue: bytes uvarint, garbage
 // uvarint, last time varint, and the two marks of its references, 32 bytes
-// each, unless both are empty.
+// each, unless both are empty; then, unless it is 0, how far back uvarint.
 type Chunk struct {
 	Bytes   uint64 // of its messages
 	Garbage uint64 // part of Bytes, of messages superseded and still there
-	Time    int64  // of the newest message, unix milliseconds
+	Time    int64  // of the newest message, unix milliseconds; never before that of older chunks
+	// Back is how many milliseconds before Time the clock was at the most when the
+	// chunk's own messages came: it was wrong then, or when older ones came.
+	Back uint64
 	// Superseded are messages of which a later one has the key, Gone those that
 	// were taken out.
 	Superseded, Gone Bits
@@ -165,13 +168,15 @@ func AppendChunkInfo(dst []byte, c *Chunk) []byte {
 	dst = binary.AppendUvarint(dst, c.Bytes)
 	dst = binary.AppendUvarint(dst, c.Garbage)
 	dst = binary.AppendVarint(dst, c.Time)
-	if c.Superseded == (Bits{}) && c.Gone == (Bits{}) {
-		return dst
-	}
-	for _, b := range []*Bits{&c.Superseded, &c.Gone} {
-		for _, word := range b {
-			dst = binary.LittleEndian.AppendUint64(dst, word)
+	if c.Superseded != (Bits{}) || c.Gone != (Bits{}) {
+		for _, b := range []*Bits{&c.Superseded, &c.Gone} {
+			for _, word := range b {
+				dst = binary.LittleEndian.AppendUint64(dst, word)
+			}
 		}
+	}
+	if c.Back > 0 {
+		dst = binary.AppendUvarint(dst, c.Back)
 	}
 	return dst
 }
@@ -185,17 +190,22 @@ func DecodeChunkInfo(v []byte, c *Chunk) error {
 	}
 	at, size := binary.Varint(rest)
 	*c = Chunk{Bytes: ns[0], Garbage: ns[1], Time: at}
-	if size <= 0 || len(rest) != size && len(rest) != size+2*ChunkLen/8 {
+	if size <= 0 {
 		return fmt.Errorf("index value of a chunk: %w", record.ErrCorrupt)
 	}
-	if rest = rest[size:]; len(rest) == 0 {
+	if rest = rest[size:]; len(rest) >= 2*ChunkLen/8 {
+		for _, b := range []*Bits{&c.Superseded, &c.Gone} {
+			for i := range b {
+				b[i] = binary.LittleEndian.Uint64(rest)
+				rest = rest[8:]
+			}
+		}
+	}
+	if len(rest) == 0 {
 		return nil
 	}
-	for _, b := range []*Bits{&c.Superseded, &c.Gone} {
-		for i := range b {
-			b[i] = binary.LittleEndian.Uint64(rest)
-			rest = rest[8:]
-		}
+	if c.Back, size = binary.Uvarint(rest); size != len(rest) || c.Back == 0 {
+		return fmt.Errorf("index value of a chunk: %w", record.ErrCorrupt)
 	}
 	return nil
 }

@@ -8,10 +8,12 @@ import (
 	"github.com/tidegate/tidegate/core/record"
 )
 
-// away tells which chunk of references a call needs that is not in memory.
+// away tells which chunk of references a call needs that is not in memory, or of
+// which chunk of a stream queue what is known of it.
 type away struct {
-	st *stream
-	no uint64
+	st   *stream
+	no   uint64
+	info bool
 }
 
 // Error implements error.
@@ -27,7 +29,7 @@ type inMemory struct{ st *stream }
 
 // LoadChunk implements [index.Loader].
 func (m inMemory) LoadChunk(no uint64, dst []record.LSN) ([]record.LSN, error) {
-	return dst, &away{m.st, no}
+	return dst, &away{st: m.st, no: no}
 }
 
 // ref returns the record of an offset from memory. When it is not there the
@@ -62,6 +64,9 @@ func (s *Shard) bring(err error, owner uint64, stop <-chan struct{}) error {
 		delete(s.reading, *need)
 		close(r.done)
 	}()
+	if need.info {
+		return s.bringInfo(need, owner, stop)
+	}
 	stored := need.st.refs.Stored(need.no)
 	var lsns []record.LSN
 	s.unlocked(func() { lsns, err = s.readChunk(need, owner, stop) })
@@ -77,6 +82,30 @@ func (s *Shard) bring(err error, owner uint64, stop <-chan struct{}) error {
 	}
 	s.warmed(need.st)
 	need.st.refs.Install(need.no, lsns)
+	return nil
+}
+
+// bringInfo does so for what is known of a chunk of a stream queue. What a spill has
+// overtaken is left out: it is to be read again.
+func (s *Shard) bringInfo(need *away, owner uint64, stop <-chan struct{}) error {
+	k := need.st.kept
+	spills := k.spills
+	var c index.Chunk
+	var err error
+	s.unlocked(func() {
+		if err = s.pool.enter(owner, stop); err == nil {
+			defer s.pool.leave(owner)
+			c, err = k.readChunk(need.no)
+		}
+	})
+	switch {
+	case need.st.gone || need.no < chunkOf(need.st.refs.Low()):
+		return nil // nobody needs it any more
+	case err != nil:
+		return err
+	case k.chunks[need.no] == nil && k.spills == spills:
+		k.remember(need.no, &chunk{Chunk: c})
+	}
 	return nil
 }
 

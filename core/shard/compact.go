@@ -77,7 +77,7 @@ func (k *keptStream) keyed(o record.Offset, m *record.Message, lsn record.LSN) e
 	}
 	l := &index.Last{Offset: o, LSN: lsn, Size: messageSize(m), Tombstone: len(m.Payload) == 0}
 	if l.Tombstone {
-		s.pending.Set(index.TombstoneKey(k.st.id, o), index.AppendTombstone(nil, k.last, key))
+		s.pending.Set(index.TombstoneKey(k.st.id, o), index.AppendTombstone(nil, s.applyTime, key))
 	}
 	if known := c.last[string(key)]; known != nil {
 		*known = *l
@@ -317,7 +317,7 @@ func (k *keptStream) onlyOld(f *record.Forget, old int, cutoff int64) error {
 		if err != nil {
 			return err
 		}
-		if c.Time > cutoff {
+		if ownTime(c) > cutoff {
 			break
 		}
 	}

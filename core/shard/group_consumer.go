@@ -115,29 +115,32 @@ func (c *GroupConsumer) Fetch(dst []Ref, n int) ([]Ref, error) {
 			break
 		}
 		var err error
-		if dst, err = c.refs(dst); err != nil {
-			return dst[:before], err
-		}
+		dst, err = c.refs(dst)
 		c.moved()
 		if len(dst) > before {
 			break
+		}
+		if err = c.s.bring(err, uint64(c.g.k.st.id), c.left); err != nil && !c.gone {
+			return dst, err
 		}
 	}
 	return dst, nil
 }
 
-// refs looks up what was fetched, and settles what is not there any more.
+// refs looks up what was fetched, and settles what is not there any more. With an
+// error it has found none; what comes behind one that is found is met by the next call.
 func (c *GroupConsumer) refs(dst []Ref) ([]Ref, error) {
-	k := c.g.k
-	there := c.items[:0]
+	k, before := c.g.k, len(dst)
 	for i, it := range c.items {
 		lsn, ok, err := k.get(it.Offset)
 		switch {
-		case err != nil: // nobody has seen any
-			c.g.q.Unfetch(c.c, append(there, c.items[i:]...))
+		case err != nil: // nobody has seen these
+			c.g.q.Unfetch(c.c, c.items[i:])
+			if len(dst) > before {
+				return dst, nil
+			}
 			return dst, err
 		case ok:
-			there = append(there, it)
 			dst = append(dst, Ref{LSN: lsn, Stream: k.st.id, Offset: it.Offset, Redelivered: it.Redelivered})
 		default:
 			c.g.q.Done(c.c, it.Offset)
@@ -189,11 +192,16 @@ func (c *GroupConsumer) Unfetch(refs []Ref) {
 func (c *GroupConsumer) Truncated(o record.Offset) bool {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	if c.g.p.gone {
-		return true
+	for !c.g.p.gone {
+		_, ok, err := c.g.k.get(o)
+		if err == nil {
+			return !ok
+		}
+		if c.s.bring(err, uint64(c.g.k.st.id), c.left) != nil {
+			return false
+		}
 	}
-	_, ok, err := c.g.k.get(o)
-	return err == nil && !ok
+	return true
 }
 
 // Active tells that the consumer gets messages, as all of a group do.

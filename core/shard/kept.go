@@ -31,7 +31,7 @@ type keptStream struct {
 	st    *stream
 	rules Retention
 	bytes uint64 // of the messages
-	last  int64  // time of the newest message, unix milliseconds; goes back with the clock
+	last  int64  // time of the newest message, unix milliseconds; never goes back
 	// ahead is a chunk up to which all times were still to come when the stream was
 	// last looked through, see aged.
 	ahead uint64
@@ -39,6 +39,7 @@ type keptStream struct {
 	// some more. The others are in the store.
 	chunks map[uint64]*chunk
 	clean  int // chunks that are in the store as they are here
+	spills int // that were stored
 	// all are the groups and the readers, which keep their place in memory alone;
 	// groups has the former by cursor.
 	all    []*consumerGroup
@@ -85,22 +86,49 @@ func (k *keptStream) chunk(no uint64) (*chunk, error) {
 		return c, nil
 	}
 	c := new(chunk)
-	if k.stored && record.Offset(no)*index.ChunkLen < k.st.refs.End() {
-		v, err := k.st.s.store.Get(index.ChunkInfoKey(k.st.id, no))
-		if err == nil {
-			err = index.DecodeChunkInfo(v, &c.Chunk)
-		}
-		if err != nil && !errors.Is(err, index.ErrNotFound) {
-			return nil, fmt.Errorf("stream %x, chunk %d: %w", uint64(k.st.id), no, err)
+	if k.inStore(no) {
+		var err error
+		if c.Chunk, err = k.readChunk(no); err != nil {
+			return nil, err
 		}
 	}
+	k.remember(no, c)
+	return c, nil
+}
+
+// known is chunk from memory: with an error for bring when it is not there.
+func (k *keptStream) known(no uint64) (*chunk, error) {
+	if k.chunks[no] == nil && k.inStore(no) {
+		return nil, &away{st: k.st, no: no, info: true}
+	}
+	return k.chunk(no)
+}
+
+// inStore tells whether the store may know of a chunk that is not in memory.
+func (k *keptStream) inStore(no uint64) bool {
+	return k.stored && record.Offset(no)*index.ChunkLen < k.st.refs.End()
+}
+
+// readChunk reads what the store knows of a chunk. It needs no lock.
+func (k *keptStream) readChunk(no uint64) (c index.Chunk, err error) {
+	v, err := k.st.s.store.Get(index.ChunkInfoKey(k.st.id, no))
+	if err == nil {
+		err = index.DecodeChunkInfo(v, &c)
+	}
+	if err != nil && !errors.Is(err, index.ErrNotFound) {
+		return c, fmt.Errorf("stream %x, chunk %d: %w", uint64(k.st.id), no, err)
+	}
+	return c, nil
+}
+
+// remember has a chunk at hand that is as the store has it.
+func (k *keptStream) remember(no uint64, c *chunk) {
 	if k.clean >= maxCleanChunks {
 		k.forgetClean()
 	}
 	k.clean++
 	k.chunks[no] = c
 	k.st.s.warmed(k.st)
-	return c, nil
 }
 
 func (k *keptStream) forgetClean() {
@@ -150,26 +178,33 @@ func (k *keptStream) appended(o record.Offset, m *record.Message, lsn record.LSN
 	if err != nil {
 		return err
 	}
-	k.last = k.st.s.applyTime
+	own := k.st.s.applyTime
+	k.last = max(k.last, own)
 	k.bytes += messageSize(m)
 	c.Bytes += messageSize(m)
-	c.Time = max(c.Time, k.last)
+	if back := uint64(k.last - own); c.Time == 0 {
+		c.Back = back
+	} else {
+		c.Back = min(c.Back+uint64(k.last-c.Time), back)
+	}
+	c.Time = k.last
 	if k.compaction != nil {
 		return k.keyed(o, m, lsn)
 	}
 	return nil
 }
 
-// get returns the record of an offset; false when it was truncated or taken out.
+// get returns the record of an offset from memory; false when it was truncated or
+// taken out. When it is not there the error says so: let bring bring it, and begin again.
 func (k *keptStream) get(o record.Offset) (record.LSN, bool, error) {
 	if o < k.st.refs.Low() {
 		return 0, false, nil
 	}
-	c, err := k.chunk(chunkOf(o))
+	c, err := k.known(chunkOf(o))
 	if err != nil || c.Gone.Has(o) {
 		return 0, false, err
 	}
-	return k.st.refs.Get(o, k.st)
+	return k.st.ref(o)
 }
 
 // applyTruncate moves the beginning of a stream.
@@ -230,6 +265,7 @@ func (k *keptStream) gather(value *[]byte) {
 // kept at hand: the next message changes it.
 func (k *keptStream) spilled() {
 	k.clean, k.stored = 0, true
+	k.spills++
 	for no, c := range k.chunks {
 		if c.changed = false; no == chunkOf(k.st.refs.End()) {
 			k.clean++

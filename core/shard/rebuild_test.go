@@ -65,7 +65,7 @@ func (s *Shard) needs(t *testing.T, st *stream, lsn record.LSN) record.Place {
 	o, ok, err := st.refs.Find(lsn, new(index.Search), st)
 	must(t, err)
 	if st.kept != nil && ok {
-		if _, ok, err = st.kept.get(o); err == nil && ok {
+		if _, ok, err = st.kept.look(o); err == nil && ok {
 			return record.PlaceAt(o)
 		}
 		must(t, err)

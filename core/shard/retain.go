@@ -124,12 +124,14 @@ func (k *keptStream) aged(now int64, first, newest uint64) (end uint64, err erro
 	no := first
 	for looked := 0; no <= newest && looked < retainChunks && end < most; looked++ {
 		c, err := k.chunk(no)
-		switch {
-		case err != nil:
+		if err != nil {
 			return first, err
-		case c.Time <= now && c.Time >= now-k.rules.MaxAge.Milliseconds():
+		}
+		at := ownTime(c)
+		switch {
+		case at <= now && at >= now-k.rules.MaxAge.Milliseconds():
 			return end, nil
-		case c.Time <= now:
+		case at <= now:
 			end = no + 1
 		case no == first && k.ahead > first: // those up to there were looked at before
 			no = k.ahead
@@ -141,6 +143,9 @@ func (k *keptStream) aged(now int64, first, newest uint64) (end uint64, err erro
 	}
 	return min(end, most), nil
 }
+
+// ownTime is the latest time that the clock told of a chunk's messages.
+func ownTime(c *chunk) int64 { return c.Time - int64(c.Back) }
 
 // settledByAll is the offset below which every group has settled everything; 0
 // when that does not matter.

@@ -83,18 +83,31 @@ func (s *Shard) atTime(id record.StreamID, at int64) (record.Offset, error) {
 func (s *Shard) chunkAt(id record.StreamID, at int64) ([]timed, record.Offset, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := s.streams[id]
-	if st == nil || st.kept == nil {
-		return nil, 0, ErrNotFound
+	for {
+		st := s.streams[id]
+		if st == nil || st.kept == nil {
+			return nil, 0, ErrNotFound
+		}
+		refs, end, err := st.kept.chunkAt(at)
+		if err == nil {
+			return refs, end, nil
+		}
+		if err := s.bring(err, uint64(id), nil); err != nil {
+			return nil, 0, err
+		}
 	}
-	low, end := st.refs.Low(), st.refs.End()
+}
+
+// chunkAt is Shard.chunkAt from memory: with an error as get.
+func (k *keptStream) chunkAt(at int64) ([]timed, record.Offset, error) {
+	low, end := k.st.refs.Low(), k.st.refs.End()
 	if low == end {
 		return nil, end, nil
 	}
 	first, n := chunkOf(low), chunkOf(end-1)-chunkOf(low)+1
 	var failed error
 	no := first + uint64(sort.Search(int(n), func(i int) bool {
-		c, err := st.kept.chunk(first + uint64(i))
+		c, err := k.known(first + uint64(i))
 		if err != nil {
 			failed = err
 			return true
@@ -107,7 +120,7 @@ func (s *Shard) chunkAt(id record.StreamID, at int64) ([]timed, record.Offset, e
 	var refs []timed
 	next := min(record.Offset(no+1)*index.ChunkLen, end)
 	for o := max(record.Offset(no)*index.ChunkLen, low); o < next; o++ {
-		lsn, ok, err := st.kept.get(o)
+		lsn, ok, err := k.get(o)
 		if err != nil {
 			return nil, 0, err
 		}
