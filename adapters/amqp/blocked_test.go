@@ -247,6 +247,7 @@ func TestHeldFrames(t *testing.T) {
 	publish(2, "third")
 	r.send(1, &wire.ChannelClose{})
 	r.send(2, &wire.BasicGet{Queue: "q"})
+	r.openChannel(3) // so all before was read
 	h.lowOnDisk(false)
 	if ch, m := r.method(); ch != 1 || m.(*wire.QueueDeclareOK).MessageCount != 3 {
 		t.Fatalf("got %+v on channel %d, want 3 messages", m, ch)
