@@ -199,6 +199,11 @@ func TestCheckAcceptsLoss(t *testing.T) {
 		"all segments missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
 			remove(t, logSegments(t, cfg)...)
 		}, "all segments are missing"},
+		"ends of streams": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			if err := os.WriteFile(filepath.Join(cfg.Dir, "ENDS"), []byte("TGen that is no use"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "ends of streams"},
 		"index": {func(t *testing.T, data string, _ commitlog.Config) {
 			files, err := filepath.Glob(filepath.Join(data, "log", "index-0", "MANIFEST-*"))
 			if err != nil || len(files) == 0 {
@@ -267,7 +272,7 @@ func remove(t *testing.T, paths ...string) {
 func keptAll(t *testing.T, before, after map[string]string) {
 	t.Helper()
 	for path, content := range before {
-		if !strings.HasSuffix(path, ".seg") {
+		if !strings.HasSuffix(path, ".seg") && filepath.Base(path) != "ENDS" {
 			continue
 		}
 		kept := false

@@ -65,8 +65,11 @@ func (a *acceptance) run(name string) error {
 	}
 	n := &manifest{generation: dir.above(m), end: m.end, chain: m.chain, files: a.before, removed: m.removed}
 	keep := a.sound()
-	if a.target.listed == nil {
+	switch {
+	case a.target.listed == nil:
 		n.end, n.chain, err = a.border(keep)
+	case a.next > n.end: // the log's end is given up behind all that is listed
+		n.end, n.chain = a.next, 0
 	}
 	if err != nil {
 		return err
@@ -161,9 +164,12 @@ func (a *acceptance) confirm() error {
 			a.next = max(a.next, last+1)
 		}
 	}
-	if a.target.following == 0 && a.survey != nil {
+	if a.court.isLast(a.target) {
 		// The next record must not get an LSN that anyone has seen.
-		a.next = max(a.next, a.survey.Next, a.cfg.From+1, a.target.file.base+1)
+		a.next = max(a.next, a.cfg.From+1)
+	}
+	if a.target.following == 0 && a.survey != nil {
+		a.next = max(a.next, a.survey.Next, a.target.file.base+1)
 	}
 	return nil
 }

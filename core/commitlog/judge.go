@@ -95,6 +95,9 @@ func (c *court) judge(e *expected, rec *segment.Recovery) error {
 	return nil
 }
 
+// isLast tells that nothing is expected behind a segment.
+func (c *court) isLast(e *expected) bool { return e == c.expected[len(c.expected)-1] }
+
 // enter moves to where the segment has to begin: a listed one follows a hole
 // or the one before, and the first that is not listed the manifest's end.
 func (c *court) enter(e *expected) {

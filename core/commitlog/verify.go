@@ -108,8 +108,9 @@ func Verify(cfg Config, progress func(Progress)) (*Report, error) {
 		}
 		r.Segments = append(r.Segments, *s)
 	}
+	behind := c.next
 	c.close()
-	r.Next = c.next
+	r.Next = max(c.next, behind)
 	replaced, unknown := dir.unlisted(m)
 	for _, f := range append(replaced, unknown...) {
 		r.Unknown = append(r.Unknown, f.name())
@@ -144,6 +145,7 @@ func verifySegment(c *court, e *expected, visit visitor, progress func(bytes int
 	if !c.present.has(e.file) {
 		s.Faults = append(s.Faults, Fault{First: e.file.base, Last: s.Last, Err: errMissing})
 		c.next, c.free = e.following, true
+		s.behind(c, e, 0)
 		return s, nil, nil
 	}
 	last := int64(0)
@@ -167,23 +169,27 @@ func verifySegment(c *court, e *expected, visit visitor, progress func(bytes int
 	if c.next = v.Next; !v.Sealed {
 		c.next = max(v.Next, e.following)
 	}
-	s.behind(c, e, v)
+	s.behind(c, e, v.Size)
 	c.sealedTo, c.chain, c.free = v.Next, v.Sum, e.file.generation > 0 || !v.Sealed
 	return s, v, nil
 }
 
-// behind notes that the last segment ends before the checkpoint: what followed,
-// in the file or in others, is gone without a trace.
-func (s *SegmentReport) behind(c *court, e *expected, v *segment.Survey) {
-	if n := len(s.Faults); e.following > 0 || c.cfg.From < c.next || n > 0 && s.Faults[n-1].Last == 0 {
+// behind notes that the log ends before the checkpoint with its last segment, be
+// it one that the manifest lists: what followed, in the file or in others, is gone
+// without a trace. end is where the file ends.
+func (s *SegmentReport) behind(c *court, e *expected, end int64) {
+	next := c.next
+	if e.listed != nil {
+		next = max(next, c.m.end)
+	}
+	if n := len(s.Faults); !c.isLast(e) || c.cfg.From < next || n > 0 && s.Faults[n-1].Last == 0 {
 		return
 	}
-	end := v.Size
 	if s.Torn != nil {
 		end = s.Torn.From
 	}
 	s.Faults = append(s.Faults, Fault{
-		From: end, To: end, First: c.next, Last: c.cfg.From,
+		From: end, To: end, First: next, Last: c.cfg.From,
 		Err: fmt.Errorf("%w: %w", ErrBehind, ErrCorrupt),
 	})
 	c.next, s.Last = c.cfg.From+1, c.cfg.From

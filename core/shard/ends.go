@@ -231,6 +231,16 @@ func appendEnd(p []byte, e *end) []byte {
 	return p
 }
 
+// EndsName is the file of the ends of streams in a log's directory.
+const EndsName = endsName
+
+// CheckEnds reads the file of the ends of streams in a log's directory as a start
+// without index does. It is sound when there is none.
+func CheckEnds(fs vfs.FS, dir string, id record.Identity) error {
+	_, err := readEnds(fs, dir, id)
+	return err
+}
+
 // readEnds reads ENDS; none when there is no such file.
 func readEnds(fs vfs.FS, dir string, id record.Identity) (ends, error) {
 	f, err := fs.Open(fs.PathJoin(dir, endsName))

@@ -14,6 +14,7 @@ import (
 	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/segment"
+	"github.com/tidegate/tidegate/core/shard"
 )
 
 // manifestName is what AcceptLoss of commitlog calls the manifest.
@@ -22,7 +23,7 @@ const manifestName = "MANIFEST"
 // Loss is one thing to give up, so that a shard opens again.
 type Loss struct {
 	Shard uint32
-	// Segment is the file in the log's directory, or MANIFEST; "" for the index.
+	// Segment is the file in the log's directory, also MANIFEST or ENDS; "" for the index.
 	Segment string
 	// Records is what is lost of it; the last is 0 when nothing says where it ends.
 	Records []commitlog.Loss
@@ -43,7 +44,10 @@ func Losses(r *Report) []Loss {
 }
 
 func (s *Shard) losses() (all []Loss) {
-	if s.report == nil && damaged(s.Findings) > 0 && !s.lostAll() {
+	if s.endsBroken {
+		all = append(all, Loss{Shard: s.Shard, Segment: shard.EndsName})
+	}
+	if s.noManifest {
 		all = append(all, Loss{Shard: s.Shard, Segment: manifestName})
 	}
 	if s.report != nil {
@@ -77,6 +81,8 @@ func (l *Loss) String() string {
 	switch l.Segment {
 	case "":
 		return fmt.Sprintf("shard %d: the index, which goes to quarantine; the next start makes it from the log", l.Shard)
+	case shard.EndsName:
+		return fmt.Sprintf("shard %d: the ends of streams (%s), which go to quarantine; no record is lost", l.Shard, shard.EndsName)
 	case manifestName:
 		return fmt.Sprintf("shard %d: the manifest; the segments that are there are then the log", l.Shard)
 	}
@@ -107,16 +113,19 @@ func Accept(fs vfs.FS, data string, l *Loss) error {
 	}
 	files := layout[l.Shard]
 	if l.Segment == "" {
-		return quarantineIndex(fs, dir, files.Index)
+		return setAside(fs, dir, files.Index)
+	}
+	if l.Segment == shard.EndsName {
+		return setAside(fs, files.Log, fs.PathJoin(files.Log, shard.EndsName))
 	}
 	return commitlog.AcceptLoss(logConfig(fs, files, l.Applied), l.Segment, l.accept)
 }
 
-// quarantineIndex moves the directory of an index out of the way.
-func quarantineIndex(fs vfs.FS, dir, path string) error {
+// setAside moves the directory of an index, or a file, out of the way.
+func setAside(fs vfs.FS, dir, path string) error {
 	quarantine := fs.PathJoin(dir, "quarantine")
 	if err := fs.MkdirAll(quarantine, 0o700); err != nil {
-		return fmt.Errorf("quarantine index: %w", err)
+		return fmt.Errorf("quarantine %s: %w", path, err)
 	}
 	name := fs.PathBase(path)
 	target := fs.PathJoin(quarantine, name)
@@ -124,12 +133,12 @@ func quarantineIndex(fs vfs.FS, dir, path string) error {
 		if _, err := fs.Stat(target); oserror.IsNotExist(err) {
 			break
 		} else if err != nil {
-			return fmt.Errorf("quarantine index: %w", err)
+			return fmt.Errorf("quarantine %s: %w", path, err)
 		}
 		target = fs.PathJoin(quarantine, fmt.Sprintf("%s.%d", name, i))
 	}
 	if err := fs.Rename(path, target); err != nil {
-		return fmt.Errorf("quarantine index: %w", err)
+		return fmt.Errorf("quarantine %s: %w", path, err)
 	}
 	return errors.Join(segment.SyncDir(fs, quarantine), segment.SyncDir(fs, dir))
 }

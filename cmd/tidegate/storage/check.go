@@ -13,6 +13,7 @@ import (
 	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/shard"
 	"github.com/tidegate/tidegate/metadata"
 )
 
@@ -64,12 +65,16 @@ func checkShard(ctx context.Context, o *Options, files core.ShardFiles) (*Shard,
 		s.emptyLog(files.Log)
 		return s, nil
 	}
+	if err := s.checkEnds(o.FS, files); err != nil {
+		return nil, err
+	}
 	s.report, err = commitlog.Verify(logConfig(o.FS, files, s.Index.Applied), func(p commitlog.Progress) {
 		if o.Progress != nil && ctx.Err() == nil {
 			o.Progress(s.Shard, p)
 		}
 	})
 	if bad, ok := errors.AsType[*commitlog.CorruptError](err); ok {
+		s.noManifest = true
 		s.Findings = append(s.Findings, Finding{
 			Severity: Damage, File: bad.Segment, To: bad.To, First: bad.First, Open: true, Text: bad.Err.Error(),
 			Advice: "tidegate check --accept-loss makes a new manifest of the segments that are there",
@@ -162,6 +167,26 @@ func (s *Shard) checkIndex(fs vfs.FS, files core.ShardFiles) {
 			Advice: rebuild,
 		})
 	}
+}
+
+// checkEnds reads the file by which an index is made again from a log with gaps.
+func (s *Shard) checkEnds(fs vfs.FS, files core.ShardFiles) error {
+	err := shard.CheckEnds(fs, files.Log, files.Identity)
+	f := Finding{Severity: Damage, File: fs.PathJoin(files.Log, shard.EndsName)}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, record.ErrVersion):
+		f.Advice = "written by a later version of Tidegate: start that one"
+	case errors.Is(err, record.ErrCorrupt):
+		s.endsBroken = true
+		f.Advice = "no record is lost: check --accept-loss moves the file to quarantine; without an index, settled messages may come again"
+	default:
+		return err //nolint:wrapcheck // says what was read
+	}
+	f.Text = err.Error()
+	s.Findings = append(s.Findings, f)
+	return nil
 }
 
 func listQuarantine(fs vfs.FS, dir string) ([]File, error) {

@@ -47,7 +47,9 @@ type Shard struct {
 	Index      Index      `json:"index"`
 	Findings   []Finding  `json:"findings"`
 
-	report *commitlog.Report
+	report     *commitlog.Report
+	noManifest bool // it is missing or no use
+	endsBroken bool
 }
 
 // Segment is one file of a log.
