@@ -23,16 +23,31 @@ func forgotten(t *testing.T, info record.Stream, more func(s *Shard)) (*vfs.MemF
 	t.Helper()
 	cfg := testConfig(100)
 	cfg.SegmentBytes, cfg.CheckpointBytes = 4<<10, 1
-	fs := vfs.NewCrashableMem()
-	s := openPublished(t, fs, index.NewMap(), cfg, published{})
-	must(t, s.CreateStream(info, true))
-	putNumbered(t, s, info.ID, 0, 1)
+	fs, s := begun(t, cfg, info)
 	more(s)
 	putNumbered(t, s, info.ID, 1, 200)
 	must(t, s.Close())
 	damage(t, fs, "log/00000000000000000001.seg", segment.HeaderSize+20)
 	acceptAll(t, fs, cfg)
 	return fs, cfg
+}
+
+// begun opens a shard whose first frame has a stream's creation and its first
+// message. The committer may take the one before the other comes: then it is begun
+// again.
+func begun(t *testing.T, cfg Config, info record.Stream) (*vfs.MemFS, *Shard) {
+	t.Helper()
+	for {
+		fs := vfs.NewCrashableMem()
+		s := openPublished(t, fs, index.NewMap(), cfg, published{})
+		must(t, s.CreateStream(info, true))
+		putNumbered(t, s, info.ID, 0, 1)
+		first, err := s.log.Read(1)
+		if must(t, err); first.Len() == 2 {
+			return fs, s
+		}
+		must(t, s.Close())
+	}
 }
 
 // openForgotten opens a shard without an index, with what others know of its streams.
