@@ -181,11 +181,11 @@ func (w *world) happen() {
 func (w *world) drain() {
 	w.log("drain")
 	w.setAway(false)
-	if w.rotten {
-		w.restore()
-	}
 	w.disk.capacity += 64 << 20
 	w.calm()
+	if w.rotten { // also by a restart of calm
+		w.restore()
+	}
 	w.takeAll()
 	if len(w.wrong) > 0 {
 		return
