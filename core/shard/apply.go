@@ -48,6 +48,9 @@ func (s *Shard) applyCommitted(b *record.Batch) {
 }
 
 func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error {
+	if kind != record.KindMessage && kind != record.KindPlaced && kind != record.KindDelivered {
+		s.checkpoint.went = true // most of them end something
+	}
 	if isControl(kind) {
 		s.markControl(lsn)
 		s.controlBytes += uint64(len(body)) + controlOverhead
@@ -211,6 +214,7 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 // removes the value.
 func (s *Shard) retain(m *record.Message, lsn record.LSN) {
 	topics := s.retained[string(m.Namespace)]
+	s.checkpoint.went = true
 	if len(m.Payload) == 0 {
 		s.markControl(lsn)
 		s.pending.Delete(index.RetainedKey(m.Namespace, m.Key))
