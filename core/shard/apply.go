@@ -48,13 +48,7 @@ func (s *Shard) applyCommitted(b *record.Batch) {
 }
 
 func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error {
-	if kind != record.KindMessage && kind != record.KindPlaced && kind != record.KindDelivered {
-		s.checkpoint.went = true // most of them end something
-	}
-	if isControl(kind) {
-		s.markControl(lsn)
-		s.controlBytes += uint64(len(body)) + controlOverhead
-	}
+	s.noteKind(kind, len(body), lsn)
 	switch kind {
 	case record.KindMessage:
 		return s.applyMessage(body, lsn, nil)
@@ -121,6 +115,18 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		return s.applyTransfer(kind, body, lsn)
 	default:
 		return fmt.Errorf("kind %d: %w", kind, record.ErrVersion)
+	}
+}
+
+// noteKind has upkeep know of a record that may end something, and of one that is
+// not dropped unread.
+func (s *Shard) noteKind(kind record.Kind, size int, lsn record.LSN) {
+	if kind != record.KindMessage && kind != record.KindPlaced && kind != record.KindDelivered {
+		s.checkpoint.went = true
+	}
+	if isControl(kind) {
+		s.markControl(lsn)
+		s.controlBytes += uint64(size) + controlOverhead
 	}
 }
 

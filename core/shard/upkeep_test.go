@@ -477,9 +477,9 @@ func TestCensusIsRareWhileMessagesOnlyCome(t *testing.T) {
 	counts := func() bool {
 		u.publish(100, record.Message{Streams: []record.StreamID{1}})
 		u.rest(t)
-		u.Shard.upkeep.step.Lock()
-		defer u.Shard.upkeep.step.Unlock()
-		u.Shard.upkeep.next, u.Shard.upkeep.resting = time.Time{}, time.Now().Add(time.Hour)
+		u.upkeep.step.Lock()
+		defer u.upkeep.step.Unlock()
+		u.upkeep.next, u.upkeep.resting = time.Time{}, time.Now().Add(time.Hour)
 		counted, err := u.count(t.Context(), u.touchable())
 		must(t, err)
 		return counted
