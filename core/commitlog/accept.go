@@ -24,7 +24,9 @@ type Loss struct{ First, Last record.LSN }
 // a *CorruptError tells of a fault that is not within the range.
 //
 // The name MANIFEST accepts the loss of the manifest, whatever the range: the
-// segments that are there are then the log.
+// segments that are there are then the log. Of a log that has none it accepts the
+// loss of all: it goes on behind cfg.From, since no record gets an LSN that anyone
+// has seen.
 func AcceptLoss(cfg Config, name string, lost Loss) error {
 	cfg.setDefaults()
 	if name == manifestName {

@@ -38,8 +38,8 @@ type court struct {
 func newCourt(cfg *Config, dir *listing, m *manifest) (*court, error) {
 	if len(dir.rewritten) > 0 && !dir.manifest {
 		return nil, &CorruptError{
-			Segment: cfg.path(manifestName), First: firstLSN,
-			Err: fmt.Errorf("rewritten segments without a manifest: %w", ErrCorrupt),
+			Segment: cfg.path(manifestName),
+			Err:     fmt.Errorf("manifest is missing beside rewritten segments: %w", ErrCorrupt),
 		}
 	}
 	c := &court{cfg: cfg, m: m, present: dir, next: firstLSN, sealedTo: firstLSN}

@@ -30,7 +30,7 @@ func readManifest(cfg *Config) (*manifest, error) {
 	}
 	m, err := decodeManifest(p, cfg.Identity)
 	if errors.Is(err, ErrCorrupt) {
-		return nil, &CorruptError{Segment: path, To: int64(len(p)), First: firstLSN, Err: err}
+		return nil, &CorruptError{Segment: path, To: int64(len(p)), Err: err}
 	}
 	return m, err
 }

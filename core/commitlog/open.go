@@ -257,15 +257,30 @@ type CorruptError struct {
 	From, To int64
 	// First and Last are the LSNs of the records that are lost. Last is 0 when
 	// nothing behind them tells where they end, and First-1 when no record is
-	// lost.
+	// lost. Both are 0 for the manifest: the segments tell what is lost.
 	First, Last record.LSN
 	// Err is what was found. It wraps ErrCorrupt.
 	Err error
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("segment %s, bytes %d to %d, records %d to %d: %v",
-		e.Segment, e.From, e.To, e.First, e.Last, e.Err)
+	where := "segment " + e.Segment
+	if e.First == 0 {
+		where = e.Segment
+	}
+	if e.To > e.From {
+		where += fmt.Sprintf(", bytes %d to %d", e.From, e.To)
+	}
+	switch {
+	case e.First == 0:
+	case e.Last == 0:
+		where += fmt.Sprintf(", records from %d on", e.First)
+	case e.Last < e.First:
+		where += ", no record"
+	default:
+		where += fmt.Sprintf(", records %d to %d", e.First, e.Last)
+	}
+	return fmt.Sprintf("%s: %v", where, e.Err)
 }
 
 // Unwrap returns ErrCorrupt and what was found.

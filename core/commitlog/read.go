@@ -78,7 +78,7 @@ func (l *Log) read(lsn record.LSN, b *record.Batch, do func(r *segment.Reader, f
 		}
 		err = do(h.r, s.from, s.end)
 		if err = errors.Join(err, l.cache.give(h)); err != nil {
-			return fmt.Errorf("read %d: %w", lsn, err)
+			return fmt.Errorf("read %d in %s: %w", lsn, l.cfg.path(s.name), err)
 		}
 		if !holds(b, lsn) {
 			return fmt.Errorf("read %d: %w", lsn, ErrNotFound)

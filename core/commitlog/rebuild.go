@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+
+	"github.com/cockroachdb/errors/oserror"
 
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/segment"
@@ -14,22 +17,30 @@ import (
 // that is lost or no use. Where several cover an LSN the latest rewrite has it;
 // the others end in quarantine. What was dropped and is still there comes back.
 // The damaged manifest is moved to quarantine first, and until the new one is
-// written the log is refused.
+// written the log is refused. Without a segment it is the manifest of a log that goes
+// on behind the checkpoint.
 func rebuild(cfg *Config) error {
 	dir, err := list(cfg)
+	if oserror.IsNotExist(err) {
+		dir, err = new(listing), nil
+	}
 	if err != nil {
 		return fmt.Errorf("rebuild manifest: %w", err)
 	}
 	if dir.manifest {
-		if _, err = readManifest(cfg); err == nil {
+		m, err := readManifest(cfg)
+		if err == nil && len(m.files) == 0 && len(dir.rewritten) == 0 && cfg.From >= m.end {
+			_, err := BeginBehind(*cfg, func() record.LSN { return cfg.From })
+			return err
+		}
+		if err == nil {
 			return fmt.Errorf("rebuild manifest: it has no fault: %w", ErrNotFound)
 		}
 		if !errors.Is(err, ErrCorrupt) {
 			return fmt.Errorf("rebuild manifest: %w", err)
 		}
-	}
-	if len(dir.originals) == 0 {
-		return fmt.Errorf("rebuild manifest: no original segment: %w", ErrNotFound)
+	} else if err := makeDir(cfg.FS, cfg.Dir); err != nil {
+		return fmt.Errorf("rebuild manifest: %w", err)
 	}
 	m, err := gather(cfg, dir)
 	if err == nil {
@@ -50,20 +61,23 @@ func rebuild(cfg *Config) error {
 }
 
 // gather lists all segments before the last original one, at which the
-// manifest ends.
+// manifest ends; without one it ends behind them and the checkpoint.
 func gather(cfg *Config, dir *listing) (*manifest, error) {
-	last := dir.originals[len(dir.originals)-1]
-	r, err := segment.Open(cfg.FS, cfg.path(leftover{base: last}.name()), cfg.Identity)
-	if err != nil {
-		return nil, err
-	}
-	m := &manifest{end: last, chain: r.Header().Previous}
-	if err := r.Close(); err != nil {
-		return nil, err
-	}
-	found := slices.Clone(dir.rewritten)
-	for _, base := range dir.originals[:len(dir.originals)-1] {
-		found = append(found, leftover{base: base})
+	m, found := &manifest{}, slices.Clone(dir.rewritten)
+	last := record.LSN(math.MaxUint64)
+	if n := len(dir.originals); n > 0 {
+		last = dir.originals[n-1]
+		r, err := segment.Open(cfg.FS, cfg.path(leftover{base: last}.name()), cfg.Identity)
+		if err != nil {
+			return nil, err
+		}
+		m.end, m.chain = last, r.Header().Previous
+		if err := r.Close(); err != nil {
+			return nil, err
+		}
+		for _, base := range dir.originals[:n-1] {
+			found = append(found, leftover{base: base})
+		}
 	}
 	slices.SortFunc(found, func(a, b leftover) int {
 		return cmp.Or(cmp.Compare(b.generation, a.generation), cmp.Compare(a.base, b.base))
@@ -81,6 +95,12 @@ func gather(cfg *Config, dir *listing) (*manifest, error) {
 	}
 	m.generation = max(m.generation, 1)
 	slices.SortFunc(m.files, func(a, b *file) int { return cmp.Compare(a.base, b.base) })
+	if len(dir.originals) == 0 {
+		m.end = max(firstLSN, cfg.From+1)
+		if n := len(m.files); n > 0 {
+			m.end = max(m.end, m.files[n-1].next)
+		}
+	}
 	return m, nil
 }
 
