@@ -92,7 +92,7 @@ const leastSegment = 4 << 10
 // Validate tells what is wrong with the configuration.
 func (c Config) Validate() error {
 	switch {
-	case c.Shards < 0 || c.Shards > 1024:
+	case c.Shards < 0 || c.Shards > maxShards:
 		return errors.New("shards must be 1 to 1024")
 	case c.MaxMessageSize <= 0 || c.MaxMessageSize > 128<<20:
 		return errors.New("max_message_size must be 1 byte to 128 MiB")

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/core/record"
 )
 
 // identity is what the directory of an engine is, written once as JSON. The
@@ -23,7 +25,12 @@ type identity struct {
 // identityName is the file of the identity in the engine's directory.
 const identityName = "IDENTITY"
 
-// openIdentity reads the identity of a directory, or makes one for a new one.
+// maxShards bounds the number of shards.
+const maxShards = 1024
+
+// openIdentity reads the identity of a directory, or makes one for a new one. One
+// with files of shards is never given another: an identity that is missing, or that
+// is not theirs, is an error that wraps record.ErrCorrupt, and nothing is changed.
 func openIdentity(fs vfs.FS, dir string, shards int, random io.Reader) (identity, error) {
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
 		return identity{}, fmt.Errorf("data directory: %w", err)
@@ -31,10 +38,9 @@ func openIdentity(fs vfs.FS, dir string, shards int, random io.Reader) (identity
 	if err := syncDir(fs, fs.PathDir(dir)); err != nil {
 		return identity{}, err
 	}
-	path := fs.PathJoin(dir, identityName)
-	id, err := readIdentity(fs, path)
+	id, err := knownIdentity(fs, dir)
 	if errors.Is(err, os.ErrNotExist) {
-		return newIdentity(fs, dir, path, shards, random)
+		return newIdentity(fs, dir, shards, random)
 	}
 	if err != nil {
 		return identity{}, err
@@ -45,7 +51,9 @@ func openIdentity(fs vfs.FS, dir string, shards int, random io.Reader) (identity
 	return id, nil
 }
 
-// readIdentity reads an identity. os.ErrNotExist when there is none.
+// readIdentity reads an identity. os.ErrNotExist when there is none, an error that
+// wraps record.ErrCorrupt when it is none, and record.ErrVersion when it is one of a
+// later version.
 func readIdentity(fs vfs.FS, path string) (identity, error) {
 	raw, err := readFile(fs, path)
 	if err != nil {
@@ -53,25 +61,34 @@ func readIdentity(fs vfs.FS, path string) (identity, error) {
 	}
 	var id identity
 	if err := json.Unmarshal(raw, &id); err != nil {
-		return identity{}, fmt.Errorf("read %s: %w", path, err)
+		return identity{}, fmt.Errorf("read identity %s: %w: %w", path, err, record.ErrCorrupt)
 	}
-	if cluster, err := hex.DecodeString(id.Cluster); err != nil || len(cluster) != 16 || id.Version != 1 || id.Shards < 1 {
-		return identity{}, fmt.Errorf("%s is not an identity of version 1", path)
+	if id.Version > 1 {
+		return identity{}, fmt.Errorf("identity %s of version %d: %w", path, id.Version, record.ErrVersion)
+	}
+	cluster, err := hex.DecodeString(id.Cluster)
+	if err != nil || len(cluster) != 16 || id.Version != 1 || id.Shards < 1 || id.Shards > maxShards {
+		return identity{}, fmt.Errorf("%s is not an identity of version 1: %w", path, record.ErrCorrupt)
 	}
 	return id, nil
 }
 
-func newIdentity(fs vfs.FS, dir, path string, shards int, random io.Reader) (identity, error) {
+func newIdentity(fs vfs.FS, dir string, shards int, random io.Reader) (identity, error) {
 	var cluster [16]byte
 	if _, err := io.ReadFull(random, cluster[:]); err != nil {
 		return identity{}, fmt.Errorf("make identity: %w", err)
 	}
 	id := identity{Version: 1, Cluster: hex.EncodeToString(cluster[:]), Shards: max(shards, 1)}
+	return id, id.write(fs, dir)
+}
+
+// write makes the identity that of the directory, durably.
+func (id identity) write(fs vfs.FS, dir string) error {
 	raw, err := json.Marshal(id)
 	if err != nil {
-		return identity{}, fmt.Errorf("make identity: %w", err)
+		return fmt.Errorf("write identity: %w", err)
 	}
-	return id, writeFile(fs, dir, path, raw)
+	return writeFile(fs, dir, fs.PathJoin(dir, identityName), raw)
 }
 
 func readFile(fs vfs.FS, path string) ([]byte, error) {

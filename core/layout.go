@@ -1,13 +1,17 @@
 package core
 
 import (
-	"fmt"
-	"os"
 	"strconv"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/tidegate/tidegate/core/record"
+)
+
+// The directories of a shard are named by these and its number.
+const (
+	logPrefix   = "shard-"
+	indexPrefix = "index-"
 )
 
 // ShardFiles tells where a shard keeps its log and its index, and whose they are.
@@ -18,27 +22,28 @@ type ShardFiles struct {
 
 // ReadLayout returns where the shards of an engine's directory are, for tools
 // that look at one that no broker has open. It changes nothing. os.ErrNotExist
-// when there is no engine.
+// when there is no engine. An error that wraps record.ErrCorrupt tells that there is
+// one whose identity is missing or no use: FoundLayout goes without it.
 func ReadLayout(fs vfs.FS, dir string) ([]ShardFiles, error) {
-	path := fs.PathJoin(dir, identityName)
-	if _, err := fs.Stat(path); err != nil {
-		return nil, fmt.Errorf("read identity %s: %w", path, os.ErrNotExist)
-	}
-	id, err := readIdentity(fs, path)
+	id, err := knownIdentity(fs, dir)
 	if err != nil {
 		return nil, err
 	}
+	return id.layout(fs, dir), nil
+}
+
+func (id identity) layout(fs vfs.FS, dir string) []ShardFiles {
 	all := make([]ShardFiles, id.Shards)
 	for i := range all {
 		all[i] = id.files(fs, dir, i)
 	}
-	return all, nil
+	return all
 }
 
 func (id identity) files(fs vfs.FS, dir string, shard int) ShardFiles {
 	return ShardFiles{
 		Identity: record.Identity{Cluster: id.cluster(), Shard: uint32(shard)},
-		Log:      fs.PathJoin(dir, "shard-"+strconv.Itoa(shard)),
-		Index:    fs.PathJoin(dir, "index-"+strconv.Itoa(shard)),
+		Log:      fs.PathJoin(dir, logPrefix+strconv.Itoa(shard)),
+		Index:    fs.PathJoin(dir, indexPrefix+strconv.Itoa(shard)),
 	}
 }

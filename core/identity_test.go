@@ -1,0 +1,181 @@
+package core_test
+
+import (
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/core/clock"
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/segment"
+)
+
+const identityPath = "data/IDENTITY"
+
+// overwrite gives a file another content; none removes it.
+func (w *world) overwrite(path, content string) {
+	w.t.Helper()
+	if content == "" {
+		w.must(w.fs.Remove(path))
+		return
+	}
+	f, err := w.fs.Create(path, vfs.WriteCategoryUnspecified)
+	w.must(err)
+	_, err = f.Write([]byte(content))
+	w.must(errors.Join(err, f.Sync(), f.Close()))
+}
+
+func (w *world) content(path string) string {
+	w.t.Helper()
+	f, err := w.fs.Open(path)
+	w.must(err)
+	p, err := io.ReadAll(f)
+	w.must(errors.Join(err, f.Close()))
+	return string(p)
+}
+
+// refusal is what a start says that must not come about.
+func (w *world) refusal() error {
+	w.t.Helper()
+	deps := core.Deps{
+		Dir: "data", FS: w.fs, Clock: clock.System, Rand: rand.Reader, Catalog: w.cat, Log: slog.New(slog.DiscardHandler),
+	}
+	b, err := core.Open(w.t.Context(), core.DefaultConfig(), deps)
+	if err == nil {
+		w.must(b.Close())
+		w.t.Fatal("started")
+	}
+	return err
+}
+
+// TestLostIdentity takes the identity away beside a log, or has it tell of another:
+// nothing is put in its place until it is asked for, and then it is as it was.
+func TestLostIdentity(t *testing.T) {
+	for name, garble := range map[string]func(was string) string{
+		"missing":          func(string) string { return "" },
+		"garbled":          func(was string) string { return strings.Replace(was, "}", "]", 1) },
+		"a wrong digit":    func(was string) string { return strings.Replace(was, `"cluster":"`, `"cluster":"`+"\x00", 1) },
+		"another cluster":  func(string) string { return `{"v":1,"cluster":"00000000000000000000000000000001","shards":2}` },
+		"too few shards":   func(was string) string { return strings.Replace(was, `"shards":2`, `"shards":1`, 1) },
+		"too many to have": func(was string) string { return strings.Replace(was, `"shards":2`, `"shards":2222222`, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorldWith(t, 2, calm)
+			w.queue("q")
+			p := w.publisher(nil)
+			p.send(amqp("", "q", "a"))
+			p.confirmed()
+			w.must(w.Close())
+			was := w.content(identityPath)
+			now := garble(was)
+			w.overwrite(identityPath, now)
+
+			if err := w.refusal(); !errors.Is(err, record.ErrCorrupt) || !strings.Contains(err.Error(), "IDENTITY") {
+				t.Errorf("start: got %v, want ErrCorrupt and the file named", err)
+			}
+			if _, err := w.fs.Stat(identityPath); (err == nil) != (now != "") {
+				t.Errorf("IDENTITY after the start: %v", err)
+			} else if err == nil && w.content(identityPath) != now {
+				t.Errorf("IDENTITY after the start: %s, want %s", w.content(identityPath), now)
+			}
+			if _, err := core.ReadLayout(w.fs, "data"); !errors.Is(err, record.ErrCorrupt) {
+				t.Errorf("ReadLayout: got %v, want ErrCorrupt", err)
+			}
+			found, err := core.FindIdentity(w.fs, "data")
+			w.must(err)
+			w.must(found.Restore(w.fs, "data"))
+			if got := w.content(identityPath); got != was {
+				t.Errorf("restored %s, want %s", got, was)
+			}
+			w.must(w.cat.Close())
+			w.open()
+			c, wake := w.consume("q")
+			want(t, w.take(c, wake, 1), "a")
+		})
+	}
+}
+
+// TestIdentityOfNobody has headers that do not agree, or that can't be read: there is
+// no identity to restore.
+func TestIdentityOfNobody(t *testing.T) {
+	for name, header := range map[string]func(h segment.Header) *segment.Header{
+		"another cluster": func(h segment.Header) *segment.Header { h.Identity.Cluster[3] ^= 1; return &h },
+		"another shard":   func(h segment.Header) *segment.Header { h.Identity.Shard++; return &h },
+		"none":            func(segment.Header) *segment.Header { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorldWith(t, 2, calm)
+			w.must(w.Close())
+			paths := []string{}
+			for _, dir := range []string{"data/shard-0", "data/shard-1"} {
+				names, err := w.fs.List(dir)
+				w.must(err)
+				for _, name := range names {
+					if strings.HasSuffix(name, ".seg") {
+						paths = append(paths, dir+"/"+name)
+					}
+				}
+			}
+			w.must(w.fs.Remove(identityPath))
+			var h segment.Header
+			if len(paths) == 0 {
+				h = segment.Header{Identity: record.Identity{Cluster: [16]byte{1}}, Base: 1}
+				s, err := segment.Create(w.fs, "data/shard-0/00000000000000000001.seg", h)
+				w.must(err)
+				w.must(s.Close())
+				paths = append(paths, "data/shard-0/00000000000000000001.seg")
+			}
+			h, err := segment.ReadHeader(w.fs, paths[0])
+			w.must(err)
+			if other := header(h); other != nil {
+				other.Base = 1000
+				s, err := segment.Create(w.fs, "data/shard-0/00000000000000001000.seg", *other)
+				w.must(err)
+				w.must(s.Close())
+			} else {
+				for _, path := range paths {
+					w.overwrite(path, "nothing of use")
+				}
+			}
+			if found, err := core.FindIdentity(w.fs, "data"); !errors.Is(err, record.ErrCorrupt) {
+				t.Errorf("got %+v, %v, want ErrCorrupt", found, err)
+			}
+			w.must(w.cat.Close())
+			w.must(w.fs.RemoveAll("data"))
+			w.open()
+		})
+	}
+}
+
+// TestFoundIdentityCountsDirectories counts shards that have no record too.
+func TestFoundIdentityCountsDirectories(t *testing.T) {
+	fs := vfs.NewMem()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(fs.MkdirAll("data/shard-0", 0o700))
+	must(fs.MkdirAll("data/shard-2", 0o700))
+	id := record.Identity{Cluster: [16]byte{1}}
+	s, err := segment.Create(fs, "data/shard-0/00000000000000000001.seg", segment.Header{Identity: id, Base: 1})
+	must(err)
+	must(s.Close())
+	found, err := core.FindIdentity(fs, "data")
+	must(err)
+	if len(found.Shards) != 3 || found.Shards[0].Identity != id || found.Headers != 1 {
+		t.Errorf("got %+v, want 3 shards of %x by 1 header", found, id.Cluster)
+	}
+	must(found.Restore(fs, "data"))
+	all, err := core.ReadLayout(fs, "data")
+	if err != nil || len(all) != 3 || all[2].Identity.Cluster != id.Cluster {
+		t.Errorf("restored: %+v, %v", all, err)
+	}
+}
