@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -15,12 +16,14 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidegate/tidegate/cmd/tidegate/storage"
 	"github.com/tidegate/tidegate/core"
 	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/segment"
 )
 
 // testCluster is the cluster of the data directories below.
@@ -151,7 +154,7 @@ func TestCheckSound(t *testing.T) {
 		t.Errorf("report %+v", r)
 	}
 	code, stdout, stderr := command(t, "check", "--data", data)
-	for _, text := range []string{"records 1 to 200", "Index as of record 150", "sealed", "Sound."} {
+	for _, text := range []string{"records 1 to 200", "Index as of record 150", "sealed", "nothing to do: it is made", "Sound."} {
 		if code != exitOK || !strings.Contains(stdout, text) {
 			t.Errorf("check: exit code %d, no %q in\n%s%s", code, text, stdout, stderr)
 		}
@@ -199,6 +202,55 @@ func TestCheckAcceptsLoss(t *testing.T) {
 		"all segments missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
 			remove(t, logSegments(t, cfg)...)
 		}, "all segments are missing"},
+		"all segments missing, also from the manifest": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			dropSegments(t, cfg, 1000)
+			left, err := filepath.Glob(filepath.Join(cfg.Dir, "*.seg"))
+			if err != nil || len(left) != 1 {
+				t.Fatal(left, err)
+			}
+			remove(t, left...)
+		}, "all segments are missing, and there were records up to 200"},
+		"directory of the log missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			if err := os.RemoveAll(cfg.Dir); err != nil {
+				t.Fatal(err)
+			}
+		}, "all segments are missing"},
+		"manifest missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			dropSegments(t, cfg, 1)
+			remove(t, filepath.Join(cfg.Dir, "MANIFEST"))
+		}, "where that of 1 should be"},
+		"manifest garbled": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			dropSegments(t, cfg, 1)
+			damageFile(t, filepath.Join(cfg.Dir, "MANIFEST"), 20)
+		}, "no record is lost while all segments are there"},
+		"newest segment missing, without index": {func(t *testing.T, data string, cfg commitlog.Config) {
+			writeEnds(t, cfg, 1, 200)
+			remove(t, slices.Max(logSegments(t, cfg)))
+			if err := os.RemoveAll(filepath.Join(data, "log", "index-0")); err != nil {
+				t.Fatal(err)
+			}
+		}, "log behind its checkpoint"},
+		"ends of streams missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			dropSegments(t, cfg, 1)
+		}, "the ends of streams are missing"},
+		"ends of streams missing, without index": {func(t *testing.T, data string, cfg commitlog.Config) {
+			dropSegments(t, cfg, 1)
+			if err := os.RemoveAll(filepath.Join(data, "log", "index-0")); err != nil {
+				t.Fatal(err)
+			}
+		}, "the ends of streams are missing"},
+		"identity missing": {func(t *testing.T, data string, _ commitlog.Config) {
+			remove(t, filepath.Join(data, "log", "IDENTITY"))
+		}, "cluster ab0000000000000000000000000000cd by the headers of"},
+		"identity garbled": {func(t *testing.T, data string, _ commitlog.Config) {
+			damageFile(t, filepath.Join(data, "log", "IDENTITY"), 0)
+		}, "cluster ab0000000000000000000000000000cd by the headers of"},
+		"identity of another cluster": {func(t *testing.T, data string, _ commitlog.Config) {
+			other := `{"v":1,"cluster":"ef0000000000000000000000000000cd","shards":1}`
+			if err := os.WriteFile(filepath.Join(data, "log", "IDENTITY"), []byte(other), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "cluster ab0000000000000000000000000000cd by the headers of"},
 		"ends of streams": {func(t *testing.T, _ string, cfg commitlog.Config) {
 			if err := os.WriteFile(filepath.Join(cfg.Dir, "ENDS"), []byte("TGen that is no use"), 0o600); err != nil {
 				t.Fatal(err)
@@ -236,6 +288,9 @@ func TestCheckAcceptsLoss(t *testing.T) {
 			if r.Sound || code != exitDamaged || !strings.Contains(stdout, tc.text) || !strings.Contains(stdout, "DAMAGED") {
 				t.Fatalf("check: exit code %d, want %q in\n%s", code, tc.text, stdout)
 			}
+			if strings.Contains(stdout, "nothing to do") || strings.Contains(stdout, "records from 1 on are lost") {
+				t.Errorf("check says what is not so:\n%s", stdout)
+			}
 			if code, _, _ := command(t, "check", "--data", data, "--accept-loss"); code != exitDamaged {
 				t.Errorf("accepted without a word: exit code %d", code)
 			}
@@ -251,11 +306,48 @@ func TestCheckAcceptsLoss(t *testing.T) {
 			if err != nil {
 				t.Fatalf("accepted, then: %v", err)
 			}
+			if next := l.NextLSN(); next != 201 {
+				t.Errorf("the next record gets LSN %d, want 201: no LSN is given twice, none left out", next)
+			}
 			if err := l.Close(); err != nil {
 				t.Error(err)
 			}
 			keptAll(t, before, contentOf(t, data))
 		})
+	}
+}
+
+// dropSegments gives up to n sealed segments up, oldest first, as upkeep does that
+// writes no ends of streams.
+func dropSegments(t *testing.T, cfg commitlog.Config, n int) {
+	t.Helper()
+	l, err := commitlog.Open(cfg, func(*record.Batch) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range l.Segments() {
+		if i < n && s.Sealed {
+			if err := l.Drop(s.Base); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writeEnds writes ends of streams of one entry, of a stream that began with record
+// since and has nothing to come but behind a record.
+func writeEnds(t *testing.T, cfg commitlog.Config, since, newest record.LSN) {
+	t.Helper()
+	le, p := binary.LittleEndian, []byte("TGen\x01\x00\x00\x00")
+	for _, n := range []uint64{5, uint64(since), 1, uint64(newest) + 1, 7} {
+		p = le.AppendUint64(p, n)
+	}
+	p = le.AppendUint32(p, cfg.Identity.Checksum(p))
+	if err := os.WriteFile(filepath.Join(cfg.Dir, "ENDS"), p, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -296,11 +388,12 @@ func TestCheckRefuses(t *testing.T) {
 	if code, _, stderr := command(t, "check", "--data", data, "--accept-loss", "--json"); code != exitFailed || !strings.Contains(stderr, "--yes") {
 		t.Errorf("--json without --yes: exit code %d, %s", code, stderr)
 	}
-	if err := os.WriteFile(filepath.Join(data, "log", "IDENTITY"), []byte("{"), 0o600); err != nil {
+	later := `{"v":2,"cluster":"ab0000000000000000000000000000cd","shards":1}`
+	if err := os.WriteFile(filepath.Join(data, "log", "IDENTITY"), []byte(later), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if code, _, stderr := command(t, "check", "--data", data); code != exitFailed || !strings.Contains(stderr, "IDENTITY") {
-		t.Errorf("identity: exit code %d, %s", code, stderr)
+		t.Errorf("identity of a later version: exit code %d, %s", code, stderr)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -310,6 +403,29 @@ func TestCheckRefuses(t *testing.T) {
 	}
 	if _, err := core.ReadLayout(vfs.Default, data); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("ReadLayout: got %v, want ErrNotExist", err)
+	}
+}
+
+// TestCheckRestoresNoDoubtfulIdentity has no identity, and segments of two clusters:
+// nothing is put in its place.
+func TestCheckRestoresNoDoubtfulIdentity(t *testing.T) {
+	data, cfg := dataDir(t, 10)
+	remove(t, filepath.Join(data, "log", "IDENTITY"))
+	header := segment.Header{Identity: record.Identity{Cluster: [16]byte{1}}, Base: 1000}
+	w, err := segment.Create(vfs.Default, filepath.Join(cfg.Dir, "00000000000000001000.seg"), header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before := contentOf(t, data)
+	code, stdout, stderr := command(t, "check", "--data", data, "--accept-loss", "--yes")
+	if code != exitDamaged || !strings.Contains(stdout, "it can't be written anew") {
+		t.Errorf("exit code %d, want %d and no way to restore it\n%s%s", code, exitDamaged, stdout, stderr)
+	}
+	if diff := cmp.Diff(before, contentOf(t, data)); diff != "" {
+		t.Errorf("the directory was changed:\n%.500s", diff)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/tidegate/tidegate/core"
 	"github.com/tidegate/tidegate/gateway"
 	"github.com/tidegate/tidegate/metadata"
 	"github.com/tidegate/tidegate/metadata/etcd"
@@ -130,7 +131,7 @@ func bootstrap(ctx context.Context, cfg Config, catalog *metadata.Catalog, log *
 	if len(catalog.Namespaces()) > 0 {
 		return nil
 	}
-	if _, err := os.Stat(filepath.Join(cfg.Data, "log", "IDENTITY")); err == nil && !cfg.Metadata.Recreate {
+	if _, err := core.ReadLayout(vfs.Default, filepath.Join(cfg.Data, "log")); !errors.Is(err, os.ErrNotExist) && !cfg.Metadata.Recreate {
 		return errMetadataLost
 	}
 	name, password := cfg.DefaultUser, string(cfg.DefaultPass)

@@ -89,7 +89,8 @@ func start(ctx context.Context, cfg Config, log *slog.Logger, started *closers) 
 	})
 	if err != nil {
 		if errors.Is(err, record.ErrCorrupt) || errors.Is(err, commitlog.ErrBehind) {
-			err = fmt.Errorf("%w; nothing was changed: see what is lost with: tidegate check --data %s", err, cfg.Data)
+			err = fmt.Errorf("%w; nothing was changed: see what is lost with: tidegate check --data %s, and give it up with: tidegate check --accept-loss --data %s",
+				err, cfg.Data, cfg.Data)
 		}
 		return nil, fmt.Errorf("open broker: %w", err)
 	}

@@ -38,6 +38,9 @@ import (
 // an entry had no reference. One of since alone says that acks and published
 // offsets up to that record are of another count of offsets, see applyLoss.
 //
+// Version 2 has no entry and says that the file was lost, and that this was accepted:
+// an index is rebuilt as if there were none.
+//
 // What an entry says stays true for ever, as settled stays settled. So the file is
 // made durable before the log changes, and has the gaps from before the change
 // beside those from after it: a crash in between does no harm.
@@ -45,6 +48,7 @@ const (
 	endsName    = "ENDS"
 	endsMagic   = "TGen"
 	endsVersion = 1
+	endsGivenUp = 2
 	endsHeader  = 8
 	endsEntry   = 40
 	endsSum     = 4
@@ -71,6 +75,8 @@ type end struct {
 // ends is what ENDS tells. The zero ends is of no file.
 type ends struct {
 	there     bool
+	givenUp   bool
+	highest   record.LSN // of all records that it tells of; they were durable before it
 	of        map[record.StreamID][]end
 	gaps      map[record.LSN]bool
 	recounted record.LSN
@@ -81,6 +87,7 @@ func (e *ends) tellsOf(gap record.LSN) bool { return e.gaps[gap] }
 
 // add takes an entry.
 func (e *ends) add(n end) {
+	e.highest = max(e.highest, n.since, max(n.from, 1)-1, max(n.at, 1)-1)
 	switch {
 	case n.stream != 0:
 		e.of[n.stream] = append(e.of[n.stream], n)
@@ -234,11 +241,26 @@ func appendEnd(p []byte, e *end) []byte {
 // EndsName is the file of the ends of streams in a log's directory.
 const EndsName = endsName
 
+// EndsInfo is what CheckEnds found.
+type EndsInfo struct {
+	// Present tells that the file tells something, GivenUp that it tells of its loss.
+	Present, GivenUp bool
+	// Highest is the last record of which it tells; the log had it on stable storage.
+	Highest record.LSN
+}
+
 // CheckEnds reads the file of the ends of streams in a log's directory as a start
-// without index does. It is sound when there is none.
-func CheckEnds(fs vfs.FS, dir string, id record.Identity) error {
-	_, err := readEnds(fs, dir, id)
-	return err
+// without index does.
+func CheckEnds(fs vfs.FS, dir string, id record.Identity) (EndsInfo, error) {
+	all, err := readEnds(fs, dir, id)
+	return EndsInfo{Present: all.there, GivenUp: all.givenUp, Highest: all.highest}, err
+}
+
+// GiveUpEnds writes that the file of the ends of streams is lost and that this is
+// accepted, in the place of one that is no use or not there.
+func GiveUpEnds(fs vfs.FS, dir string, id record.Identity) error {
+	p := append([]byte(endsMagic), endsGivenUp, 0, 0, 0)
+	return replaceFile(fs, dir, endsName, binary.LittleEndian.AppendUint32(p, id.Checksum(p)))
 }
 
 // readEnds reads ENDS; none when there is no such file.
@@ -268,6 +290,8 @@ func decodeEnds(p []byte, id record.Identity) (ends, error) {
 	switch {
 	case body < endsHeader || string(p[:4]) != endsMagic || le.Uint32(p[body:]) != id.Checksum(p[:body]):
 		return ends{}, record.ErrCorrupt
+	case le.Uint16(p[4:]) == endsGivenUp && body == endsHeader:
+		return ends{givenUp: true}, nil
 	case le.Uint16(p[4:]) != endsVersion:
 		return ends{}, record.ErrVersion
 	case (body-endsHeader)%endsEntry != 0:

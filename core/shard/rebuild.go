@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
 )
@@ -190,11 +191,18 @@ func (s *Shard) skipFar(st *stream, to record.Offset, before record.LSN) error {
 func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 	r := s.rebuild
 	s.committed.Store(uint64(s.log.NextLSN() - 1))
-	if s.Committed() == 0 {
+	if s.Committed() == 0 && r.ends.highest == 0 {
 		s.rebuild = nil
 		return nil
 	}
+	if s.Committed() < r.ends.highest {
+		return fmt.Errorf("log ends at %d, %s tells of record %d: %w", s.Committed(), endsName, r.ends.highest, commitlog.ErrBehind)
+	}
 	r.gaps = r.gaps || s.log.FirstLSN() != 1
+	if r.gaps && !r.ends.there && !r.ends.givenUp {
+		s.logger.Warn("index rebuilt without the ends of streams: what was settled may come again", slog.Any("shard", s.cfg.Identity.Shard),
+			slog.String("missing", endsName))
+	}
 	for id, ends := range r.ends.of {
 		st := s.streams[id]
 		for i := range ends {
@@ -209,6 +217,9 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 	used, refused := 0, 0
 	if published != nil {
 		err := published(func(c *CursorState) {
+			// What was published of records that the log has lost must not come to
+			// count once others have their numbers: all is published anew.
+			s.recount = s.recount || c.LSN > s.Committed()
 			if s.settlePublished(c) {
 				used++
 			} else {

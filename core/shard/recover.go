@@ -3,6 +3,7 @@ package shard
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/index"
@@ -40,6 +41,11 @@ func (s *Shard) recover(deps Deps) error {
 		FS: deps.FS, Dir: s.cfg.Dir, Identity: s.cfg.Identity, SegmentBytes: s.cfg.SegmentBytes, From: from,
 		Leaving: s.writeEnds, Throttle: s.throttle, Log: deps.Log,
 	}
+	if s.rebuild != nil && deps.Published != nil {
+		if err := s.beginBehind(cfg, deps.Published); err != nil {
+			return err
+		}
+	}
 	last, err := commitlog.LastSegment(cfg)
 	if err != nil {
 		return err
@@ -62,6 +68,29 @@ func (s *Shard) recover(deps Deps) error {
 			s.Committed(), next-1, record.ErrCorrupt), s.log.Close())
 	}
 	return nil
+}
+
+// beginBehind has a log without segments go on behind the records of which published
+// cursors tell, so that none of them comes to tell of another record.
+func (s *Shard) beginBehind(cfg commitlog.Config, published func(fn func(*CursorState)) error) error {
+	moved, err := commitlog.BeginBehind(cfg, func() record.LSN { return s.lastPublished(published) })
+	if err != nil || !moved {
+		return err
+	}
+	s.logger.Error("all segments of the log are missing", slog.Any("shard", s.cfg.Identity.Shard))
+	if s.rebuild.ends.there {
+		return nil
+	}
+	return GiveUpEnds(cfg.FS, cfg.Dir, cfg.Identity)
+}
+
+// lastPublished returns the newest record of which a published cursor tells.
+func (s *Shard) lastPublished(published func(fn func(*CursorState)) error) (last record.LSN) {
+	if err := published(func(c *CursorState) { last = max(last, c.LSN) }); err != nil {
+		s.logger.Warn("log without segments begins without published offsets",
+			slog.Any("shard", s.cfg.Identity.Shard), slog.Any("error", err))
+	}
+	return last
 }
 
 // replay applies a batch that the checkpoint does not have. Long replays spill

@@ -23,20 +23,25 @@ const manifestName = "MANIFEST"
 // Loss is one thing to give up, so that a shard opens again.
 type Loss struct {
 	Shard uint32
-	// Segment is the file in the log's directory, also MANIFEST or ENDS; "" for the index.
+	// Segment is the file in the log's directory, also MANIFEST or ENDS; "" for the
+	// index, and IDENTITY for the directory's.
 	Segment string
 	// Records is what is lost of it; the last is 0 when nothing says where it ends.
 	Records []commitlog.Loss
-	// Applied is what the index has seen of the log.
-	Applied record.LSN
+	// Known is the newest record of which anything tells that it was in the log.
+	Known record.LSN
 
 	accept commitlog.Loss
+	found  *core.FoundIdentity // of the identity
 }
 
 // Losses returns what has to be given up so that all shards open. What is only
 // known once the first are accepted is not among them: check again afterwards.
 func Losses(r *Report) []Loss {
 	var all []Loss
+	if r.found != nil { // first: the others are of its shards
+		all = append(all, Loss{Segment: identityName, found: r.found})
+	}
 	for i := range r.Shards {
 		all = append(all, r.Shards[i].losses()...)
 	}
@@ -44,11 +49,16 @@ func Losses(r *Report) []Loss {
 }
 
 func (s *Shard) losses() (all []Loss) {
-	if s.endsBroken {
+	if s.noEnds {
 		all = append(all, Loss{Shard: s.Shard, Segment: shard.EndsName})
 	}
-	if s.noManifest {
-		all = append(all, Loss{Shard: s.Shard, Segment: manifestName})
+	switch {
+	case s.noManifest:
+		all = append(all, Loss{Shard: s.Shard, Segment: manifestName, Known: s.known})
+	case s.noLog:
+		all = append(all, Loss{
+			Shard: s.Shard, Segment: manifestName, Known: s.known, Records: []commitlog.Loss{{First: 1, Last: s.known}},
+		})
 	}
 	if s.report != nil {
 		// A segment needs a sound header behind it, so the last comes first.
@@ -56,7 +66,7 @@ func (s *Shard) losses() (all []Loss) {
 			if len(v.Faults) == 0 || slices.ContainsFunc(v.Faults, isLater) {
 				continue
 			}
-			l := Loss{Shard: s.Shard, Segment: v.Name, Applied: s.Index.Applied}
+			l := Loss{Shard: s.Shard, Segment: v.Name, Known: s.known}
 			l.accept.First = v.Faults[0].First
 			for _, f := range v.Faults {
 				l.Records = append(l.Records, commitlog.Loss{First: f.First, Last: f.Last})
@@ -65,25 +75,27 @@ func (s *Shard) losses() (all []Loss) {
 			all = append(all, l)
 		}
 	}
-	if s.Index.broken || s.lostAll() {
-		all = append(all, Loss{Shard: s.Shard, Applied: s.Index.Applied})
+	if s.Index.broken || s.noLog && s.Index.Present {
+		all = append(all, Loss{Shard: s.Shard, Known: s.known})
 	}
 	return all
 }
 
 func isLater(f commitlog.Fault) bool { return errors.Is(f.Err, record.ErrVersion) }
 
-// lostAll tells that there is no log under an index that has seen one.
-func (s *Shard) lostAll() bool { return s.Next == 1 && s.Index.Applied > 0 && len(s.Segments) == 0 }
-
 // String says in words what is given up.
 func (l *Loss) String() string {
 	switch l.Segment {
 	case "":
 		return fmt.Sprintf("shard %d: the index, which goes to quarantine; the next start makes it from the log", l.Shard)
+	case identityName:
+		return "the identity, which is written anew; no record is lost: " + told(l.found)
 	case shard.EndsName:
 		return fmt.Sprintf("shard %d: the ends of streams (%s), which go to quarantine; no record is lost", l.Shard, shard.EndsName)
 	case manifestName:
+		if len(l.Records) > 0 {
+			return fmt.Sprintf("shard %d: the log, records 1 to %d; what is published goes on behind them", l.Shard, l.Known)
+		}
 		return fmt.Sprintf("shard %d: the manifest; the segments that are there are then the log", l.Shard)
 	}
 	var ranges []string
@@ -104,6 +116,9 @@ func (l *Loss) String() string {
 // Accept gives one thing up. Damaged files are moved to quarantine.
 func Accept(fs vfs.FS, data string, l *Loss) error {
 	dir := filepath.Join(data, "log")
+	if l.found != nil {
+		return restoreIdentity(fs, dir, l.found)
+	}
 	layout, err := core.ReadLayout(fs, dir)
 	if err != nil {
 		return err
@@ -115,10 +130,31 @@ func Accept(fs vfs.FS, data string, l *Loss) error {
 	if l.Segment == "" {
 		return setAside(fs, dir, files.Index)
 	}
-	if l.Segment == shard.EndsName {
-		return setAside(fs, files.Log, fs.PathJoin(files.Log, shard.EndsName))
+	// Before anything else is given up, so that a file that was never there is not
+	// missed beside what that rewrites.
+	if err := giveUpEnds(fs, files); err != nil || l.Segment == shard.EndsName {
+		return err
 	}
-	return commitlog.AcceptLoss(logConfig(fs, files, l.Applied), l.Segment, l.accept)
+	return commitlog.AcceptLoss(logConfig(fs, files, l.Known), l.Segment, l.accept)
+}
+
+// giveUpEnds has ENDS say that it is lost, if it is missing or no use. That goes to
+// quarantine.
+func giveUpEnds(fs vfs.FS, files core.ShardFiles) error {
+	if err := fs.MkdirAll(files.Log, 0o700); err != nil {
+		return fmt.Errorf("make directory of the log: %w", err)
+	}
+	info, err := shard.CheckEnds(fs, files.Log, files.Identity)
+	switch {
+	case errors.Is(err, record.ErrCorrupt):
+		err = setAside(fs, files.Log, fs.PathJoin(files.Log, shard.EndsName))
+	case info.Present || info.GivenUp:
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return shard.GiveUpEnds(fs, files.Log, files.Identity)
 }
 
 // setAside moves the directory of an index, or a file, out of the way.

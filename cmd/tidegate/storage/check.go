@@ -30,11 +30,18 @@ type Options struct {
 // Check reads all of a data directory and changes nothing in it. An error tells
 // that it can't be read; what is wrong with it is in the report.
 func Check(ctx context.Context, o Options) (*Report, error) {
-	layout, err := core.ReadLayout(o.FS, filepath.Join(o.Data, "log"))
-	if err != nil {
+	r := &Report{Version: ReportVersion, Data: o.Data, Shards: []Shard{}, Metadata: checkMetadata(o.FS, o.Data)}
+	dir := filepath.Join(o.Data, "log")
+	layout, err := core.ReadLayout(o.FS, dir)
+	if errors.Is(err, record.ErrCorrupt) {
+		layout, err = r.findIdentity(o.FS, dir, err)
+	}
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("no data directory of a broker: %w", err)
 	}
-	r := &Report{Version: ReportVersion, Data: o.Data, Metadata: checkMetadata(o.FS, o.Data)}
+	if err != nil {
+		return nil, err
+	}
 	for _, files := range layout {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -45,7 +52,7 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 		}
 		r.Shards = append(r.Shards, *s)
 	}
-	r.Sound = r.Damaged() == 0
+	r.conclude()
 	return r, nil
 }
 
@@ -62,30 +69,60 @@ func checkShard(ctx context.Context, o *Options, files core.ShardFiles) (*Shard,
 	}
 	s.checkIndex(o.FS, files)
 	if _, err := o.FS.Stat(files.Log); errors.Is(err, os.ErrNotExist) {
+		s.First, s.Next, s.known = 1, 1, s.Index.Applied
 		s.emptyLog(files.Log)
 		return s, nil
 	}
-	if err := s.checkEnds(o.FS, files); err != nil {
-		return nil, err
-	}
-	s.report, err = commitlog.Verify(logConfig(o.FS, files, s.Index.Applied), func(p commitlog.Progress) {
+	err = s.checkLog(o.FS, files, func(p commitlog.Progress) {
 		if o.Progress != nil && ctx.Err() == nil {
 			o.Progress(s.Shard, p)
 		}
 	})
+	return s, err
+}
+
+// checkLog reads the directory of a log.
+func (s *Shard) checkLog(fs vfs.FS, files core.ShardFiles, progress func(commitlog.Progress)) error {
+	ends, err := s.checkEnds(fs, files)
+	if err != nil {
+		return err
+	}
+	s.known = max(s.Index.Applied, ends.Highest)
+	s.report, err = commitlog.Verify(logConfig(fs, files, s.known), progress)
 	if bad, ok := errors.AsType[*commitlog.CorruptError](err); ok {
 		s.noManifest = true
 		s.Findings = append(s.Findings, Finding{
-			Severity: Damage, File: bad.Segment, To: bad.To, First: bad.First, Open: true, Text: bad.Err.Error(),
-			Advice: "tidegate check --accept-loss makes a new manifest of the segments that are there",
+			Severity: Damage, File: bad.Segment, To: bad.To, Text: bad.Err.Error(),
+			Advice: "no record is lost while all segments are there: tidegate check --accept-loss makes a new manifest of them, and then tells what is missing",
 		})
-		return s, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.fill()
-	return s, nil
+	if !ends.Present && !ends.GivenUp && !s.noEnds && s.needsEnds() {
+		s.noEnds = true
+		s.Findings = append(s.Findings, Finding{
+			Severity: Damage, File: fs.PathJoin(files.Log, shard.EndsName),
+			Text:   "the ends of streams are missing beside segments that were dropped or rewritten",
+			Advice: "no record is lost: restore the file from a copy, or give it up with tidegate check --accept-loss; without an index, settled messages come again",
+		})
+	}
+	return nil
+}
+
+// needsEnds tells that segments were dropped or rewritten, other than by a fault.
+func (s *Shard) needsEnds() bool {
+	next := record.LSN(1)
+	for i := range s.report.Segments {
+		v := &s.report.Segments[i]
+		if v.Rewritten || v.Base > next && (len(v.Faults) == 0 || v.Faults[0].First >= v.Base) {
+			return true
+		}
+		next = v.Last + 1
+	}
+	return false
 }
 
 // fill takes over what was verified.
@@ -102,7 +139,7 @@ func (s *Shard) fill() {
 			s.Findings = append(s.Findings, Finding{
 				Severity: Notice, File: v.Name, From: t.From, To: t.To, First: t.First, Last: t.First - 1,
 				Text:   "torn tail of a crash: it was never confirmed",
-				Advice: "nothing to do: the next start cuts it",
+				Advice: "the next start cuts it",
 			})
 		}
 	}
@@ -110,22 +147,23 @@ func (s *Shard) fill() {
 		s.Unknown = append(s.Unknown, name)
 		s.Findings = append(s.Findings, Finding{
 			Severity: Notice, File: name, Text: "segment that is no part of the log",
-			Advice: "nothing to do: the next start removes it if it was replaced or an interrupted rewrite has left it, and else moves it to quarantine",
+			Advice: "the next start removes it if it was replaced or an interrupted rewrite has left it, and else moves it to quarantine",
 		})
 	}
-	if len(r.Segments) == 0 && s.Index.Applied > 0 {
+	if len(r.Segments) == 0 {
 		s.emptyLog(s.Log)
 	}
 }
 
+// emptyLog judges a log without segments by what was there once.
 func (s *Shard) emptyLog(dir string) {
-	s.First, s.Next = 1, 1
-	if s.Index.Applied == 0 {
+	if s.known < s.Next {
 		return
 	}
+	s.noLog = true
 	s.Findings = append(s.Findings, Finding{
-		Severity: Damage, File: dir, First: 1, Last: s.Index.Applied,
-		Text:   fmt.Sprintf("all segments are missing, and the index has seen records up to %d", s.Index.Applied),
+		Severity: Damage, File: dir, First: 1, Last: s.known,
+		Text:   fmt.Sprintf("all segments are missing, and there were records up to %d", s.known),
 		Advice: "restore the log's directory from where it went; check --accept-loss gives up all messages of the shard",
 	})
 }
@@ -147,7 +185,7 @@ func (s *Shard) checkIndex(fs vfs.FS, files core.ShardFiles) {
 	if errors.Is(err, os.ErrNotExist) {
 		s.Findings = append(s.Findings, Finding{
 			Severity: Notice, File: files.Index, Text: "there is no index",
-			Advice: "nothing to do: the next start makes it from the log",
+			Advice: "the next start makes it from the log",
 		})
 		return
 	}
@@ -170,23 +208,28 @@ func (s *Shard) checkIndex(fs vfs.FS, files core.ShardFiles) {
 }
 
 // checkEnds reads the file by which an index is made again from a log with gaps.
-func (s *Shard) checkEnds(fs vfs.FS, files core.ShardFiles) error {
-	err := shard.CheckEnds(fs, files.Log, files.Identity)
+func (s *Shard) checkEnds(fs vfs.FS, files core.ShardFiles) (shard.EndsInfo, error) {
+	info, err := shard.CheckEnds(fs, files.Log, files.Identity)
 	f := Finding{Severity: Damage, File: fs.PathJoin(files.Log, shard.EndsName)}
 	switch {
+	case info.GivenUp:
+		f.Severity, f.Text = Notice, "the ends of streams were given up; until the broker drops or rewrites segments again, an index that is lost brings settled messages back"
+		f.Advice = "the broker writes them anew then"
 	case err == nil:
-		return nil
+		return info, nil
 	case errors.Is(err, record.ErrVersion):
 		f.Advice = "written by a later version of Tidegate: start that one"
 	case errors.Is(err, record.ErrCorrupt):
-		s.endsBroken = true
-		f.Advice = "no record is lost: check --accept-loss moves the file to quarantine; without an index, settled messages may come again"
+		s.noEnds = true
+		f.Advice = "no record is lost: tidegate check --accept-loss moves the file to quarantine; without an index, settled messages may come again"
 	default:
-		return err //nolint:wrapcheck // says what was read
+		return info, err //nolint:wrapcheck // says what was read
 	}
-	f.Text = err.Error()
+	if err != nil {
+		f.Text = err.Error()
+	}
 	s.Findings = append(s.Findings, f)
-	return nil
+	return info, nil
 }
 
 func listQuarantine(fs vfs.FS, dir string) ([]File, error) {
@@ -215,13 +258,13 @@ func checkMetadata(fs vfs.FS, data string) *Metadata {
 	case errors.Is(err, os.ErrNotExist):
 		m.Findings = append(m.Findings, Finding{
 			Severity: Notice, File: m.Path, Text: "there is no local copy of the metadata",
-			Advice: "nothing to do: it is made at the next start, which needs etcd",
+			Advice: "it is made at the next start, which needs etcd",
 		})
 	case err != nil:
 		m.Present = true
 		m.Findings = append(m.Findings, Finding{
 			Severity: Notice, File: m.Path, Text: err.Error(),
-			Advice: "nothing to do: it is replaced at the next start, which needs etcd",
+			Advice: "it is replaced at the next start, which needs etcd",
 		})
 	default:
 		m.Present, m.Entries, m.Revision = true, info.Entries, int64(info.Revision)

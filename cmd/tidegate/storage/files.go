@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/tidegate/tidegate/core"
 	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/segment"
@@ -127,7 +128,7 @@ func (f *SegmentFile) Verify(fs vfs.FS) (Segment, []Finding, error) {
 		if !v.Sealed && !d.Gap && d.From >= v.Watermark && v.HeaderErr == nil && !errors.Is(d.Err, record.ErrVersion) {
 			fault.Severity, fault.To = Notice, v.Size
 			fault.Text = "torn tail, above the durable watermark: " + d.Err.Error()
-			fault.Advice = "nothing to do if this is the last segment of its log: the next start cuts it"
+			fault.Advice = "if this is the last segment of its log, the next start cuts it"
 			s.State = StateTorn
 			findings = append(findings, fault)
 			break
@@ -150,7 +151,7 @@ func VerifyPaths(fs vfs.FS, paths []string, progress func(label string, done, to
 		}
 		r.Shards = append(r.Shards, *s)
 	}
-	r.Sound = r.Damaged() == 0
+	r.conclude()
 	return r, nil
 }
 
@@ -163,13 +164,8 @@ func verifyPath(fs vfs.FS, path string, progress func(label string, done, total 
 	if info, err := fs.Stat(path); err != nil {
 		return nil, fmt.Errorf("segment files: %w", err)
 	} else if info.IsDir() && filepath.Base(path) != "quarantine" {
-		cfg := commitlog.Config{FS: fs, Dir: path, Identity: files[0].Identity}
-		s.report, err = commitlog.Verify(cfg, func(p commitlog.Progress) { progress(path, p.Done, p.Total) })
-		if err != nil {
-			return nil, err
-		}
-		s.fill()
-		return s, nil
+		log := core.ShardFiles{Identity: files[0].Identity, Log: path}
+		return s, s.checkLog(fs, log, func(p commitlog.Progress) { progress(path, p.Done, p.Total) })
 	}
 	for i := range files {
 		v, findings, err := files[i].Verify(fs)

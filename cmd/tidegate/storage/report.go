@@ -6,6 +6,7 @@ package storage
 import (
 	"time"
 
+	"github.com/tidegate/tidegate/core"
 	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/record"
 )
@@ -21,10 +22,15 @@ type Report struct {
 	Sound    bool      `json:"sound"` // there is no finding of damage
 	Shards   []Shard   `json:"shards"`
 	Metadata *Metadata `json:"metadata,omitempty"`
+	// Findings are those of the directory as a whole.
+	Findings []Finding `json:"findings,omitempty"`
+
+	found *core.FoundIdentity // when the identity is lost, and segments tell it
 }
 
 // Damaged counts the findings of damage.
 func (r *Report) Damaged() (n int) {
+	n = damaged(r.Findings)
 	for i := range r.Shards {
 		n += damaged(r.Shards[i].Findings)
 	}
@@ -48,8 +54,10 @@ type Shard struct {
 	Findings   []Finding  `json:"findings"`
 
 	report     *commitlog.Report
-	noManifest bool // it is missing or no use
-	endsBroken bool
+	noManifest bool       // it is missing or no use
+	noEnds     bool       // likewise
+	noLog      bool       // there is no segment, and there were
+	known      record.LSN // the newest record that index and ENDS tell of
 }
 
 // Segment is one file of a log.
@@ -107,7 +115,7 @@ type Metadata struct {
 // The severities of a finding.
 const (
 	Damage = "damage" // something is lost, and a start is refused or will meet it
-	Notice = "notice" // worth knowing, and nothing to do
+	Notice = "notice" // worth knowing, and nothing to do unless there is damage too
 )
 
 // Finding is one thing that is not as it should be.
@@ -126,6 +134,30 @@ type Finding struct {
 	Text  string     `json:"text"`
 	// Advice says what to do.
 	Advice string `json:"advice"`
+}
+
+// conclude says whether there is damage, and of each notice that there is nothing to
+// do, but beside damage.
+func (r *Report) conclude() {
+	r.Sound = r.Damaged() == 0
+	prefix := "nothing to do: "
+	if !r.Sound {
+		prefix = "once there is no damage: "
+	}
+	all := [][]Finding{r.Findings}
+	for i := range r.Shards {
+		all = append(all, r.Shards[i].Findings)
+	}
+	if r.Metadata != nil {
+		all = append(all, r.Metadata.Findings)
+	}
+	for _, findings := range all {
+		for i := range findings {
+			if f := &findings[i]; f.Severity == Notice {
+				f.Advice = prefix + f.Advice
+			}
+		}
+	}
 }
 
 func damaged(all []Finding) (n int) {

@@ -15,6 +15,7 @@ const maxRows = 20
 func WriteText(w io.Writer, r *Report, all bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n", r.Data, plural(len(r.Shards), "shard"))
+	writeFindings(&b, r.Findings)
 	for i := range r.Shards {
 		r.Shards[i].write(&b, all)
 	}

@@ -1,0 +1,123 @@
+package shard
+
+import (
+	"errors"
+	"log/slog"
+	"maps"
+	"path"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidegate/tidegate/core/clock"
+	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/index"
+	"github.com/tidegate/tidegate/core/record"
+)
+
+// removeLog removes the segments of a closed shard's log from the n-th on.
+func removeLog(t *testing.T, fs vfs.FS, n int) {
+	t.Helper()
+	names, err := fs.List("log")
+	must(t, err)
+	slices.Sort(names)
+	for _, name := range names {
+		switch path.Ext(name) {
+		case ".seg", ".rws":
+			if n--; n < 0 {
+				must(t, fs.Remove("log/"+name))
+			}
+		}
+	}
+}
+
+// TestPublishedOffsetsAreOfNoOtherRecord loses log and index, and then the index once
+// more. What was published of the first log settles nothing of what came later, to a
+// stream of the same id, though that has more records by then.
+func TestPublishedOffsetsAreOfNoOtherRecord(t *testing.T) {
+	for name, left := range map[string]int{"all segments": 0, "the newest": 1} {
+		t.Run(name, func(t *testing.T) {
+			cfg := testConfig(100)
+			fs, old := vfs.NewCrashableMem(), published{}
+			cfg.SegmentBytes = 4 << 10
+			s := openPublished(t, fs, index.NewMap(), cfg, old)
+			must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "q"}, true))
+			putNumbered(t, s, 1, 0, 100)
+			takeNumbered(t, s, 1, 100, true)
+			old.publish(t, s)
+			must(t, s.Close())
+			removeLog(t, fs, left)
+
+			last := record.LSN(0)
+			for _, c := range old {
+				last = max(last, c.LSN)
+			}
+			offsets := maps.Clone(old)
+			s = openPublished(t, fs, index.NewMap(), cfg, offsets)
+			if left == 0 {
+				if s.Committed() < last {
+					t.Errorf("the log goes on behind record %d, and %d is known of", s.Committed(), last)
+				}
+				must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "q"}, true))
+			}
+			takeNumbered(t, s, 1, 100, true) // what is left
+			putNumbered(t, s, 1, 0, 200)
+			offsets.publish(t, s)
+			must(t, s.Close())
+			s = openPublished(t, fs, index.NewMap(), cfg, offsets)
+			if got := takeNumbered(t, s, 1, 1000, false); len(got) < 200 {
+				t.Errorf("%d of 200 messages after the index was lost again", len(got))
+			}
+			must(t, s.Close())
+		})
+	}
+}
+
+// TestLogEndsBeforeItsEnds loses the newest segments and the index: ENDS tells that
+// there were more records.
+func TestLogEndsBeforeItsEnds(t *testing.T) {
+	cfg := testConfig(100)
+	cfg.SegmentBytes = 4 << 10
+	fs := vfs.NewCrashableMem()
+	s := truncated(t, fs, cfg)
+	must(t, s.writeEnds(nil))
+	must(t, s.Close())
+	info, err := CheckEnds(fs, "log", cfg.Identity)
+	must(t, err)
+	if !info.Present || info.Highest == 0 || info.Highest > s.Committed() {
+		t.Fatalf("ENDS: %+v, the log has %d records", info, s.Committed())
+	}
+	removeLog(t, fs, 2)
+	_, err = Open(cfg, Deps{
+		FS: fs, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
+		OpenStore: func() (index.Store, error) { return index.NewMap(), nil },
+	})
+	if !errors.Is(err, commitlog.ErrBehind) {
+		t.Errorf("got %v, want ErrBehind", err)
+	}
+}
+
+// TestGivenUpEndsAreAsNone writes that ENDS is lost: the index comes back as without
+// the file, and the next drop writes it anew.
+func TestGivenUpEndsAreAsNone(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	id := record.Identity{Cluster: [16]byte{1}}
+	must(t, fs.MkdirAll("log", 0o755))
+	must(t, GiveUpEnds(fs, "log", id))
+	info, err := CheckEnds(fs, "log", id)
+	must(t, err)
+	if want := (EndsInfo{GivenUp: true}); info != want {
+		t.Errorf("got %+v, want %+v", info, want)
+	}
+	if _, err := CheckEnds(fs, "log", record.Identity{Shard: 1}); !errors.Is(err, record.ErrCorrupt) {
+		t.Errorf("of another shard: got %v, want ErrCorrupt", err)
+	}
+	cfg := testConfig(100)
+	s := truncated(t, fs, cfg)
+	must(t, s.writeEnds(nil))
+	must(t, s.Close())
+	if info, err = CheckEnds(fs, "log", id); err != nil || !info.Present || info.GivenUp {
+		t.Errorf("written anew: %+v, %v", info, err)
+	}
+}
