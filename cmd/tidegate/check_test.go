@@ -210,6 +210,15 @@ func TestCheckAcceptsLoss(t *testing.T) {
 			}
 			remove(t, left...)
 		}, "all segments are missing, and there were records up to 200"},
+		"all segments missing, and the manifest garbled": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			dropSegments(t, cfg, 1000)
+			damageFile(t, filepath.Join(cfg.Dir, "MANIFEST"), 20)
+			left, err := filepath.Glob(filepath.Join(cfg.Dir, "*.seg"))
+			if err != nil || len(left) != 1 {
+				t.Fatal(left, err)
+			}
+			remove(t, left...)
+		}, "all segments are missing, and there were records up to 200"},
 		"directory of the log missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
 			if err := os.RemoveAll(cfg.Dir); err != nil {
 				t.Fatal(err)

@@ -62,7 +62,7 @@ func TestNoLSNTwiceBehindALostLog(t *testing.T) {
 }
 
 // TestManifestOfRewrittenSegmentsAlone loses the manifest and all original segments:
-// the rewritten ones are the log, which goes on behind the checkpoint.
+// the rewritten ones are the log, and what it lacks up to the checkpoint is named.
 func TestManifestOfRewrittenSegmentsAlone(t *testing.T) {
 	fs, _, infos := mixed(t)
 	for _, path := range segments(t, fs) {
@@ -75,6 +75,18 @@ func TestManifestOfRewrittenSegmentsAlone(t *testing.T) {
 	cfg := config(fs)
 	cfg.From = infos[len(infos)-1].Last + 7
 	if err := commitlog.AcceptLoss(cfg, "MANIFEST", commitlog.Loss{}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := commitlog.Verify(cfg, nil)
+	if err != nil || len(r.Segments) == 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	last := &r.Segments[len(r.Segments)-1]
+	if n := len(last.Faults); n != 1 || last.Faults[0].Last != cfg.From {
+		t.Fatalf("faults %+v, want one that ends at %d", last.Faults, cfg.From)
+	}
+	lost := commitlog.Loss{First: last.Faults[0].First, Last: cfg.From}
+	if err := commitlog.AcceptLoss(cfg, last.Name, lost); err != nil {
 		t.Fatal(err)
 	}
 	l, _ := mustOpen(t, cfg)

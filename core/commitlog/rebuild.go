@@ -61,7 +61,8 @@ func rebuild(cfg *Config) error {
 }
 
 // gather lists all segments before the last original one, at which the
-// manifest ends; without one it ends behind them and the checkpoint.
+// manifest ends; without one it ends behind them, and without any behind the
+// checkpoint.
 func gather(cfg *Config, dir *listing) (*manifest, error) {
 	m, found := &manifest{}, slices.Clone(dir.rewritten)
 	last := record.LSN(math.MaxUint64)
@@ -95,11 +96,10 @@ func gather(cfg *Config, dir *listing) (*manifest, error) {
 	}
 	m.generation = max(m.generation, 1)
 	slices.SortFunc(m.files, func(a, b *file) int { return cmp.Compare(a.base, b.base) })
-	if len(dir.originals) == 0 {
+	if n := len(m.files); len(dir.originals) == 0 && n > 0 {
+		m.end = m.files[n-1].next
+	} else if len(dir.originals) == 0 {
 		m.end = max(firstLSN, cfg.From+1)
-		if n := len(m.files); n > 0 {
-			m.end = max(m.end, m.files[n-1].next)
-		}
 	}
 	return m, nil
 }

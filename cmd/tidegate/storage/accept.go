@@ -53,12 +53,12 @@ func (s *Shard) losses() (all []Loss) {
 		all = append(all, Loss{Shard: s.Shard, Segment: shard.EndsName})
 	}
 	switch {
-	case s.noManifest:
-		all = append(all, Loss{Shard: s.Shard, Segment: manifestName, Known: s.known})
 	case s.noLog:
 		all = append(all, Loss{
 			Shard: s.Shard, Segment: manifestName, Known: s.known, Records: []commitlog.Loss{{First: 1, Last: s.known}},
 		})
+	case s.noManifest:
+		all = append(all, Loss{Shard: s.Shard, Segment: manifestName, Known: s.known})
 	}
 	if s.report != nil {
 		// A segment needs a sound header behind it, so the last comes first.

@@ -95,6 +95,10 @@ func (s *Shard) checkLog(fs vfs.FS, files core.ShardFiles, progress func(commitl
 			Severity: Damage, File: bad.Segment, To: bad.To, Text: bad.Err.Error(),
 			Advice: "no record is lost while all segments are there: tidegate check --accept-loss makes a new manifest of them, and then tells what is missing",
 		})
+		if _, err := segmentsIn(fs, files.Log); errors.Is(err, ErrNoSegments) {
+			s.First, s.Next = 1, 1
+			s.emptyLog(files.Log)
+		}
 		return nil
 	}
 	if err != nil {
