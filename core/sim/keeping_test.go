@@ -13,6 +13,7 @@ type reading struct {
 	q     *queue
 	first core.Offset
 	bytes int // of the bodies
+	last  int // the message that was published last
 	there map[*entry]core.Offset
 	newer map[string][]*entry // what is there, by key
 	least map[string]int      // the oldest message that is there, by lane
@@ -23,7 +24,7 @@ type reading struct {
 // there, unless a rule of retention says why not.
 func (w *world) judgeStream(q *queue, got []core.Delivery) {
 	r := reading{
-		q: q, there: map[*entry]core.Offset{}, newer: map[string][]*entry{}, least: map[string]int{},
+		q: q, last: -1, there: map[*entry]core.Offset{}, newer: map[string][]*entry{}, least: map[string]int{},
 	}
 	if len(got) > 0 {
 		r.first = got[0].Position.Offset
@@ -49,7 +50,7 @@ func (w *world) judgeStream(q *queue, got []core.Delivery) {
 		if _, known := r.least[e.m.lane]; !known {
 			r.least[e.m.lane] = e.m.id
 		}
-		last[e.m.lane] = e.m.id
+		last[e.m.lane], r.last = e.m.id, max(r.last, e.m.id)
 		r.there[e], q.kept.at[e] = o, o
 		r.bytes += len(got[i].Message.Payload)
 		r.newer[e.m.key] = append(r.newer[e.m.key], e)
@@ -77,7 +78,7 @@ func (w *world) keptEntry(q *queue, x *core.Delivery) *entry {
 // group any more.
 func (w *world) judgeGone(r *reading) {
 	for _, e := range r.q.dest.entries {
-		if _, there := r.there[e]; there || e.loose || e.confirmed == nothing {
+		if _, there := r.there[e]; there || e.loose || e.confirmed == nothing || r.mayCome(e) {
 			continue
 		}
 		if why := w.mayNotGo(r, e); why != "" {
@@ -86,6 +87,14 @@ func (w *world) judgeGone(r *reading) {
 		}
 		e.loose = true
 	}
+}
+
+// mayCome tells that a message may not have reached the stream yet: its confirm came
+// from memory alone, before the log had it. Nobody has got it then, nor what was
+// published after it, since a stream is in the order of its shard's log.
+func (r *reading) mayCome(e *entry) bool {
+	_, known := r.q.kept.at[e]
+	return e.confirmed == inMemory && !e.seen && !known && e.m.id > r.last
 }
 
 // mayNotGo says what speaks against a message having left a stream queue.
