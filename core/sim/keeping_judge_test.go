@@ -110,6 +110,52 @@ func TestJudgeMissesMessagesOfStreams(t *testing.T) {
 	}
 }
 
+// A group may get what it had passed over in a compacted stream when the index of
+// the stream's shard is lost. Nothing else comes behind what was sent after it.
+func TestJudgeOfWhatWasPassedOver(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		keys      [3]string
+		confirmed []int
+		compacted bool
+		lost      uint32 // the shard whose index is lost
+		marked    bool
+		excused   bool
+	}{
+		{"superseded by what was delivered", [3]string{"a", "a", "b"}, nil, true, 2, true, true},
+		{"superseded by what was confirmed", [3]string{"a", "b", "a"}, []int{2}, true, 2, true, true},
+		{"superseded by what may be lost", [3]string{"a", "b", "a"}, nil, true, 2, true, false},
+		{"the last of its key", [3]string{"a", "b", "b"}, []int{0, 1, 2}, true, 2, true, false},
+		{"without a mark", [3]string{"a", "a", "b"}, nil, true, 2, false, false},
+		{"the index of another shard is lost", [3]string{"a", "a", "b"}, nil, true, 1, true, false},
+		{"nothing is taken out", [3]string{"a", "a", "b"}, nil, false, 2, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, q := streamOfAll("fsync")
+			q.kept.compacted = c.compacted
+			q.dest = newDest(q.spec.Name, true, onDisk)
+			q.kept.at = map[*entry]core.Offset{}
+			for i := range 3 {
+				w.send("p", []*dest{q.dest}).key = c.keys[i]
+			}
+			for _, id := range c.confirmed {
+				w.messages[id].confirm(true)
+			}
+			all := deliveries(0, 1)
+			all[0].Redelivered = c.marked
+			for i := range all {
+				all[i].Position.Shard = 2
+			}
+			w.delivered(q.dest, &all[1])
+			w.over(false, inSystem)
+			w.undoCompaction(c.lost)
+			if w.delivered(q.dest, &all[0]); (len(w.wrong) == 0) != c.excused {
+				t.Errorf("got %q, want excused %t", w.wrong, c.excused)
+			}
+		})
+	}
+}
+
 // deliveries are messages by their numbers, one behind the other.
 func deliveries(ids ...int) []core.Delivery {
 	all := make([]core.Delivery, len(ids))

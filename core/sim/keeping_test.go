@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -125,4 +126,27 @@ func (w *world) mayNotGo(r *reading, e *entry) string {
 		return "all is kept"
 	}
 	return ""
+}
+
+// undoCompaction notes that the index of a shard is lost. What was taken out of a
+// compacted stream may be there again, since a rewrite of the log leaves out what
+// says that it was; then the group gets what it had passed over, behind newer ones
+// that it had got in an earlier life.
+func (w *world) undoCompaction(shard uint32) {
+	for _, q := range w.clients.streams {
+		if !q.kept.compacted || q.dest == nil || q.dest.shard != shard {
+			continue
+		}
+		for _, e := range q.dest.entries {
+			e.passed = e.passed || !e.seen && e.m.id < q.dest.last[e.m.lane] && q.superseded(e)
+		}
+	}
+}
+
+// superseded tells whether a later message of its key was in the stream.
+func (q *queue) superseded(e *entry) bool {
+	return slices.ContainsFunc(q.dest.entries, func(other *entry) bool {
+		_, known := q.kept.at[other]
+		return other.m.key == e.m.key && other.m.id > e.m.id && (known || other.seen || other.confirmed > nothing)
+	})
 }
