@@ -82,6 +82,8 @@ type Session struct {
 	refs    []shard.Ref
 	hints   []shard.Hint
 	record  record.Message
+
+	delivered delivered
 }
 
 // heldSettle is a position that is settled once the record at lsn is committed.
@@ -202,16 +204,15 @@ func (s *session) log(kind record.Kind, body []byte, w *shard.Waiter) (record.LS
 // Put keeps a small value of the adapter with the session, as durable as the
 // session; a nil value deletes it. settle are positions that it ends: a crash
 // may keep the value and deliver them again, but never the reverse; they are
-// settled at the latest when Stored says that the value is. The result
+// settled at the latest when Stored says that the value is. Nor does a crash keep
+// the value and lose a message that the session was given before. The result
 // is a number for Stored.
 func (h *Session) Put(key uint32, value []byte, settle ...Position) (uint64, error) {
 	if h.fenced.Load() {
 		return 0, ErrFenced
 	}
-	if value == nil {
-		if err := h.awaitAcked(); err != nil {
-			return 0, err
-		}
+	if err := h.beforeValue(value != nil); err != nil {
+		return 0, err
 	}
 	h.mu.Lock()
 	if value == nil {

@@ -71,6 +71,7 @@ func (h *Session) nextOf(i int, dst []Delivery, room int) ([]Delivery, error) {
 				r.Settle(ref.Stream, ref.Offset, ref.LSN)
 				continue
 			}
+			h.delivered.note(uint32(i), ref.LSN)
 			dst = append(dst, d)
 			got++
 		}
@@ -143,6 +144,7 @@ func (h *Session) nextRetained(dst []Delivery, limit int) ([]Delivery, error) {
 		if e := d.Message.ExpireAt; e != 0 && e <= h.b.deps.Clock.Now().UnixMilli() {
 			continue
 		}
+		h.delivered.note(ref.shard, ref.lsn)
 		dst = append(dst, d)
 	}
 	return dst, nil
@@ -193,6 +195,7 @@ func (h *Session) Reread(pos Position) (Delivery, error) {
 	if err != nil {
 		return Delivery{}, err
 	}
+	h.delivered.note(pos.Shard, pos.LSN)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if sub := h.byStream[pos.Stream]; sub != nil {

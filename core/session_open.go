@@ -100,7 +100,10 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 	s.mu.Lock()
 	s.expiry, s.deadline = spec.Expiry, time.Time{}
 	s.mu.Unlock()
-	h := &Session{session: s, spec: spec, hints: make([]shard.Hint, len(b.shards)), acked: make([]record.LSN, len(b.shards))}
+	h := &Session{
+		session: s, spec: spec, hints: make([]shard.Hint, len(b.shards)), acked: make([]record.LSN, len(b.shards)),
+		delivered: make(delivered, len(b.shards)),
+	}
 	for i, r := range s.readers {
 		h.hints[i] = r.Hint()
 	}

@@ -153,6 +153,11 @@ var mutations = []mutation{
 		"core/shard", "^TestCheckpointAndReplayIsReplay$",
 	},
 	{
+		"a session's value is kept without its message", "core/session_rests.go",
+		"case h.durable:", "case false:",
+		"core/sim", "^TestPowerCutKeepsNoValueWithoutItsMessage$",
+	},
+	{
 		"order of redelivery lost", "core/queue/heap.go",
 		"if s[up].offset <= s[i].offset {", "if s[up].offset >= s[i].offset {",
 		"core", "^(TestRequeueGoesToItsOldPlace|TestRandomCrashes)$",

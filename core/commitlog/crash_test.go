@@ -44,6 +44,8 @@ func (s *script) run(l *commitlog.Log, rng *rand.Rand, steps int) error {
 			err = l.WriteWatermark()
 		case 1:
 			err = l.Sync()
+		case 2:
+			err = l.SyncTo(l.NextLSN() - 1)
 		default:
 			b := batchAt(l.NextLSN(), 1+rng.IntN(3), rng.IntN(4000), rng.IntN(3) > 0)
 			s.proposed = append(s.proposed, clone(b))

@@ -70,9 +70,10 @@ type Config struct {
 // Log is an open log. One goroutine appends at a time, others wait; reads are
 // concurrent with it and with each other.
 type Log struct {
-	cfg   Config
-	bytes atomic.Int64
-	cache readers
+	cfg    Config
+	bytes  atomic.Int64
+	synced atomic.Uint64 // LSN behind the last record that is known to be on stable storage
+	cache  readers
 
 	write  sync.Mutex // guards the writing side
 	enc    record.Encoder
@@ -122,6 +123,7 @@ func (l *Log) Append(b *record.Batch) error {
 		if err := l.active.Sync(); err != nil {
 			return l.fail(err)
 		}
+		l.synced.Store(uint64(b.Next()))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -142,10 +144,33 @@ func (l *Log) put(frame []byte) error {
 func (l *Log) Sync() error {
 	l.write.Lock()
 	defer l.write.Unlock()
+	return l.sync()
+}
+
+// SyncTo is Sync for what has to have the record and all before it on stable
+// storage. It does nothing when they are there.
+func (l *Log) SyncTo(lsn record.LSN) error {
+	if lsn < record.LSN(l.synced.Load()) {
+		return nil
+	}
+	l.write.Lock()
+	defer l.write.Unlock()
+	if lsn < record.LSN(l.synced.Load()) {
+		return nil
+	}
+	return l.sync()
+}
+
+// sync is Sync with write held.
+func (l *Log) sync() error {
 	if err := l.usable(); err != nil || l.active == nil {
 		return err
 	}
-	return l.fail(l.active.Sync())
+	if err := l.active.Sync(); err != nil {
+		return l.fail(err)
+	}
+	l.synced.Store(uint64(l.next))
+	return nil
 }
 
 // WriteWatermark protects the last batches from being taken for a torn tail:

@@ -109,6 +109,7 @@ func (l *Log) recover(replay func(*record.Batch) error) error {
 			return err
 		}
 	}
+	l.synced.Store(uint64(l.next)) // the rest of the last segment, too, see repair
 	return segment.SyncDir(l.cfg.FS, l.cfg.Dir)
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/work"
 )
@@ -142,6 +143,20 @@ func (s *Shard) gatherAcks() {
 	}
 	clear(s.dirty)
 	s.dirty = s.dirty[:0]
+}
+
+// SyncTo brings the record and all before it to stable storage, unless they are
+// there: for who is about to write what rests on it to another shard.
+func (s *Shard) SyncTo(lsn record.LSN) error {
+	err := s.log.SyncTo(lsn)
+	switch {
+	case errors.Is(err, commitlog.ErrPoisoned):
+		s.stopped(err)
+		return s.Err()
+	case errors.Is(err, commitlog.ErrClosed):
+		return ErrClosed
+	}
+	return err
 }
 
 // Wait returns when everything up to lsn is committed and applied.

@@ -48,6 +48,9 @@ type entry struct {
 	// loose entries may come or not: a purge, or the end of a subscription, may
 	// have reached them.
 	loose bool
+	// passed entries were passed over by the group of a compacted stream, and may be
+	// there again, see undoCompaction.
+	passed bool
 }
 
 // dest is a queue or a session.
@@ -58,6 +61,7 @@ type dest struct {
 	unordered bool // has had several consumers at a time
 	entries   []*entry
 	last      map[string]int // highest message first delivered, by lane
+	shard     uint32         // what was delivered lies in it
 }
 
 func newDest(name string, durable bool, promise level) *dest {
@@ -145,12 +149,13 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 		j.report(checker.Duplicated, d, m, "it is in flight")
 	case e.seen && !x.Redelivered:
 		j.report(checker.Unflagged, d, m, "delivered again without a mark")
-	case e.seen:
+	case e.seen, e.passed && x.Redelivered:
 	case m.id < d.last[m.lane] && !m.retried && !d.unordered:
 		j.report(checker.Reordered, d, m, "came after %d", d.last[m.lane])
 	case !m.retried:
 		d.last[m.lane] = max(m.id, d.last[m.lane])
 	}
+	d.shard = x.Position.Shard
 	e.seen, e.inflight, e.acked, e.excused = true, true, false, false
 	return e
 }

@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,6 +14,7 @@ type reading struct {
 	q     *queue
 	first core.Offset
 	bytes int // of the bodies
+	last  int // the message that was published last
 	there map[*entry]core.Offset
 	newer map[string][]*entry // what is there, by key
 	least map[string]int      // the oldest message that is there, by lane
@@ -23,7 +25,7 @@ type reading struct {
 // there, unless a rule of retention says why not.
 func (w *world) judgeStream(q *queue, got []core.Delivery) {
 	r := reading{
-		q: q, there: map[*entry]core.Offset{}, newer: map[string][]*entry{}, least: map[string]int{},
+		q: q, last: -1, there: map[*entry]core.Offset{}, newer: map[string][]*entry{}, least: map[string]int{},
 	}
 	if len(got) > 0 {
 		r.first = got[0].Position.Offset
@@ -49,7 +51,7 @@ func (w *world) judgeStream(q *queue, got []core.Delivery) {
 		if _, known := r.least[e.m.lane]; !known {
 			r.least[e.m.lane] = e.m.id
 		}
-		last[e.m.lane] = e.m.id
+		last[e.m.lane], r.last = e.m.id, max(r.last, e.m.id)
 		r.there[e], q.kept.at[e] = o, o
 		r.bytes += len(got[i].Message.Payload)
 		r.newer[e.m.key] = append(r.newer[e.m.key], e)
@@ -77,7 +79,7 @@ func (w *world) keptEntry(q *queue, x *core.Delivery) *entry {
 // group any more.
 func (w *world) judgeGone(r *reading) {
 	for _, e := range r.q.dest.entries {
-		if _, there := r.there[e]; there || e.loose || e.confirmed == nothing {
+		if _, there := r.there[e]; there || e.loose || e.confirmed == nothing || r.mayCome(e) {
 			continue
 		}
 		if why := w.mayNotGo(r, e); why != "" {
@@ -86,6 +88,14 @@ func (w *world) judgeGone(r *reading) {
 		}
 		e.loose = true
 	}
+}
+
+// mayCome tells that a message may not have reached the stream yet: its confirm came
+// from memory alone, before the log had it. Nobody has got it then, nor what was
+// published after it, since a stream is in the order of its shard's log.
+func (r *reading) mayCome(e *entry) bool {
+	_, known := r.q.kept.at[e]
+	return e.confirmed == inMemory && !e.seen && !known && e.m.id > r.last
 }
 
 // mayNotGo says what speaks against a message having left a stream queue.
@@ -116,4 +126,27 @@ func (w *world) mayNotGo(r *reading, e *entry) string {
 		return "all is kept"
 	}
 	return ""
+}
+
+// undoCompaction notes that the index of a shard is lost. What was taken out of a
+// compacted stream may be there again, since a rewrite of the log leaves out what
+// says that it was; then the group gets what it had passed over, behind newer ones
+// that it had got in an earlier life.
+func (w *world) undoCompaction(shard uint32) {
+	for _, q := range w.clients.streams {
+		if !q.kept.compacted || q.dest == nil || q.dest.shard != shard {
+			continue
+		}
+		for _, e := range q.dest.entries {
+			e.passed = e.passed || !e.seen && e.m.id < q.dest.last[e.m.lane] && q.superseded(e)
+		}
+	}
+}
+
+// superseded tells whether a later message of its key was in the stream.
+func (q *queue) superseded(e *entry) bool {
+	return slices.ContainsFunc(q.dest.entries, func(other *entry) bool {
+		_, known := q.kept.at[other]
+		return other.m.key == e.m.key && other.m.id > e.m.id && (known || other.seen || other.confirmed > nothing)
+	})
 }

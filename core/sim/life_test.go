@@ -155,6 +155,7 @@ func (w *world) restart() {
 	if i := w.rng.IntN(len(w.index)); w.rng.IntN(6) == 0 {
 		w.log("the index of shard %d is lost", i)
 		w.loseSettlements()
+		w.undoCompaction(uint32(i))
 		w.index[i] = index.NewMap()
 	}
 	if clean && !w.rotten && w.rng.IntN(2) == 0 {
