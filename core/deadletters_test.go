@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -279,4 +280,70 @@ func TestPolicyOfDeliveryLimits(t *testing.T) {
 			t.Errorf("queue %s: delivered %d times, want %d", queue, n, lives)
 		}
 	}
+}
+
+// While the disk is low dead letters wait, and come afterwards.
+func TestDeadLettersWaitForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldWith(t, 1, calmLetters)
+		w.disk(50 * gib)
+		w.queue("d")
+		w.declare("q", deadTo("", "d"))
+		w.declare("nowhere", deadTo("missing", ""))
+		p := w.publisher(nil)
+		p.send(amqp("", "q", "1"))
+		p.send(amqp("", "nowhere", "2"))
+		p.confirmed()
+		w.disk(gib)
+		pass()
+		for _, q := range []string{"nowhere", "q"} {
+			d, g, _, ok, err := w.Get(t.Context(), "/", q, "", false)
+			if w.must(err); !ok {
+				t.Fatalf("queue %s is empty", q)
+			}
+			g.Settle(core.Discard, d.Position)
+		}
+		for range 3 {
+			pass()
+		}
+		if n := w.ready("d"); n > 0 {
+			t.Errorf("%d dead letters came while the disk was low", n)
+		}
+		w.disk(50 * gib)
+		pass()
+		pass()
+		wantLetters(t, w.drain("d"), "1 rejected@q")
+		w.restart()
+		wantLetters(t, w.drain("q"))
+		wantLetters(t, w.drain("nowhere"))
+	})
+}
+
+// What a transaction rejects becomes dead letters once it is committed.
+func TestTransactionMakesDeadLetters(t *testing.T) {
+	eachLetterWorld(t, func(t *testing.T, w *world) {
+		w.queue("d")
+		w.queue("other")
+		w.declare("q", deadTo("", "d"))
+		p := w.publisher(nil)
+		p.send(amqp("", "q", "1"))
+		p.send(amqp("", "q", "2"))
+		p.confirmed()
+		c, wake := w.consume("q")
+		ds := w.take(c, wake, 2)
+		tx := w.publisher(nil).p.Begin()
+		w.must(tx.Settle(c, core.Discard, ds[0].Position))
+		w.must(tx.Settle(c, core.Ack, ds[1].Position))
+		m := amqp("", "other", "new")
+		_, err := tx.Publish(&m)
+		w.must(err)
+		if n := w.ready("d"); n > 0 {
+			t.Errorf("%d dead letters before the commit", n)
+		}
+		w.must(tx.Commit())
+		wantLetters(t, w.letters("d", 1), "1 rejected@q")
+		w.restart()
+		wantLetters(t, w.drain("q"))
+		wantLetters(t, w.drain("other"), "new")
+	})
 }

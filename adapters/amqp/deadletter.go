@@ -54,10 +54,8 @@ func DeadLetter(b *core.Broker, d *core.Death) (core.DeadLetter, error) {
 	properties := m.Properties
 	if m.Format != core.FormatAMQP {
 		letter.Key = clipKey(appendSwapped(nil, m.Key))
-		var err error
-		if properties, err = appendTranslated(b, nil, m, letter.Key); err != nil {
-			return letter, fmt.Errorf("dead letter: %w", err)
-		}
+		// What can't be read is left out, as on the way to a consumer.
+		properties, _ = appendTranslated(b, nil, m, letter.Key)
 	}
 	var p wire.Properties
 	if err := p.Parse(properties); err != nil {

@@ -222,10 +222,12 @@ func (s *Shard) KeepDead(d *Dead) {
 	defer s.mu.Unlock()
 	if st := s.streams[d.Stream]; st != nil && st.queue != nil && st.queue.Dead(d.Offset) {
 		if st.graves == nil {
-			st.graves = new(graves) // dead letters are not wanted any more
-			defer s.wantDead(st, false)
+			st.graves = new(graves)
 		}
 		st.graves.kept = add(st.graves.kept, d.Offset, d.Reason)
+		if !st.graves.wanted { // not any more
+			s.wantDead(st, false)
+		}
 	}
 }
 
