@@ -85,6 +85,9 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	} {
 		b.running = append(b.running, deps.Work.Loop(loop))
 	}
+	for _, s := range b.shards {
+		b.running = append(b.running, deps.Work.Loop(b.moveDead(ctx, s)))
+	}
 	return b, nil
 }
 

@@ -55,7 +55,7 @@ func (p *Publisher) plan(m *Message) (*plan, error) {
 	p.planKey = append(p.planKey, m.Exchange...)
 	p.planKey = append(p.planKey, m.Key...)
 	version := p.ns.version.Load()
-	if len(m.MoreKeys) > 0 {
+	if len(m.MoreKeys)+len(m.avoid) > 0 || m.dead {
 		pl, _ := p.makePlan(m)
 		return pl, pl.err
 	}
@@ -90,13 +90,17 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 		pl.err = p.routeError(string(m.Exchange), err)
 		return pl, true
 	}
-	if x, _ := p.ns.table.Exchange(string(m.Exchange)); x.Internal {
+	if x, _ := p.ns.table.Exchange(string(m.Exchange)); x.Internal && !m.dead {
 		pl.err = &Error{
 			Reason: ErrInvalid, Kind: "exchange", Name: x.Name, Namespace: p.ns.name, Arg: "internal", Current: "true",
 		}
 		return pl, true
 	}
 	for _, t := range targets {
+		if t.queue != nil && slices.Contains(m.avoid, t.queue.spec.Name) {
+			m.cycled = true
+			continue
+		}
 		if t.queue != nil {
 			durable := p.ns.durabilityOf(t.queue)
 			pl.keyed = pl.keyed || t.queue.kept != nil && t.queue.kept.compacted

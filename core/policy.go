@@ -17,6 +17,7 @@ type governed struct {
 	term     time.Duration   // of its lease, 0 for none
 	rules    shard.Retention // of a stream queue
 	acks     time.Duration   // see ackTimeout
+	after    afterlife       // of its messages
 }
 
 // policiesChanged has all of the namespace behave as its policies say. Whoever
@@ -52,6 +53,7 @@ func (b *Broker) govern(ns *namespace, q *declared) {
 	if fresh || now.settings != old.settings {
 		b.shards[q.shard].Configure(q.stream, now.settings)
 	}
+	q.buries.Store(now.after.there)
 	q.ackTimeout.Store(int64(now.acks))
 	if now.term != old.term {
 		b.leases.set(ns, q, now.term)
@@ -71,6 +73,10 @@ func (b *Broker) governedQueue(ns *namespace, q *declared) governed {
 	definition := ns.policies.Definition(metadata.PolicyTarget{Name: spec.Name, QueueType: kind})
 	spec.Args = governedArgs(kind, spec.Args, definition)
 	now := governed{settings: queueSettings(&spec), ttl: queueTTL(&spec), term: queueTerm(&spec), acks: ackTimeout(&spec)}
+	if q.kept == nil && b.deps.DeadLetter != nil {
+		now.after = queueAfterlife(&spec)
+		now.settings.DeadLetters = now.after.there
+	}
 	if q.kept != nil {
 		now.rules = q.kept.rules
 		if kept, err := queueRetention(ns.name, &spec); err == nil { // else it keeps what its own arguments say

@@ -184,7 +184,7 @@ func (p *Publisher) fill(m *Message, pl *plan) {
 	r := &p.record
 	r.Exchange, r.Key, r.Properties, r.Payload = m.Exchange, m.Key, m.Properties, m.Payload
 	r.Format, r.QoS, r.ExpireAt, r.Once = m.Format, m.QoS, m.ExpireAt, m.Once
-	r.Origin = 0
+	r.Origin, r.DeadLetter = 0, m.dead
 	if pl.noLocal && p.origin != nil {
 		r.Origin = p.origin.id
 	}

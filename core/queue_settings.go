@@ -14,6 +14,10 @@ const (
 	argExpires      = "x-expires"
 	argMaxLength    = "x-max-length"
 	argAckTimeout   = "x-consumer-timeout"
+	argDeadExchange = "x-dead-letter-exchange"
+	argDeadKey      = "x-dead-letter-routing-key"
+	argDeadStrategy = "x-dead-letter-strategy"
+	argMaxReturns   = "x-delivery-limit"
 )
 
 // Types of queues. They are kept alike, and differ in what they promise.
@@ -80,6 +84,13 @@ func queueSettings(spec *QueueSpec) shard.QueueSettings {
 	}
 	if most, ok := spec.Args[argMaxLength].(int64); ok && most >= 0 {
 		s.Limited, s.MaxLength = true, uint64(most)
+	}
+	if spec.queueType() == quorumQueue {
+		s.Counted = true
+		s.MaxReturns = -1
+		if most, ok := spec.Args[argMaxReturns].(int64); ok {
+			s.MaxReturns = most
+		}
 	}
 	return s
 }

@@ -38,7 +38,15 @@ var settings = map[string]setting{
 	"max-length-bytes": {
 		argMaxBytes, "maximum length in bytes", []string{streamQueue}, plainQueues, atLeast(1), metadata.Smaller, true,
 	},
-	"max-age":            {argMaxAge, "max age", []string{streamQueue}, nil, isAge, shorter, false},
+	"max-age": {argMaxAge, "max age", []string{streamQueue}, nil, isAge, shorter, false},
+	"dead-letter-exchange": {
+		argDeadExchange, "dead letter exchange name", plainQueues, nil, isText, ownFirst, false,
+	},
+	"dead-letter-routing-key": {argDeadKey, "dead letter routing key", plainQueues, nil, isText, ownFirst, false},
+	"dead-letter-strategy":    {argDeadStrategy, "dead letter strategy", plainQueues, nil, isStrategy, ownFirst, false},
+	"delivery-limit": {
+		argMaxReturns, "delivery limit", []string{quorumQueue}, nil, atLeast(-1), fewerReturns, true,
+	},
 	"alternate-exchange": {argAlternate, "alternate exchange name", []string{onExchanges}, nil, isText, ownFirst, false},
 }
 
@@ -52,6 +60,19 @@ func atLeast(least int64) func(any) bool {
 func isText(value any) bool {
 	_, ok := value.(string)
 	return ok
+}
+
+func isStrategy(value any) bool { return value == "at-most-once" || value == "at-least-once" }
+
+// fewerReturns returns the lower one of two limits; -1 is none.
+func fewerReturns(argument, policy any) any {
+	if argument == int64(-1) {
+		return policy
+	}
+	if policy == int64(-1) {
+		return argument
+	}
+	return metadata.Smaller(argument, policy)
 }
 
 func isAge(value any) bool {

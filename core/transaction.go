@@ -21,6 +21,7 @@ type Transaction struct {
 	parts   []part // by shard
 	later   []func()
 	size    int
+	limit   int    // of size
 	count   uint64 // of publishes
 	nowhere uint64 // of those that matched nothing
 }
@@ -41,18 +42,24 @@ type Holder interface {
 	AckTimeout() (time.Duration, bool)
 	// settler returns who settles them in their shard.
 	settler() shard.Settler
+	// buries tells that what is discarded becomes a dead letter.
+	buries() bool
 }
 
 func (c *Consumer) settler() shard.Settler { return c.c }
 
 func (g *Getter) settler() shard.Settler { return g.s.Taken(g.q.stream) }
 
+func (c *Consumer) buries() bool { return c.q.buries.Load() }
+
+func (g *Getter) buries() bool { return g.q.buries.Load() }
+
 // settledSize is what a transaction counts for a delivery that it settles, in bytes.
 const settledSize = 64
 
 // Begin begins a transaction.
 func (p *Publisher) Begin() *Transaction {
-	return &Transaction{p: p, parts: make([]part, len(p.b.shards))}
+	return &Transaction{p: p, parts: make([]part, len(p.b.shards)), limit: p.b.cfg.MaxTransaction}
 }
 
 // Empty tells whether the transaction has nothing to commit.
@@ -112,7 +119,7 @@ func messageSize(m *Message) int {
 
 // grow counts n bytes more.
 func (t *Transaction) grow(n int) error {
-	if limit := t.p.b.cfg.MaxTransaction; t.size+n > limit {
+	if limit := t.limit; t.size+n > limit {
 		return &Error{
 			Reason: ErrLimit, Kind: "transaction", Namespace: t.p.ns.name, Arg: "max-transaction",
 			Current: strconv.Itoa(limit),
@@ -180,14 +187,15 @@ func (t *Transaction) deliver(m *Message, inbox func(m *Message) bool, live []li
 
 // Settle adds settlements of deliveries that the holder has. ErrLimit when the
 // transaction would become too large; then none is added. Requeue puts them back
-// after the commit; that needs no record.
+// after the commit; that needs no record. So does Discard with deliveries of a queue
+// that has dead letters.
 func (t *Transaction) Settle(h Holder, outcome Outcome, positions ...Position) error {
 	if err := t.grow(settledSize * len(positions)); err != nil || len(positions) == 0 {
 		return err
 	}
-	if outcome == Requeue {
-		back := append([]Position(nil), positions...)
-		t.later = append(t.later, func() { h.Settle(Requeue, back...) })
+	if outcome == Requeue || outcome == Discard && h.buries() {
+		all := append([]Position(nil), positions...)
+		t.later = append(t.later, func() { h.Settle(outcome, all...) })
 		return nil
 	}
 	by := h.settler()

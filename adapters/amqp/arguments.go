@@ -21,6 +21,7 @@ const (
 	checked                         // has a check of its own
 	number                          // part of the declaration, an integer of 0 or more
 	kept                            // part of the declaration, checked by the engine
+	deadLetter                      // part of the declaration, see checkDeadLetters
 )
 
 // queueArguments are the queue arguments that programs for RabbitMQ use, and
@@ -28,7 +29,7 @@ const (
 var queueArguments = map[string]argumentRule{
 	"x-queue-type":                    checked,
 	"x-overflow":                      checked,
-	"x-delivery-limit":                checked,
+	argDeliveryLimit:                  deadLetter,
 	argSingleActive:                   checked,
 	"x-ordering":                      checked,
 	"x-message-deduplication":         checked,
@@ -38,9 +39,9 @@ var queueArguments = map[string]argumentRule{
 	"x-max-length":                    number,
 	"x-max-length-bytes":              unsupported,
 	"x-max-priority":                  unsupported,
-	"x-dead-letter-exchange":          unsupported,
-	"x-dead-letter-routing-key":       unsupported,
-	"x-dead-letter-strategy":          unsupported,
+	argDeadExchange:                   deadLetter,
+	argDeadKey:                        deadLetter,
+	argDeadStrategy:                   deadLetter,
 	"x-consumer-timeout":              number,
 	"x-delayed-retry-type":            unsupported,
 	"x-delayed-retry-min":             unsupported,
@@ -82,6 +83,10 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 			if err := checkNumber(name, value, queue); err != nil {
 				return err
 			}
+		case rule == deadLetter:
+			if err := checkDeadLetters(name, args, queue); err != nil {
+				return err
+			}
 		case name == argSingleActive:
 			if err := checkSingleActive(args, queue); err != nil {
 				return err
@@ -99,8 +104,6 @@ func changes(name string, value any) bool {
 	switch name {
 	case "x-overflow":
 		return value != "drop-head"
-	case "x-delivery-limit":
-		return value != int64(-1)
 	case "x-message-deduplication":
 		return value != false
 	case "x-ordering":

@@ -84,15 +84,14 @@ func (q *Queue) Dispatch(end, limit record.Offset, woken []*Consumer) []*Consume
 	return woken
 }
 
-// Shorten settles the first of the messages that wait below end, until no more
-// than most do. It calls fn for each, and returns how many those were.
-func (q *Queue) Shorten(end record.Offset, most uint64, fn func(record.Offset)) (n uint64) {
+// Shorten has drop settle the first of the messages that wait below end, or have
+// them die, until no more than most wait. It returns how many those were.
+func (q *Queue) Shorten(end record.Offset, most uint64, drop func(record.Offset) bool) (n uint64) {
 	for ready := q.Ready(end); ready > most; ready-- {
 		o, ok := q.Peek(end)
-		if !ok || !q.Settle(o) {
+		if !ok || !drop(o) {
 			break
 		}
-		fn(o)
 		n++
 	}
 	return n

@@ -27,6 +27,7 @@ func messages() map[string]record.Message {
 		},
 		"deadlines-many": {Streams: make([]record.StreamID, 300), Deadlines: make([]int64, 300)},
 		"origin":         {Payload: []byte("p"), Format: 2, Origin: 7, ExpireAt: 1},
+		"dead":           {Payload: []byte("p"), Format: 1, Deadlines: []int64{0, 5}, Streams: []record.StreamID{1, 2}, DeadLetter: true},
 		"large":          {Key: bytes.Repeat([]byte("k"), 300), Payload: bytes.Repeat([]byte("x"), 1<<20)},
 	}
 }

@@ -14,6 +14,12 @@ type QueueSettings struct {
 	// MaxLength do. What is in flight does not count.
 	Limited   bool
 	MaxLength uint64
+	// DeadLetters has messages die that the queue gives up, for TakeDead.
+	DeadLetters bool
+	// Counted has it count how often a message comes back. When that is more often
+	// than MaxReturns, the message is given up; below 0 is no limit.
+	Counted    bool
+	MaxReturns int64
 }
 
 // Configure has a queue behave as the settings say. Streams that are not there,
@@ -27,6 +33,9 @@ func (s *Shard) Configure(id record.StreamID, settings QueueSettings) {
 	}
 	st.queue.Share(settings.Sharing)
 	st.limited, st.maxLength = settings.Limited, settings.MaxLength
+	st.countReturns(settings.Counted, settings.MaxReturns)
+	st.configured = true
+	s.wantDead(st, settings.DeadLetters)
 	s.dispatch(st)
 }
 
@@ -39,7 +48,10 @@ func (s *Shard) shorten(st *stream) {
 	if st.self.marking && st.queue.Consumers() > 0 {
 		return // they get some as soon as the mark is in the log; then the queue is looked at again
 	}
-	n := st.queue.Shorten(st.refs.End(), st.maxLength, func(o record.Offset) { st.late.take(o) })
+	n := st.queue.Shorten(st.refs.End(), st.maxLength, func(o record.Offset) bool {
+		st.late.take(o)
+		return s.bury(st, o, TooLong)
+	})
 	if n > 0 {
 		s.overflowed += n
 		s.endedSome(st, true)

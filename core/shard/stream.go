@@ -34,7 +34,9 @@ type stream struct {
 	changed bool // in Shard.changed
 	warm    bool // in Shard.warm
 	gone    bool
-	found   bool // made again: its cursors begin at its beginning, see strays
+	// configured tells that it is known how a queue behaves, see buries.
+	configured bool
+	found      bool // made again: its cursors begin at its beginning, see strays
 
 	// A queue has one cursor that its consumers share: self. A filter's stream
 	// has places instead, one per session.
@@ -48,6 +50,8 @@ type stream struct {
 	limited   bool // to maxLength messages that wait
 	maxLength uint64
 	trimmedAt record.Offset // end of the stream when trim last looked
+	graves    *graves       // nil while there are none and the queue has no dead letters
+	returns   *returns      // nil when they are not counted
 }
 
 func (s *Shard) addStream(info *record.Stream, durable bool, since record.LSN) {
@@ -155,6 +159,7 @@ func (s *Shard) CreateStream(info record.Stream, durable bool) error {
 		}
 	}
 	s.addStream(&info, durable, since)
+	s.streams[info.ID].configured = true // until it is told otherwise
 	return nil
 }
 
