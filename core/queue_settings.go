@@ -79,7 +79,10 @@ func queueSettings(spec *QueueSpec) shard.QueueSettings {
 		}
 	}
 	if most, ok := spec.Args[argMaxLength].(int64); ok && most >= 0 {
-		s.Limited, s.MaxLength = true, uint64(most)
+		s.Bounds.Limited, s.Bounds.Length = true, uint64(most)
+	}
+	if most, ok := spec.Args[argMaxBytes].(int64); ok && most >= 0 {
+		s.Bounds.Weighed, s.Bounds.Bytes = true, uint64(most)
 	}
 	return s
 }

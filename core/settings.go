@@ -36,7 +36,8 @@ var settings = map[string]setting{
 	"max-length":       {argMaxLength, "maximum length", plainQueues, nil, atLeast(0), metadata.Smaller, true},
 	"consumer-timeout": {argAckTimeout, "consumer timeout", plainQueues, nil, atLeast(0), metadata.Smaller, false},
 	"max-length-bytes": {
-		argMaxBytes, "maximum length in bytes", []string{streamQueue}, plainQueues, atLeast(1), metadata.Smaller, true,
+		argMaxBytes, "maximum length in bytes", []string{classicQueue, quorumQueue, streamQueue}, nil,
+		atLeast(0), metadata.Smaller, true,
 	},
 	"max-age":            {argMaxAge, "max age", []string{streamQueue}, nil, isAge, shorter, false},
 	"alternate-exchange": {argAlternate, "alternate exchange name", []string{onExchanges}, nil, isText, ownFirst, false},

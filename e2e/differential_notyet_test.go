@@ -8,7 +8,6 @@ var notYet = map[string]string{
 	"arguments/x-dead-letter-routing-key that is a number":     "x-dead-letter-exchange is refused with 540",
 	"arguments/x-dead-letter-routing-key without an exchange":  "x-dead-letter-routing-key is refused with 540",
 	"arguments/x-delivery-limit on a classic queue":            "x-delivery-limit is refused with 540",
-	"arguments/x-max-length-bytes below zero":                  "x-max-length-bytes is refused with 540",
 	"arguments/x-max-priority above 255":                       "x-max-priority is refused with 540",
 	"arguments/x-max-priority below zero":                      "x-max-priority is refused with 540",
 	"arguments/x-max-priority on a quorum queue":               "x-max-priority is refused with 540",
@@ -22,6 +21,5 @@ var notYet = map[string]string{
 	"deadletters/what is purged or deleted is no dead letter":  "x-dead-letter-exchange is refused with 540",
 	"lengths/reject-publish with confirms":                     "x-overflow=reject-publish is refused with 540",
 	"lengths/reject-publish without confirms":                  "x-overflow=reject-publish is refused with 540",
-	"lengths/x-max-length-bytes drops the oldest":              "x-max-length-bytes is refused with 540",
 	"priorities/the highest priority first":                    "x-max-priority is refused with 540",
 }

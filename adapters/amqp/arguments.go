@@ -36,7 +36,7 @@ var queueArguments = map[string]argumentRule{
 	"x-message-ttl":                   number,
 	"x-expires":                       number,
 	"x-max-length":                    number,
-	"x-max-length-bytes":              unsupported,
+	"x-max-length-bytes":              number,
 	"x-max-priority":                  unsupported,
 	"x-dead-letter-exchange":          unsupported,
 	"x-dead-letter-routing-key":       unsupported,

@@ -19,6 +19,7 @@ type Cursor struct {
 	// handed out as redelivered.
 	suspect record.Offset
 	w       *window // nil while the cursor rests
+	load    *load   // nil unless bytes are counted
 }
 
 // window is what a cursor knows of single offsets at or above its floor.
@@ -78,6 +79,7 @@ func (c *Cursor) Take(end record.Offset) (o record.Offset, redelivered, ok bool)
 			continue
 		}
 		w.out.set(r.offset)
+		c.load.went(r.offset)
 		return r.offset, r.redelivered, true
 	}
 	c.next = w.settled.next(max(c.next, c.floor))
@@ -86,6 +88,7 @@ func (c *Cursor) Take(end record.Offset) (o record.Offset, redelivered, ok bool)
 	}
 	o = c.next
 	w.out.set(o)
+	c.load.went(o)
 	c.next++
 	return o, o < c.suspect, true
 }
@@ -134,6 +137,9 @@ func (c *Cursor) Apply(ranges []record.Range, end record.Offset) {
 			c.write().settled.setRange(r.First, r.End)
 		}
 	}
+	if c.load != nil {
+		c.CountBytes(c.load.sizes, end)
+	}
 }
 
 // pass moves the floor up to an offset at least.
@@ -159,7 +165,9 @@ func (c *Cursor) settle(o record.Offset) bool {
 		return false
 	}
 	w := c.write()
-	w.out.remove(o)
+	if !w.out.remove(o) {
+		c.load.went(o)
+	}
 	if o != c.floor {
 		return w.settled.set(o)
 	}
@@ -181,6 +189,7 @@ func (c *Cursor) Return(o record.Offset, redelivered bool) bool {
 		return false
 	}
 	w.back.push(returned{o, redelivered})
+	c.load.came(o)
 	return true
 }
 
@@ -190,6 +199,7 @@ func (c *Cursor) Reserve(o, end record.Offset) bool {
 	if o < c.floor || o >= end || w.settled.has(o) || !w.out.set(o) {
 		return false
 	}
+	c.load.went(o)
 	if o < c.next {
 		w.back.remove(o)
 		return true

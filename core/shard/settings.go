@@ -10,36 +10,38 @@ import (
 type QueueSettings struct {
 	// Sharing says which consumers get the messages.
 	Sharing queue.Sharing
-	// Limited has the first of the messages that wait dropped when more than
-	// MaxLength do. What is in flight does not count.
-	Limited   bool
-	MaxLength uint64
+	// Bounds has the first of the messages that wait dropped when there are more.
+	Bounds queue.Bounds
 }
 
 // Configure has a queue behave as the settings say. Streams that are not there,
-// and those that are no queues, are passed over.
-func (s *Shard) Configure(id record.StreamID, settings QueueSettings) {
+// and those that are no queues, are passed over. With an error, of the store, the
+// queue is bounded by its length alone.
+func (s *Shard) Configure(id record.StreamID, settings QueueSettings) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.streams[id]
 	if st == nil || st.queue == nil {
-		return
+		return nil
 	}
 	st.queue.Share(settings.Sharing)
-	st.limited, st.maxLength = settings.Limited, settings.MaxLength
+	st.bounds = settings.Bounds
+	err := st.countBytes(st.bounds.Weighed)
+	st.bounds.Weighed = st.bounds.Weighed && err == nil
 	s.dispatch(st)
+	return err
 }
 
 // shorten drops what waits beyond the queue's length, once consumers have got what
 // they have room for. mu is held.
 func (s *Shard) shorten(st *stream) {
-	if !st.limited || st.gone {
+	if st.bounds == (queue.Bounds{}) || st.gone {
 		return
 	}
 	if st.self.marking && st.queue.Consumers() > 0 {
 		return // they get some as soon as the mark is in the log; then the queue is looked at again
 	}
-	n := st.queue.Shorten(st.refs.End(), st.maxLength, func(o record.Offset) { st.late.take(o) })
+	n := st.queue.Shorten(st.refs.End(), &st.bounds, func(o record.Offset) { st.late.take(o) })
 	if n > 0 {
 		s.overflowed += n
 		s.endedSome(st, true)

@@ -1,0 +1,33 @@
+package queue
+
+import "github.com/tidegate/tidegate/core/record"
+
+// Bounds are how much may wait in a queue. What is in flight does not count.
+type Bounds struct {
+	// Limited has no more than Length messages wait.
+	Limited bool
+	Length  uint64
+	// Weighed has no more than Bytes of payload wait. Only a cursor that counts
+	// bytes can be bounded by them.
+	Weighed bool
+	Bytes   uint64
+}
+
+// Over tells whether that much is too much.
+func (b *Bounds) Over(length, bytes uint64) bool {
+	return b.Limited && length > b.Length || b.Weighed && bytes > b.Bytes
+}
+
+// Shorten settles the first of the messages that wait below end, until they are
+// within the bounds. It calls fn for each, and returns how many those were.
+func (q *Queue) Shorten(end record.Offset, within *Bounds, fn func(record.Offset)) (n uint64) {
+	for ready := q.Ready(end); ready > 0 && within.Over(ready, q.ReadyBytes()); ready-- {
+		o, ok := q.Peek(end)
+		if !ok || !q.Settle(o) {
+			break
+		}
+		fn(o)
+		n++
+	}
+	return n
+}
