@@ -231,6 +231,8 @@ func TestCheckPolicy(t *testing.T) {
 		{"all", false, "max-length-bytes", int64(5), ""},
 		{"classic_queues", true, "max-length-bytes", int64(0), ""},
 		{"queues", false, "max-length-bytes", int64(-1), "Validation failed\n\n-1 is not a valid maximum length in bytes\n"},
+		{"all", false, "overflow", "reject-publish", ""},
+		{"all", false, "overflow", "reject-publish-dlx", "Validation failed\n\nreject-publish-dlx is not a valid overflow mode\n"},
 		{"all", false, "ha-mode", "all", "policy key 'ha-mode' is not supported in this version"},
 		{"queues", true, "max-age", "7D", "policy key 'max-age' is not one of operator policies"},
 		{"all", false, "message-ttl", int64(-1), "Validation failed\n\n-1 is not a valid message TTL\n"},

@@ -133,6 +133,7 @@ func (ns *namespace) equivalentQueue(got *QueueSpec, q *declared) error {
 		{argQueueType, got.queueType(), q.spec.queueType()},
 		{argExpires, text(got.Args[argExpires]), text(q.spec.Args[argExpires])},
 		{argMaxLength, text(got.Args[argMaxLength]), text(q.spec.Args[argMaxLength])},
+		{argOverflow, text(got.Args[argOverflow]), text(q.spec.Args[argOverflow])},
 		{argMessageTTL, text(got.Args[argMessageTTL]), text(q.spec.Args[argMessageTTL])},
 		{argAckTimeout, text(got.Args[argAckTimeout]), text(q.spec.Args[argAckTimeout])},
 		{argSingleActive, text(got.Args[argSingleActive]), text(q.spec.Args[argSingleActive])},

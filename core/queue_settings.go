@@ -13,7 +13,14 @@ const (
 	argMessageTTL   = "x-message-ttl"
 	argExpires      = "x-expires"
 	argMaxLength    = "x-max-length"
+	argOverflow     = "x-overflow"
 	argAckTimeout   = "x-consumer-timeout"
+)
+
+// What becomes of a message that is too much for its queue.
+const (
+	overflowDrop   = "drop-head" // the first that waits goes instead
+	overflowReject = "reject-publish"
 )
 
 // Types of queues. They are kept alike, and differ in what they promise.
@@ -84,5 +91,6 @@ func queueSettings(spec *QueueSpec) shard.QueueSettings {
 	if most, ok := spec.Args[argMaxBytes].(int64); ok && most >= 0 {
 		s.Bounds.Weighed, s.Bounds.Bytes = true, uint64(most)
 	}
+	s.Refuse = spec.Args[argOverflow] == overflowReject && (s.Bounds.Limited || s.Bounds.Weighed)
 	return s
 }

@@ -28,17 +28,18 @@ type setting struct {
 // plainQueues are the types of queues from which messages go with their ack.
 var plainQueues = []string{classicQueue, quorumQueue}
 
+// allQueues are those and streams.
+var allQueues = append([]string{streamQueue}, plainQueues...)
+
 // settings are those that policies know, by their names there. What is not here
 // is refused: a policy that is kept and does nothing would deceive.
 var settings = map[string]setting{
-	"message-ttl":      {argMessageTTL, "message TTL", plainQueues, nil, atLeast(0), metadata.Smaller, true},
-	"expires":          {argExpires, "queue expiry", plainQueues, nil, atLeast(1), metadata.Smaller, true},
-	"max-length":       {argMaxLength, "maximum length", plainQueues, nil, atLeast(0), metadata.Smaller, true},
-	"consumer-timeout": {argAckTimeout, "consumer timeout", plainQueues, nil, atLeast(0), metadata.Smaller, false},
-	"max-length-bytes": {
-		argMaxBytes, "maximum length in bytes", []string{classicQueue, quorumQueue, streamQueue}, nil,
-		atLeast(0), metadata.Smaller, true,
-	},
+	"message-ttl":        {argMessageTTL, "message TTL", plainQueues, nil, atLeast(0), metadata.Smaller, true},
+	"expires":            {argExpires, "queue expiry", plainQueues, nil, atLeast(1), metadata.Smaller, true},
+	"max-length":         {argMaxLength, "maximum length", plainQueues, nil, atLeast(0), metadata.Smaller, true},
+	"overflow":           {argOverflow, "overflow mode", plainQueues, nil, isOverflow, ownFirst, false},
+	"consumer-timeout":   {argAckTimeout, "consumer timeout", plainQueues, nil, atLeast(0), metadata.Smaller, false},
+	"max-length-bytes":   {argMaxBytes, "maximum length in bytes", allQueues, nil, atLeast(0), metadata.Smaller, true},
 	"max-age":            {argMaxAge, "max age", []string{streamQueue}, nil, isAge, shorter, false},
 	"alternate-exchange": {argAlternate, "alternate exchange name", []string{onExchanges}, nil, isText, ownFirst, false},
 }
@@ -54,6 +55,8 @@ func isText(value any) bool {
 	_, ok := value.(string)
 	return ok
 }
+
+func isOverflow(value any) bool { return value == overflowDrop || value == overflowReject }
 
 func isAge(value any) bool {
 	age, ok := value.(string)

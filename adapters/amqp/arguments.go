@@ -27,7 +27,7 @@ const (
 // Tidegate's own. All others are accepted and kept, as RabbitMQ does.
 var queueArguments = map[string]argumentRule{
 	"x-queue-type":                    checked,
-	"x-overflow":                      checked,
+	argOverflow:                       checked,
 	"x-delivery-limit":                checked,
 	argSingleActive:                   checked,
 	"x-ordering":                      checked,
@@ -72,8 +72,9 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 			return refuse(codePreconditionFailed, `invalid arg 'x-queue-mode' for %s: "unsupported queue mode '%v'"`, queue, value)
 		case !known || rule == ignored:
 			delete(args, name)
-		case name == "x-overflow" && !slices.Contains(overflows, value):
-			return refuse(codePreconditionFailed, "invalid arg '%s' for %s: invalid_overflow", name, queue)
+		case name == argOverflow && value == "reject-publish":
+		case name == argOverflow && !slices.Contains(overflows, value):
+			return badOverflow(value, queue)
 		case rule == unsupported, rule == checked && changes(name, value):
 			return refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
 		case rule == streamOnly:
@@ -97,7 +98,7 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 // without it.
 func changes(name string, value any) bool {
 	switch name {
-	case "x-overflow":
+	case argOverflow:
 		return value != "drop-head"
 	case "x-delivery-limit":
 		return value != int64(-1)
@@ -107,6 +108,16 @@ func changes(name string, value any) bool {
 		return value != "none"
 	}
 	return false
+}
+
+// argOverflow is the argument that says what becomes of what is too much.
+const argOverflow = "x-overflow"
+
+func badOverflow(value any, queue string) error {
+	if _, isName := value.(string); !isName {
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {unacceptable_type,%s}", argOverflow, queue, typeOf(value))
+	}
+	return refuse(codePreconditionFailed, "invalid arg '%s' for %s: invalid_overflow", argOverflow, queue)
 }
 
 // overflows are the answers to a queue that is too long.

@@ -186,6 +186,9 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 		}
 		if st.queue != nil {
 			st.sized(o, m)
+			if st.limits != nil {
+				st.limits.coming.applied(lsn)
+			}
 			if at := m.DeadlineAt(i); at != 0 {
 				s.addDeadline(st, o, at)
 			}

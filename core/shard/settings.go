@@ -12,6 +12,9 @@ type QueueSettings struct {
 	Sharing queue.Sharing
 	// Bounds has the first of the messages that wait dropped when there are more.
 	Bounds queue.Bounds
+	// Refuse has messages that would go over the bounds refused instead, where they
+	// are offered, see [Shard.Offer].
+	Refuse bool
 }
 
 // Configure has a queue behave as the settings say. Streams that are not there,
@@ -25,23 +28,35 @@ func (s *Shard) Configure(id record.StreamID, settings QueueSettings) error {
 		return nil
 	}
 	st.queue.Share(settings.Sharing)
-	st.bounds = settings.Bounds
-	err := st.countBytes(st.bounds.Weighed)
-	st.bounds.Weighed = st.bounds.Weighed && err == nil
+	err := st.countBytes(settings.Bounds.Weighed)
+	settings.Bounds.Weighed = settings.Bounds.Weighed && err == nil
+	st.limit(&settings)
 	s.dispatch(st)
 	return err
+}
+
+// limit sets the limits of a queue. mu is held.
+func (st *stream) limit(settings *QueueSettings) {
+	if settings.Bounds == (queue.Bounds{}) {
+		st.limits = nil
+		return
+	}
+	if st.limits == nil {
+		st.limits = new(limits)
+	}
+	st.limits.bounds, st.limits.refuses = settings.Bounds, settings.Refuse
 }
 
 // shorten drops what waits beyond the queue's length, once consumers have got what
 // they have room for. mu is held.
 func (s *Shard) shorten(st *stream) {
-	if st.bounds == (queue.Bounds{}) || st.gone {
+	if st.limits == nil || st.limits.refuses || st.gone {
 		return
 	}
 	if st.self.marking && st.queue.Consumers() > 0 {
 		return // they get some as soon as the mark is in the log; then the queue is looked at again
 	}
-	n := st.queue.Shorten(st.refs.End(), &st.bounds, func(o record.Offset) { st.late.take(o) })
+	n := st.queue.Shorten(st.refs.End(), &st.limits.bounds, func(o record.Offset) { st.late.take(o) })
 	if n > 0 {
 		s.overflowed += n
 		s.endedSome(st, true)

@@ -44,9 +44,9 @@ type stream struct {
 	places    places
 	consumers map[*Consumer]struct{} // nil while there is none
 	late      late
-	fresh     int          // its last in deadlines.fresh, if that is of this stream
-	sizes     *queue.Sizes // of a queue's messages; nil when the store has all that are needed
-	bounds    queue.Bounds // of what waits
+	fresh     int           // its last in deadlines.fresh, if that is of this stream
+	sizes     *queue.Sizes  // of a queue's messages; nil when the store has all that are needed
+	limits    *limits       // of what waits; nil while there are none
 	trimmedAt record.Offset // end of the stream when trim last looked
 }
 
