@@ -233,6 +233,8 @@ func (b *Broker) storageError(err error) error {
 		return nil
 	case errors.Is(err, shard.ErrClosed):
 		return fmt.Errorf("%w: %w", ErrClosed, err)
+	case errors.Is(err, shard.ErrFull):
+		return ErrFull
 	case errors.Is(err, shard.ErrFailed):
 		return fmt.Errorf("%w: %w", ErrStorage, err)
 	default:

@@ -36,6 +36,8 @@ type planPart struct {
 	// ttls are the times to live in the streams, in milliseconds and noTTL for
 	// none; nil when none has one.
 	ttls []int64
+	// refuses tells that one of the queues refuses what is too much for it.
+	refuses bool
 }
 
 // liveTarget is a session with those of its subscriptions that match.
@@ -104,8 +106,10 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 		if t.queue != nil {
 			durable := p.ns.durabilityOf(t.queue)
 			pl.keyed = pl.keyed || t.queue.kept != nil && t.queue.kept.compacted
-			pl.store(&pl.queued, t.queue.shard, t.queue.stream, durable, t.queue.now.ttl)
-			pl.store(&pl.stored, t.queue.shard, t.queue.stream, durable, t.queue.now.ttl)
+			for _, parts := range []*[]planPart{&pl.queued, &pl.stored} {
+				part := pl.store(parts, t.queue.shard, t.queue.stream, durable, t.queue.now.ttl)
+				part.refuses = part.refuses || t.queue.now.settings.Refuse
+			}
 			continue
 		}
 		if t.filter.durable != 0 {
@@ -119,8 +123,10 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 	return pl, !result.PerMessage
 }
 
-// store adds a stream to the part of its shard.
-func (pl *plan) store(parts *[]planPart, shard uint32, id record.StreamID, durable durability, ttl int64) {
+// store adds a stream to the part of its shard, which it returns.
+func (pl *plan) store(
+	parts *[]planPart, shard uint32, id record.StreamID, durable durability, ttl int64,
+) *planPart {
 	i := slices.IndexFunc(*parts, func(part planPart) bool { return part.shard == shard })
 	if i < 0 {
 		i = len(*parts)
@@ -135,6 +141,7 @@ func (pl *plan) store(parts *[]planPart, shard uint32, id record.StreamID, durab
 		}
 		part.ttls = append(part.ttls, ttl)
 	}
+	return part
 }
 
 // addLive gathers the subscriptions of each session over all filters that match.

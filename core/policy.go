@@ -51,7 +51,10 @@ func (b *Broker) govern(ns *namespace, q *declared) {
 		old = new(governed)
 	}
 	if fresh || now.settings != old.settings {
-		b.shards[q.shard].Configure(q.stream, now.settings)
+		if err := b.shards[q.shard].Configure(q.stream, now.settings); err != nil {
+			b.deps.Log.Error("queue not bounded by the bytes that wait", slog.String("namespace", ns.name),
+				slog.String("queue", q.spec.Name), slog.Any("error", err))
+		}
 	}
 	q.buries.Store(now.after.there)
 	q.ackTimeout.Store(int64(now.acks))

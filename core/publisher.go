@@ -54,7 +54,9 @@ func (b *Broker) NewPublisher(namespace string, origin *Session, notify func()) 
 // (back-pressure). ErrNotFound: no such exchange. ErrInvalid with Arg
 // "internal": the exchange takes no publishes. ErrPressure: disk or memory is
 // low and the message would have to be stored; nobody got it. ErrTooLarge,
-// ErrStorage. An error means that the message was not confirmed and has no Seq.
+// ErrStorage. An error means that the message was not confirmed and has no Seq, but
+// for ErrFull: a queue that refuses what is too much for it did not take the message,
+// others may have. Then it has a Seq, and Refused tells that when it is settled.
 func (p *Publisher) Publish(m *Message) (Published, error) {
 	if len(m.Payload) > p.b.cfg.MaxMessageSize {
 		return Published{}, ErrTooLarge
@@ -98,8 +100,13 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 	if !stored {
 		return Published{Seq: p.tracker.next(), Routed: routed}, nil
 	}
-	if err := p.append(m, pl, parts); err != nil {
+	refused, err := p.append(m, pl, parts)
+	switch {
+	case err != nil:
 		return Published{}, err
+	case refused > 0:
+		p.b.counters.refused.Add(1)
+		return Published{Seq: p.tracker.refuse(), Routed: true}, ErrFull
 	}
 	return Published{Seq: p.tracker.next(), Routed: routed}, nil
 }
@@ -135,8 +142,9 @@ func (p *Publisher) admitted(m *Message, pl *plan, parts []planPart) bool {
 	return len(parts) > 0 || p.b.shards[pl.home].Knows(m.Once)
 }
 
-// append writes the message to each shard that needs it.
-func (p *Publisher) append(m *Message, pl *plan, parts []planPart) error {
+// append writes the message to each shard that needs it, and returns how many queues
+// refused it.
+func (p *Publisher) append(m *Message, pl *plan, parts []planPart) (refused int, err error) {
 	p.fill(m, pl)
 	r := &p.record
 	retain := m.Retain
@@ -149,15 +157,16 @@ func (p *Publisher) append(m *Message, pl *plan, parts []planPart) error {
 		if r.Retain {
 			durable = max(durable, pl.retained)
 		}
-		if err := p.appendPart(part.shard, m.QoS, durable); err != nil {
-			return err
+		n, err := p.appendPart(part.shard, m.QoS, durable, part.refuses)
+		if refused += n; err != nil {
+			return refused, err
 		}
 	}
 	if retain { // no stream lies where the retained value does
 		r.Streams, r.Deadlines, r.Retain = nil, nil, true
-		return p.appendPart(pl.home, m.QoS, pl.retained)
+		_, err = p.appendPart(pl.home, m.QoS, pl.retained, false)
 	}
-	return nil
+	return refused, err
 }
 
 // deadlines are the times at which a message ends in the streams of a part: each
@@ -195,20 +204,27 @@ func (p *Publisher) fill(m *Message, pl *plan) {
 }
 
 // appendPart writes the record to one shard, and has its confirm wait for what
-// the durability asks for.
-func (p *Publisher) appendPart(shard uint32, qos uint8, durable durability) error {
-	waiter := p.tracker.waiter(shard)
+// the durability asks for. It returns how many queues refused it, which only those do
+// that may.
+func (p *Publisher) appendPart(to uint32, qos uint8, durable durability, may bool) (refused int, err error) {
+	waiter := p.tracker.waiter(to)
 	if durable == inMemory {
 		waiter = nil
 	}
-	lsn, err := p.b.shards[shard].Publish(&p.record, qos > 0 && durable == onDisk, waiter)
+	var lsn record.LSN
+	sync := qos > 0 && durable == onDisk
+	if may {
+		lsn, refused, err = p.b.shards[to].Offer(&p.record, sync, waiter)
+	} else {
+		lsn, err = p.b.shards[to].Publish(&p.record, sync, waiter)
+	}
 	if err != nil {
-		return p.b.storageError(err)
+		return refused, p.b.storageError(err)
 	}
-	if durable != inMemory {
-		p.tracker.add(shard, lsn)
+	if durable != inMemory && lsn != 0 {
+		p.tracker.add(to, lsn)
 	}
-	return nil
+	return refused, nil
 }
 
 // Settled returns the number up to which all publishes are confirmed: as
@@ -217,6 +233,13 @@ func (p *Publisher) appendPart(shard uint32, qos uint8, durable durability) erro
 func (p *Publisher) Settled() (uint64, error) {
 	n, err := p.tracker.settled()
 	return n, p.b.storageError(err)
+}
+
+// Refused appends to dst the numbers up to a settled one that stand for publishes which
+// a queue refused, since it was last asked: ranges by their first and last number. It
+// may be called from any goroutine.
+func (p *Publisher) Refused(dst [][2]uint64, upTo uint64) [][2]uint64 {
+	return p.tracker.takeRefused(dst, upTo)
 }
 
 // Close forgets the publisher. What it published stays.

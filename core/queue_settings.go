@@ -13,11 +13,18 @@ const (
 	argMessageTTL   = "x-message-ttl"
 	argExpires      = "x-expires"
 	argMaxLength    = "x-max-length"
+	argOverflow     = "x-overflow"
 	argAckTimeout   = "x-consumer-timeout"
 	argDeadExchange = "x-dead-letter-exchange"
 	argDeadKey      = "x-dead-letter-routing-key"
 	argDeadStrategy = "x-dead-letter-strategy"
 	argMaxReturns   = "x-delivery-limit"
+)
+
+// What becomes of a message that is too much for its queue.
+const (
+	overflowDrop   = "drop-head" // the first that waits goes instead
+	overflowReject = "reject-publish"
 )
 
 // Types of queues. They are kept alike, and differ in what they promise.
@@ -83,7 +90,7 @@ func queueSettings(spec *QueueSpec) shard.QueueSettings {
 		}
 	}
 	if most, ok := spec.Args[argMaxLength].(int64); ok && most >= 0 {
-		s.Limited, s.MaxLength = true, uint64(most)
+		s.Bounds.Limited, s.Bounds.Length = true, uint64(most)
 	}
 	if spec.queueType() == quorumQueue {
 		s.Counted = true
@@ -92,5 +99,9 @@ func queueSettings(spec *QueueSpec) shard.QueueSettings {
 			s.MaxReturns = most
 		}
 	}
+	if most, ok := spec.Args[argMaxBytes].(int64); ok && most >= 0 {
+		s.Bounds.Weighed, s.Bounds.Bytes = true, uint64(most)
+	}
+	s.Refuse = spec.Args[argOverflow] == overflowReject && (s.Bounds.Limited || s.Bounds.Weighed)
 	return s
 }

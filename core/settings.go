@@ -28,17 +28,19 @@ type setting struct {
 // plainQueues are the types of queues from which messages go with their ack.
 var plainQueues = []string{classicQueue, quorumQueue}
 
+// allQueues are those and streams.
+var allQueues = append([]string{streamQueue}, plainQueues...)
+
 // settings are those that policies know, by their names there. What is not here
 // is refused: a policy that is kept and does nothing would deceive.
 var settings = map[string]setting{
 	"message-ttl":      {argMessageTTL, "message TTL", plainQueues, nil, atLeast(0), metadata.Smaller, true},
 	"expires":          {argExpires, "queue expiry", plainQueues, nil, atLeast(1), metadata.Smaller, true},
 	"max-length":       {argMaxLength, "maximum length", plainQueues, nil, atLeast(0), metadata.Smaller, true},
+	"overflow":         {argOverflow, "overflow mode", plainQueues, nil, isOverflow, ownFirst, false},
 	"consumer-timeout": {argAckTimeout, "consumer timeout", plainQueues, nil, atLeast(0), metadata.Smaller, false},
-	"max-length-bytes": {
-		argMaxBytes, "maximum length in bytes", []string{streamQueue}, plainQueues, atLeast(1), metadata.Smaller, true,
-	},
-	"max-age": {argMaxAge, "max age", []string{streamQueue}, nil, isAge, shorter, false},
+	"max-length-bytes": {argMaxBytes, "maximum length in bytes", allQueues, nil, atLeast(0), metadata.Smaller, true},
+	"max-age":          {argMaxAge, "max age", []string{streamQueue}, nil, isAge, shorter, false},
 	"dead-letter-exchange": {
 		argDeadExchange, "dead letter exchange name", plainQueues, nil, isText, ownFirst, false,
 	},
@@ -74,6 +76,7 @@ func fewerReturns(argument, policy any) any {
 	}
 	return metadata.Smaller(argument, policy)
 }
+func isOverflow(value any) bool { return value == overflowDrop || value == overflowReject }
 
 func isAge(value any) bool {
 	age, ok := value.(string)

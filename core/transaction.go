@@ -31,6 +31,8 @@ type part struct {
 	change shard.Change
 	ttls   [][]int64             // of change.Messages, see planPart; nil while none has any
 	holds  map[shard.Settler]int // places in change.Settle
+	// refuses tells that a queue among those of the messages may refuse them.
+	refuses bool
 }
 
 // Holder is who holds unsettled deliveries: a [Consumer] or a [Getter].
@@ -144,6 +146,7 @@ func (t *Transaction) append(m *Message, pl *plan, parts []planPart) {
 			durable = max(durable, pl.retained)
 		}
 		t.add(to.shard, to.ttls, m.QoS > 0 && durable == onDisk)
+		t.parts[to.shard].refuses = t.parts[to.shard].refuses || to.refuses
 	}
 	if retain { // no stream lies where the retained value does
 		r.Streams, r.Retain = nil, true

@@ -28,7 +28,7 @@ const (
 // Tidegate's own. All others are accepted and kept, as RabbitMQ does.
 var queueArguments = map[string]argumentRule{
 	"x-queue-type":                    checked,
-	"x-overflow":                      checked,
+	argOverflow:                       checked,
 	argDeliveryLimit:                  deadLetter,
 	argSingleActive:                   checked,
 	"x-ordering":                      checked,
@@ -37,7 +37,7 @@ var queueArguments = map[string]argumentRule{
 	"x-message-ttl":                   number,
 	"x-expires":                       number,
 	"x-max-length":                    number,
-	"x-max-length-bytes":              unsupported,
+	"x-max-length-bytes":              number,
 	"x-max-priority":                  unsupported,
 	argDeadExchange:                   deadLetter,
 	argDeadKey:                        deadLetter,
@@ -73,8 +73,9 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 			return refuse(codePreconditionFailed, `invalid arg 'x-queue-mode' for %s: "unsupported queue mode '%v'"`, queue, value)
 		case !known || rule == ignored:
 			delete(args, name)
-		case name == "x-overflow" && !slices.Contains(overflows, value):
-			return refuse(codePreconditionFailed, "invalid arg '%s' for %s: invalid_overflow", name, queue)
+		case name == argOverflow && value == "reject-publish":
+		case name == argOverflow && !slices.Contains(overflows, value):
+			return badOverflow(value, queue)
 		case rule == unsupported, rule == checked && changes(name, value):
 			return refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
 		case rule == streamOnly:
@@ -102,7 +103,7 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 // without it.
 func changes(name string, value any) bool {
 	switch name {
-	case "x-overflow":
+	case argOverflow:
 		return value != "drop-head"
 	case "x-message-deduplication":
 		return value != false
@@ -110,6 +111,16 @@ func changes(name string, value any) bool {
 		return value != "none"
 	}
 	return false
+}
+
+// argOverflow is the argument that says what becomes of what is too much.
+const argOverflow = "x-overflow"
+
+func badOverflow(value any, queue string) error {
+	if _, isName := value.(string); !isName {
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {unacceptable_type,%s}", argOverflow, queue, typeOf(value))
+	}
+	return refuse(codePreconditionFailed, "invalid arg '%s' for %s: invalid_overflow", argOverflow, queue)
 }
 
 // overflows are the answers to a queue that is too long.

@@ -19,6 +19,7 @@ type Cursor struct {
 	// handed out as redelivered.
 	suspect record.Offset
 	w       *window // nil while the cursor rests
+	load    *load   // nil unless bytes are counted
 }
 
 // window is what a cursor knows of single offsets at or above its floor.
@@ -79,6 +80,7 @@ func (c *Cursor) Take(end record.Offset) (o record.Offset, redelivered, ok bool)
 			continue
 		}
 		w.out.set(r.offset)
+		c.load.went(r.offset)
 		return r.offset, r.redelivered, true
 	}
 	c.next = w.open(max(c.next, c.floor))
@@ -87,6 +89,7 @@ func (c *Cursor) Take(end record.Offset) (o record.Offset, redelivered, ok bool)
 	}
 	o = c.next
 	w.out.set(o)
+	c.load.went(o)
 	c.next++
 	return o, o < c.suspect, true
 }
@@ -135,6 +138,9 @@ func (c *Cursor) Apply(ranges []record.Range, end record.Offset) {
 			c.write().settled.setRange(r.First, r.End)
 		}
 	}
+	if c.load != nil {
+		c.CountBytes(c.load.sizes, end)
+	}
 }
 
 // pass moves the floor up to an offset at least.
@@ -160,9 +166,10 @@ func (c *Cursor) settle(o record.Offset) bool {
 		return false
 	}
 	w := c.write()
-	w.out.remove(o)
-	if w.dead.count > 0 {
-		w.dead.remove(o)
+	switch {
+	case w.out.remove(o), w.dead.remove(o): // did not wait
+	default:
+		c.load.went(o)
 	}
 	if o != c.floor {
 		return w.settled.set(o)
@@ -185,21 +192,23 @@ func (c *Cursor) Return(o record.Offset, redelivered bool) bool {
 		return false
 	}
 	w.back.push(returned{o, redelivered})
+	c.load.came(o)
 	return true
 }
 
 // Reserve marks a fresh message as in flight without handing it out.
 func (c *Cursor) Reserve(o, end record.Offset) bool {
 	w := c.write()
-	if o < c.floor || o >= end || w.settled.has(o) || !w.out.set(o) {
+	if o < c.floor || o >= end || w.over(o) || !w.out.set(o) {
 		return false
 	}
+	c.load.went(o)
 	if o < c.next {
 		w.back.remove(o)
 		return true
 	}
 	for p := max(c.next, c.floor); p < o; p++ {
-		if !w.settled.has(p) && !w.out.has(p) {
+		if !w.over(p) && !w.out.has(p) {
 			w.back.push(returned{p, p < c.suspect})
 		}
 	}

@@ -12,7 +12,9 @@ func (c *Cursor) Die(o record.Offset) bool {
 	if !w.dead.set(o) {
 		return false
 	}
-	w.out.remove(o)
+	if !w.out.remove(o) {
+		c.load.went(o)
+	}
 	return true
 }
 

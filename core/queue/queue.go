@@ -84,19 +84,6 @@ func (q *Queue) Dispatch(end, limit record.Offset, woken []*Consumer) []*Consume
 	return woken
 }
 
-// Shorten has drop settle the first of the messages that wait below end, or have
-// them die, until no more than most wait. It returns how many those were.
-func (q *Queue) Shorten(end record.Offset, most uint64, drop func(record.Offset) bool) (n uint64) {
-	for ready := q.Ready(end); ready > most; ready-- {
-		o, ok := q.Peek(end)
-		if !ok || !drop(o) {
-			break
-		}
-		n++
-	}
-	return n
-}
-
 // Fetch moves up to n of the consumer's messages to dst.
 func (q *Queue) Fetch(c *Consumer, dst []Item, n int) []Item {
 	n = min(n, len(c.assigned))

@@ -158,7 +158,7 @@ func (s *stage) dispatch() string {
 	}
 	if s.most != nil {
 		var dropped []string
-		n := s.q.Shorten(s.end, *s.most, func(o record.Offset) bool {
+		n := s.q.Shorten(s.end, &queue.Bounds{Limited: true, Length: *s.most}, func(o record.Offset) bool {
 			dropped = append(dropped, fmt.Sprint(o))
 			return s.q.Settle(o)
 		})

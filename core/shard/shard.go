@@ -91,7 +91,11 @@ type Shard struct {
 	warm         []*stream // hold memory that they can do without, see cool
 	pending      index.Batch
 	woke         []*queue.Consumer // scratch
-	wokenReader  []*Reader
+	sifted       struct {          // scratch
+		streams   []record.StreamID
+		deadlines []int64
+	}
+	wokenReader []*Reader
 
 	kick    chan struct{}
 	ackKick chan struct{}
