@@ -24,6 +24,7 @@ import (
 //	9  origin            session u64
 //	10 deadlines         per stream: i64 unix milliseconds, 0 is never
 //	11 dead letter       u8 1
+//	12 hidden keys       one or more: string
 //
 // Tags 3 and 5 to 8 are reserved; this version neither writes nor reads them.
 type Message struct {
@@ -53,6 +54,9 @@ type Message struct {
 	// DeadLetter tells that the broker published the message since it had died in a
 	// queue, and wrote that into Properties.
 	DeadLetter bool
+	// HiddenKeys are further routing keys that Properties do not tell of, as
+	// AppendKey appends them.
+	HiddenKeys []byte
 	// Streams is where the message was routed to. AppendMessage writes it;
 	// DecodeMessage leaves it nil and sets StreamBytes.
 	Streams []StreamID
@@ -73,6 +77,7 @@ const (
 	tagOrigin   = 9
 	tagDeadline = 10
 	tagDead     = 11
+	tagHidden   = 12
 
 	deadSize     = 1
 	expireAtSize = 8
@@ -146,6 +151,9 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 	if m.DeadLetter {
 		size += 2 + deadSize
 	}
+	if n := len(m.HiddenKeys); n > 0 {
+		size += 1 + uvarintSize(uint64(n)) + n
+	}
 	dst = binary.AppendUvarint(dst, uint64(size))
 	if m.ExpireAt != 0 {
 		dst = append(dst, tagExpireAt, expireAtSize)
@@ -169,7 +177,25 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 	if m.DeadLetter {
 		dst = append(dst, tagDead, deadSize, 1)
 	}
+	if len(m.HiddenKeys) > 0 {
+		dst = appendString(append(dst, tagHidden), m.HiddenKeys)
+	}
 	return dst
+}
+
+// AppendKey appends a routing key to hidden keys.
+func AppendKey(dst, key []byte) []byte { return appendString(dst, key) }
+
+// CutKey cuts the first of the hidden keys off; ok is false behind the last.
+func CutKey(keys []byte) (key, rest []byte, ok bool) { return cutString(keys) }
+
+// areKeys tells whether p is keys as AppendKey appends them, at least one.
+func areKeys(p []byte) bool {
+	ok := len(p) > 0
+	for ok && len(p) > 0 {
+		_, p, ok = cutString(p)
+	}
+	return ok
 }
 
 func appendDeadlines(dst []byte, m *Message) []byte {
@@ -240,7 +266,9 @@ func (m *Message) annotate(p []byte) error {
 			m.DeadlineBytes = value
 		case tag == tagDead && len(value) == deadSize && value[0] == 1:
 			m.DeadLetter = true
-		case tag <= tagOnce || tag == tagOrdering || tag >= tagOrigin && tag <= tagDead:
+		case tag == tagHidden && areKeys(value):
+			m.HiddenKeys = value
+		case tag <= tagOnce || tag == tagOrdering || tag >= tagOrigin && tag <= tagHidden:
 			return badMessage("annotation length")
 		}
 		if (tag == tagExpireAt && m.ExpireAt == 0) || (tag == tagOnce && m.Once.Session == 0) ||
