@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/tidegate/tidegate/core/clock"
@@ -40,11 +41,16 @@ type deadLetters struct {
 	failed     bool
 }
 
-// homeless is a queue with dead that had no place when its routing graph had a version.
+// homeless is a queue with dead that had no place when its routing graph had a version,
+// or whose place was full.
 type homeless struct {
 	ns      *namespace
 	version uint64
+	full    bool // then the others of the queue wait behind
 }
+
+// errHalf tells that a part of a move is in a transaction, which must not be committed.
+var errHalf = errors.New("move not whole")
 
 // moveDead is the loop that moves the dead of a shard.
 func (b *Broker) moveDead(ctx context.Context, s *shard.Shard) work.Loop {
@@ -91,7 +97,7 @@ func (d *deadLetters) turn(wait bool) work.State {
 func (d *deadLetters) tick() {
 	d.ticking = false
 	for id, h := range d.homeless {
-		if h.ns.version.Load() != h.version {
+		if h.full || h.ns.version.Load() != h.version {
 			delete(d.homeless, id)
 			d.s.RetryDead(id)
 		}
@@ -123,30 +129,46 @@ func (d *deadLetters) round() {
 			d.taken = nil
 			return
 		}
-		t := &Transaction{p: &Publisher{b: d.b}, parts: make([]part, len(d.b.shards)), limit: math.MaxInt}
-		n, err := d.fill(t)
-		if e := d.commit(t); e != nil {
-			d.failed = true // it is not known what happened: the next start finds out
-			d.trouble(e)
-			return
-		}
-		if d.taken = d.taken[n:]; err != nil {
+		n, err := d.move()
+		if d.taken = d.taken[n:]; err != nil && (n == 0 || !errors.Is(err, shard.ErrReserved)) {
 			d.trouble(err)
 			return
 		}
 	}
 }
 
-// trouble has the round go on in a moment, unless the shard has failed: what was not
+// move moves the first of those that were taken, and returns how many those were.
+func (d *deadLetters) move() (n int, err error) {
+	t := &Transaction{
+		p: &Publisher{b: d.b}, parts: make([]part, len(d.b.shards)), limit: math.MaxInt, moves: newMoves(d.b),
+	}
+	defer t.moves.release()
+	n, err = d.fill(t)
+	if !errors.Is(err, errHalf) {
+		if e := d.commit(t); e != nil {
+			err = errors.Join(e, errHalf)
+		}
+	}
+	if errors.Is(err, errHalf) {
+		d.failed = true // it is not known what happened: the next start finds out
+		return 0, err
+	}
+	return n, err
+}
+
+// trouble has the round go on in a moment, unless a shard has failed: what was not
 // moved dies again after the next start.
 func (d *deadLetters) trouble(err error) {
 	d.failed = d.failed || d.s.Err() != nil
-	if d.ctx.Err() != nil || d.failed {
-		return
-	}
-	d.pause(true)
-	if !errors.Is(err, ErrPressure) {
-		d.b.deps.Log.Error("dead letters not moved: tried again", slog.Any("error", err))
+	switch {
+	case d.ctx.Err() != nil:
+	case d.failed:
+		d.b.deps.Log.Error("dead letters not moved any more", slog.Any("error", err))
+	default:
+		d.pause(true)
+		if !errors.Is(err, ErrPressure) {
+			d.b.deps.Log.Error("dead letters not moved: tried again", slog.Any("error", err))
+		}
 	}
 }
 
@@ -182,14 +204,19 @@ func (d *deadLetters) add(t *Transaction, dead *shard.Dead) error {
 	if q == nil {
 		return nil // the queue is gone, and its messages with it
 	}
+	if d.homeless[dead.Stream].full {
+		d.s.KeepDead(dead, true)
+		return nil
+	}
 	moved, err := d.publish(t, ns, to, dead)
-	if err != nil {
+	full := errors.Is(err, ErrFull)
+	if err != nil && !full {
 		return err
 	}
-	if !moved && to.strict {
-		d.homeless[dead.Stream] = homeless{ns, ns.version.Load()}
+	if full || !moved && to.strict {
+		d.homeless[dead.Stream] = homeless{ns, ns.version.Load(), full}
 		d.pause(true)
-		d.s.KeepDead(dead)
+		d.s.KeepDead(dead, full)
 		return nil
 	}
 	part := &t.parts[q.shard]
@@ -237,7 +264,8 @@ func (d *deadLetters) publish(t *Transaction, ns *namespace, to afterlife, dead 
 	if err != nil {
 		return false, err
 	}
-	letter, err := d.b.deadLetter(&m, to, dead, d.record.DeadLetter)
+	m.HiddenKeys = hiddenKeys(d.record.HiddenKeys)
+	letter, err := d.b.deadLetter(&m, to, dead.Queue, dead.Reason, d.record.DeadLetter)
 	if err != nil {
 		d.b.deps.Log.Error("dead letter not written", slog.String("namespace", ns.name),
 			slog.String("queue", dead.Queue), slog.Any("error", err))
@@ -246,33 +274,21 @@ func (d *deadLetters) publish(t *Transaction, ns *namespace, to afterlife, dead 
 	if t.p, err = d.publisher(ns); err != nil {
 		return false, nil //nolint:nilerr // the namespace is gone
 	}
+	letter.whole = to.strict
 	routed, err := t.Publish(letter)
-	if err == nil || errors.Is(err, ErrPressure) {
-		return routed || letter.cycled, err
+	if err != nil {
+		return false, unlessNoPlace(err)
 	}
-	return false, nil // no such exchange
-}
-
-// deadLetter makes the dead letter of a message.
-func (b *Broker) deadLetter(m *Message, to afterlife, dead *shard.Dead, known bool) (*Message, error) {
-	reason := reasons[dead.Reason]
-	written, err := b.deps.DeadLetter(b, &Death{
-		Queue: dead.Queue, Reason: reason, Time: b.deps.Clock.Now(), Message: m, Known: known, Keyed: to.keyed,
+	err = d.b.spilling(letter, slices.Clone(t.moves.spilled), func(letter *Message) ([]spill, error) {
+		if _, err := t.Publish(letter); err != nil {
+			return nil, unlessNoPlace(err)
+		}
+		return slices.Clone(t.moves.spilled), nil
 	})
 	if err != nil {
-		return nil, err
+		return false, errors.Join(err, errHalf)
 	}
-	letter := &Message{
-		Format: FormatAMQP, Exchange: []byte(to.exchange), Key: written.Key, MoreKeys: written.MoreKeys,
-		Properties: written.Properties, Payload: m.Payload, QoS: min(m.QoS, 1), dead: true,
-	}
-	if to.keyed {
-		letter.Key, letter.MoreKeys = []byte(to.key), nil
-	}
-	if reason != reasonRejected {
-		letter.avoid = cycles(written.Past)
-	}
-	return letter, nil
+	return routed || letter.cycled, nil
 }
 
 // publisher returns the publisher of a namespace.

@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -253,6 +254,57 @@ func TestDeadLettersOfWhatExpiredWhileAway(t *testing.T) {
 			}
 		}
 		wantLetters(t, w.drain("plain"))
+		wantLetters(t, w.drain("d"))
+	})
+}
+
+// A dead letter goes by the keys of its message that its properties do not tell of,
+// again and over crashes, unless it gets a key of its own.
+func TestDeadLettersGoByAllKeys(t *testing.T) {
+	eachLetterWorld(t, func(t *testing.T, w *world) {
+		w.declare("q", map[string]any{"x-dead-letter-exchange": "amq.direct"})
+		w.declare("again", map[string]any{"x-dead-letter-exchange": "amq.topic"})
+		w.declare("keyed", deadTo("amq.topic", "own"))
+		w.declare("full", map[string]any{
+			"x-dead-letter-exchange": "amq.topic", "x-max-length": int64(0), "x-overflow": "reject-publish-dlx",
+		})
+		w.queue("d")
+		for _, q := range []string{"again", "keyed"} {
+			w.must(w.Bind(t.Context(), "/", core.BindingSpec{Source: "amq.direct", Dest: q, Key: "hidden." + q}))
+		}
+		w.must(w.Bind(t.Context(), "/", core.BindingSpec{Source: "amq.topic", Dest: "d", Key: "hidden.#"}))
+		p := w.publisher(nil)
+		for _, body := range []string{"again", "keyed", "full"} {
+			m := amqp("", "q", body)
+			m.MoreKeys = [][]byte{[]byte("told"), []byte("hidden." + body)}
+			m.HiddenKeys = m.MoreKeys[1:]
+			if body == "full" {
+				m.Key = []byte("full")
+				if _, err := p.p.Publish(&m); !errors.Is(err, core.ErrFull) {
+					t.Errorf("got %v, want %v", err, core.ErrFull)
+				}
+				p.n++
+				continue
+			}
+			p.send(m)
+		}
+		p.confirmed()
+		w.crash()
+		reject := func(queue string, n int) {
+			t.Helper()
+			c, wake := w.consume(queue)
+			for _, d := range w.take(c, wake, n) {
+				c.Settle(core.Discard, d.Position)
+			}
+			w.must(c.Cancel(t.Context()))
+		}
+		reject("q", 2)
+		reject("keyed", 1)
+		reject("again", 1)
+		got := w.letters("d", 2)
+		slices.Sort(got)
+		wantLetters(t, got, "again rejected@again rejected@q", "full maxlen@full")
+		w.restart()
 		wantLetters(t, w.drain("d"))
 	})
 }

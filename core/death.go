@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/shard"
 )
 
@@ -81,4 +82,36 @@ func queueAfterlife(spec *QueueSpec) (a afterlife) {
 	a.key, a.keyed = spec.Args[argDeadKey].(string)
 	a.strict = text(spec.Args[argDeadStrategy]) == "at-least-once"
 	return a
+}
+
+// deadLetter makes the dead letter of a message.
+func (b *Broker) deadLetter(m *Message, to afterlife, queue string, why shard.Reason, known bool) (*Message, error) {
+	reason := reasons[why]
+	written, err := b.deps.DeadLetter(b, &Death{
+		Queue: queue, Reason: reason, Time: b.deps.Clock.Now(), Message: m, Known: known, Keyed: to.keyed,
+	})
+	if err != nil {
+		return nil, err
+	}
+	letter := &Message{
+		Format: FormatAMQP, Exchange: []byte(to.exchange), Key: written.Key,
+		Properties: written.Properties, Payload: m.Payload, QoS: min(m.QoS, 1), dead: true,
+	}
+	if to.keyed {
+		letter.Key = []byte(to.key)
+	} else {
+		letter.MoreKeys, letter.HiddenKeys = slices.Concat(written.MoreKeys, m.HiddenKeys), m.HiddenKeys
+	}
+	if reason != reasonRejected {
+		letter.avoid = cycles(written.Past)
+	}
+	return letter, nil
+}
+
+// hiddenKeys are those of a record.
+func hiddenKeys(stored []byte) (keys [][]byte) {
+	for key, rest, ok := record.CutKey(stored); ok; key, rest, ok = record.CutKey(rest) {
+		keys = append(keys, key)
+	}
+	return keys
 }

@@ -203,6 +203,8 @@ func TestPolicyOfOverflow(t *testing.T) {
 	p := w.publisher(nil)
 	w.mustRefuse(p.refusals("q", "1", "2", "3"), "3")
 	w.mustRefuse(p.refusals("own", "1", "2", "3"))
+	w.declare("own", nil) // the same
+	w.declare("q", map[string]any{"x-overflow": "drop-head"})
 	w.restart()
 	p = w.publisher(nil)
 	w.mustRefuse(p.refusals("q", "4"), "4")

@@ -24,8 +24,10 @@ type Message struct {
 	Exchange []byte // name of the exchange; MQTT publishes use TopicExchange
 	Key      []byte // routing key, or topic for FormatMQTT
 	// MoreKeys are further routing keys that the message is routed by. They are not
-	// stored with it.
+	// stored with it, but for HiddenKeys: those of them that the properties do not tell
+	// of, for the dead letters of the message.
 	MoreKeys   [][]byte
+	HiddenKeys [][]byte
 	Properties []byte // native property bytes
 	Payload    []byte
 	QoS        uint8 // as published; AMQP: 1 for delivery-mode 2, else 0
@@ -44,10 +46,13 @@ type Message struct {
 	Once Once
 
 	// Of dead letters: avoid are the queues that it must not come to; cycled tells
-	// that it would have.
-	dead   bool
-	avoid  []string
-	cycled bool
+	// that it would have. spilled are those of messages that a full queue refused: the
+	// message was admitted. A whole one goes to all of its queues or to none.
+	dead    bool
+	avoid   []string
+	cycled  bool
+	spilled bool
+	whole   bool
 }
 
 // expired tells whether a message that a queue hands out is over. One without any

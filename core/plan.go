@@ -38,6 +38,8 @@ type planPart struct {
 	ttls []int64
 	// refuses tells that one of the queues refuses what is too much for it.
 	refuses bool
+	// spills are those of the queues that make dead letters of what they refuse.
+	spills []spill
 }
 
 // liveTarget is a session with those of its subscriptions that match.
@@ -109,6 +111,9 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 			for _, parts := range []*[]planPart{&pl.queued, &pl.stored} {
 				part := pl.store(parts, t.queue.shard, t.queue.stream, durable, t.queue.now.ttl)
 				part.refuses = part.refuses || t.queue.now.settings.Refuse
+				if t.queue.now.spills {
+					part.spills = append(part.spills, spill{t.queue.stream, t.queue.spec.Name, t.queue.now.after})
+				}
 			}
 			continue
 		}

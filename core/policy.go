@@ -18,6 +18,7 @@ type governed struct {
 	rules    shard.Retention // of a stream queue
 	acks     time.Duration   // see ackTimeout
 	after    afterlife       // of its messages
+	spills   bool            // what it refuses becomes dead letters
 }
 
 // policiesChanged has all of the namespace behave as its policies say. Whoever
@@ -79,6 +80,7 @@ func (b *Broker) governedQueue(ns *namespace, q *declared) governed {
 	if q.kept == nil && b.deps.DeadLetter != nil {
 		now.after = queueAfterlife(&spec)
 		now.settings.DeadLetters = now.after.there
+		now.spills = now.settings.Refuse && now.after.there && spec.Args[argOverflow] == overflowSpill
 	}
 	if q.kept != nil {
 		now.rules = q.kept.rules

@@ -16,7 +16,9 @@ type Publisher struct {
 	planKey []byte
 	swapped []byte
 	record  record.Message
-	ends    []int64 // deadlines of the record, kept for their room
+	ends    []int64           // deadlines of the record, kept for their room
+	refused []record.StreamID // likewise, the queues of a part that refused it
+	spilled []spill           // of them, those that make dead letters of that
 }
 
 // Published tells what became of a publish at once.
@@ -61,13 +63,31 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 	if len(m.Payload) > p.b.cfg.MaxMessageSize {
 		return Published{}, ErrTooLarge
 	}
+	routed, refused, err := p.publish(m)
+	if err == nil && refused > 0 {
+		p.b.counters.refused.Add(1)
+		err = p.spill(m)
+	}
+	switch {
+	case err != nil:
+		return Published{}, err
+	case refused > 0:
+		return Published{Seq: p.tracker.refuse(), Routed: true}, ErrFull
+	}
+	return Published{Seq: p.tracker.next(), Routed: routed}, nil
+}
+
+// publish is Publish, but for the number. It returns how many queues refused the
+// message; spilled are those of them that make dead letters of that.
+func (p *Publisher) publish(m *Message) (routed bool, refused int, err error) {
+	p.spilled = p.spilled[:0]
 	inbox := p.inbox(m)
 	if inbox != nil && len(m.MoreKeys) == 0 {
-		return p.answer(m, inbox), nil
+		return p.answer(m, inbox), 0, nil
 	}
 	pl, err := p.plan(m)
 	if err != nil {
-		return Published{}, err
+		return false, 0, err
 	}
 	parts, live := pl.stored, pl.live1
 	if m.QoS == 0 {
@@ -77,12 +97,14 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 	if stored && !p.admitted(m, pl, parts) {
 		if !m.Lossy {
 			p.b.counters.blocked.Add(1)
-			return Published{}, ErrPressure
+			return false, 0, ErrPressure
 		}
 		p.b.counters.shed.Add(1)
 		stored = false
 	}
-	p.b.counters.published.Add(1)
+	if !m.dead {
+		p.b.counters.published.Add(1)
+	}
 	if inbox != nil && inbox(m) {
 		routed = true
 	}
@@ -94,21 +116,14 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 			p.b.counters.dropped.Add(1)
 		}
 	}
-	if !routed {
+	if !routed && !m.dead {
 		p.b.counters.unroutable.Add(1)
 	}
 	if !stored {
-		return Published{Seq: p.tracker.next(), Routed: routed}, nil
+		return routed, 0, nil
 	}
-	refused, err := p.append(m, pl, parts)
-	switch {
-	case err != nil:
-		return Published{}, err
-	case refused > 0:
-		p.b.counters.refused.Add(1)
-		return Published{Seq: p.tracker.refuse(), Routed: true}, ErrFull
-	}
-	return Published{Seq: p.tracker.next(), Routed: routed}, nil
+	refused, err = p.append(m, pl, parts)
+	return routed, refused, err
 }
 
 // known tells whether an exactly-once publish is stored already.
@@ -128,7 +143,7 @@ const recordOverhead = 64
 // and was only sent again is welcome: it takes no room, and a refusal would say
 // that it is not there.
 func (p *Publisher) admitted(m *Message, pl *plan, parts []planPart) bool {
-	if p.b.pressure.admits(len(m.Payload) + len(m.Properties) + len(m.Key) + len(m.Exchange) + recordOverhead) {
+	if m.spilled || p.b.pressure.admits(len(m.Payload)+len(m.Properties)+len(m.Key)+len(m.Exchange)+recordOverhead) {
 		return true
 	}
 	if m.Once.Session == 0 {
@@ -157,14 +172,17 @@ func (p *Publisher) append(m *Message, pl *plan, parts []planPart) (refused int,
 		if r.Retain {
 			durable = max(durable, pl.retained)
 		}
-		n, err := p.appendPart(part.shard, m.QoS, durable, part.refuses)
-		if refused += n; err != nil {
+		if err := p.appendPart(part.shard, m.QoS, durable, part.refuses); err != nil {
 			return refused, err
+		}
+		if part.refuses {
+			refused += len(p.refused)
+			p.spilled = part.appendSpills(p.spilled, p.refused)
 		}
 	}
 	if retain { // no stream lies where the retained value does
 		r.Streams, r.Deadlines, r.Retain = nil, nil, true
-		_, err = p.appendPart(pl.home, m.QoS, pl.retained, false)
+		err = p.appendPart(pl.home, m.QoS, pl.retained, false)
 	}
 	return refused, err
 }
@@ -197,6 +215,10 @@ func (p *Publisher) fill(m *Message, pl *plan) {
 	if pl.noLocal && p.origin != nil {
 		r.Origin = p.origin.id
 	}
+	r.HiddenKeys = nil
+	for _, key := range m.HiddenKeys {
+		r.HiddenKeys = record.AppendKey(r.HiddenKeys, key)
+	}
 	r.OrderingKey = nil
 	if pl.keyed {
 		r.OrderingKey = p.orderingKey(m)
@@ -204,9 +226,8 @@ func (p *Publisher) fill(m *Message, pl *plan) {
 }
 
 // appendPart writes the record to one shard, and has its confirm wait for what
-// the durability asks for. It returns how many queues refused it, which only those do
-// that may.
-func (p *Publisher) appendPart(to uint32, qos uint8, durable durability, may bool) (refused int, err error) {
+// the durability asks for. refused are then the queues that refused it, if some may.
+func (p *Publisher) appendPart(to uint32, qos uint8, durable durability, may bool) (err error) {
 	waiter := p.tracker.waiter(to)
 	if durable == inMemory {
 		waiter = nil
@@ -214,17 +235,17 @@ func (p *Publisher) appendPart(to uint32, qos uint8, durable durability, may boo
 	var lsn record.LSN
 	sync := qos > 0 && durable == onDisk
 	if may {
-		lsn, refused, err = p.b.shards[to].Offer(&p.record, sync, waiter)
+		lsn, p.refused, err = p.b.shards[to].Offer(&p.record, sync, waiter, p.refused[:0])
 	} else {
 		lsn, err = p.b.shards[to].Publish(&p.record, sync, waiter)
 	}
 	if err != nil {
-		return refused, p.b.storageError(err)
+		return p.b.storageError(err)
 	}
 	if durable != inMemory && lsn != 0 {
 		p.tracker.add(to, lsn)
 	}
-	return refused, nil
+	return nil
 }
 
 // Settled returns the number up to which all publishes are confirmed: as

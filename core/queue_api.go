@@ -140,7 +140,7 @@ func (ns *namespace) equivalentQueue(got *QueueSpec, q *declared) error {
 		{argDeadStrategy, text(got.Args[argDeadStrategy]), text(q.spec.Args[argDeadStrategy])},
 		{argMaxReturns, text(got.Args[argMaxReturns]), text(q.spec.Args[argMaxReturns])},
 		{argMaxLength, text(got.Args[argMaxLength]), text(q.spec.Args[argMaxLength])},
-		{argOverflow, text(got.Args[argOverflow]), text(q.spec.Args[argOverflow])},
+		overflowProperty(got, &q.spec),
 		{argMessageTTL, text(got.Args[argMessageTTL]), text(q.spec.Args[argMessageTTL])},
 		{argAckTimeout, text(got.Args[argAckTimeout]), text(q.spec.Args[argAckTimeout])},
 		{argSingleActive, text(got.Args[argSingleActive]), text(q.spec.Args[argSingleActive])},

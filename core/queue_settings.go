@@ -25,7 +25,18 @@ const (
 const (
 	overflowDrop   = "drop-head" // the first that waits goes instead
 	overflowReject = "reject-publish"
+	overflowSpill  = "reject-publish-dlx" // likewise, and what is refused becomes a dead letter
 )
+
+// overflowProperty compares what becomes of messages that are too much; drop-head says
+// what holds without it, but for policies.
+func overflowProperty(got, current *QueueSpec) property {
+	p := property{argOverflow, text(got.Args[argOverflow]), text(current.Args[argOverflow])}
+	if p.got+p.current == overflowDrop {
+		return property{name: argOverflow}
+	}
+	return p
+}
 
 // Types of queues. They are kept alike, and differ in what they promise.
 const (
@@ -102,6 +113,7 @@ func queueSettings(spec *QueueSpec) shard.QueueSettings {
 	if most, ok := spec.Args[argMaxBytes].(int64); ok && most >= 0 {
 		s.Bounds.Weighed, s.Bounds.Bytes = true, uint64(most)
 	}
-	s.Refuse = spec.Args[argOverflow] == overflowReject && (s.Bounds.Limited || s.Bounds.Weighed)
+	refuses := spec.Args[argOverflow] == overflowReject || spec.Args[argOverflow] == overflowSpill
+	s.Refuse = refuses && (s.Bounds.Limited || s.Bounds.Weighed)
 	return s
 }

@@ -76,7 +76,10 @@ func fewerReturns(argument, policy any) any {
 	}
 	return metadata.Smaller(argument, policy)
 }
-func isOverflow(value any) bool { return value == overflowDrop || value == overflowReject }
+
+func isOverflow(value any) bool {
+	return value == overflowDrop || value == overflowReject || value == overflowSpill
+}
 
 func isAge(value any) bool {
 	age, ok := value.(string)

@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"time"
@@ -24,6 +25,10 @@ type Transaction struct {
 	limit   int    // of size
 	count   uint64 // of publishes
 	nowhere uint64 // of those that matched nothing
+
+	// moves is of dead letters: a queue that refuses one goes without it, and the
+	// transaction does not fail for that.
+	moves *moves
 }
 
 // part is what a transaction does in one shard.
@@ -72,7 +77,7 @@ func (t *Transaction) Empty() bool { return t.size == 0 }
 // large; then the message is not added. Exactly-once publishes are ErrUnsupported.
 func (t *Transaction) Publish(m *Message) (routed bool, err error) {
 	p := t.p
-	if len(m.Payload) > p.b.cfg.MaxMessageSize {
+	if len(m.Payload) > p.b.cfg.MaxMessageSize && !m.dead {
 		return false, ErrTooLarge
 	}
 	if m.Once.Session != 0 {
@@ -99,12 +104,17 @@ func (t *Transaction) Publish(m *Message) (routed bool, err error) {
 		p.b.counters.blocked.Add(1)
 		return false, ErrPressure
 	}
+	routed = len(parts)+len(live) > 0 || inbox != nil
+	if t.moves != nil {
+		if parts, err = t.moves.sift(m, parts); err != nil {
+			return false, err
+		}
+	}
 	if err := t.grow(messageSize(m) * (1 + len(parts))); err != nil {
 		return false, err
 	}
-	routed = len(parts)+len(live) > 0 || inbox != nil
 	t.count++
-	if !routed {
+	if len(parts)+len(live) == 0 && inbox == nil {
 		t.nowhere++
 	}
 	t.append(m, pl, parts)
@@ -116,7 +126,11 @@ func (t *Transaction) Publish(m *Message) (routed bool, err error) {
 
 // messageSize is what a message needs in a transaction, for each shard.
 func messageSize(m *Message) int {
-	return len(m.Payload) + len(m.Properties) + len(m.Key) + len(m.Exchange) + recordOverhead
+	size := len(m.Payload) + len(m.Properties) + len(m.Key) + len(m.Exchange) + recordOverhead
+	for _, key := range m.HiddenKeys {
+		size += len(key) + binary.MaxVarintLen64
+	}
+	return size
 }
 
 // grow counts n bytes more.
@@ -174,7 +188,7 @@ func (t *Transaction) deliver(m *Message, inbox func(m *Message) bool, live []li
 	kept := *m
 	kept.Exchange, kept.Key = bytes.Clone(m.Exchange), bytes.Clone(m.Key)
 	kept.Properties, kept.Payload = bytes.Clone(m.Properties), bytes.Clone(m.Payload)
-	kept.MoreKeys = nil
+	kept.MoreKeys, kept.HiddenKeys = nil, nil
 	b := t.p.b
 	t.later = append(t.later, func() {
 		if inbox != nil && !inbox(&kept) {

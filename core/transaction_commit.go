@@ -99,7 +99,7 @@ func (t *Transaction) reserve() (release func(), err error) {
 		}
 	}
 	for i := range t.parts {
-		if !t.parts[i].refuses {
+		if !t.parts[i].refuses || t.moves != nil { // which took its room
 			continue
 		}
 		r, err := t.p.b.shards[i].Reserve(&t.parts[i].change.Messages)

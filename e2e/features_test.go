@@ -14,7 +14,7 @@ func TestClientPikaFeatures(t *testing.T) {
 	needsPython(t, "pika")
 	b := startBroker(t, 1)
 	b.needsAMQP()
-	runFeatures(t, os.Environ(), 10, python, "clients/pika_features.py", b.AMQP)
+	runFeatures(t, os.Environ(), 11, python, "clients/pika_features.py", b.AMQP)
 }
 
 func TestClientAMQPLibFeatures(t *testing.T) {

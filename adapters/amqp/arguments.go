@@ -73,9 +73,9 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 			return refuse(codePreconditionFailed, `invalid arg 'x-queue-mode' for %s: "unsupported queue mode '%v'"`, queue, value)
 		case !known || rule == ignored:
 			delete(args, name)
-		case name == argOverflow && value == "reject-publish":
 		case name == argOverflow && !slices.Contains(overflows, value):
 			return badOverflow(value, queue)
+		case name == argOverflow:
 		case rule == unsupported, rule == checked && changes(name, value):
 			return refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
 		case rule == streamOnly:
@@ -103,8 +103,6 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 // without it.
 func changes(name string, value any) bool {
 	switch name {
-	case argOverflow:
-		return value != "drop-head"
 	case "x-message-deduplication":
 		return value != false
 	case "x-ordering":

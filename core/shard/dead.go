@@ -28,6 +28,7 @@ type deadRun struct {
 // ended them ends them again after a start, and the rejected come again.
 type graves struct {
 	wanted bool      // what the queue gives up dies
+	held   bool      // none is taken before RetryDead
 	asked  bool      // the queue is in Shard.dying
 	runs   []deadRun // in the order in which they died
 	kept   []deadRun // those that found no place, see KeepDead
@@ -61,7 +62,7 @@ func (st *stream) buries() bool { return !st.configured || st.graves != nil && s
 
 // hasDead tells whether there are some to be taken. mu is held.
 func (st *stream) hasDead() bool {
-	return !st.gone && st.graves != nil && st.graves.wanted && len(st.graves.runs) > 0
+	return !st.gone && st.graves != nil && st.graves.wanted && !st.graves.held && len(st.graves.runs) > 0
 }
 
 // died follows up on a message that has died. mu is held.
@@ -216,8 +217,8 @@ func (s *Shard) takeDead(dst []Dead, st *stream, n int, stop <-chan struct{}) ([
 }
 
 // KeepDead gives a message back for which there is no place now. It stays dead until
-// RetryDead.
-func (s *Shard) KeepDead(d *Dead) {
+// RetryDead, and so do all of its queue if they are to be held.
+func (s *Shard) KeepDead(d *Dead, hold bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if st := s.streams[d.Stream]; st != nil && st.queue != nil && st.queue.Dead(d.Offset) {
@@ -225,6 +226,7 @@ func (s *Shard) KeepDead(d *Dead) {
 			st.graves = new(graves)
 		}
 		st.graves.kept = add(st.graves.kept, d.Offset, d.Reason)
+		st.graves.held = st.graves.held || hold
 		if !st.graves.wanted { // not any more
 			s.wantDead(st, false)
 		}
@@ -239,8 +241,8 @@ func (s *Shard) RetryDead(id record.StreamID) {
 	if st == nil || st.graves == nil {
 		return
 	}
-	st.graves.runs = append(st.graves.runs, st.graves.kept...)
-	st.graves.kept = nil
+	st.graves.runs = append(st.graves.kept, st.graves.runs...) // died before these
+	st.graves.kept, st.graves.held = nil, false
 	s.askForDead(st)
 }
 
@@ -259,7 +261,7 @@ func (s *Shard) wantDead(st *stream, wanted bool) {
 		return
 	}
 	runs := slices.Concat(st.graves.runs, st.graves.kept)
-	st.graves.wanted, st.graves.runs, st.graves.kept = false, nil, nil
+	st.graves.wanted, st.graves.held, st.graves.runs, st.graves.kept = false, false, nil, nil
 	if !st.graves.asked {
 		st.graves = nil
 	}

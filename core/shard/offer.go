@@ -80,35 +80,39 @@ func (st *stream) room(n, bytes uint64) room {
 }
 
 // Offer is Publish for a message that may be too much for some of its queues: those
-// do not get it, and refused is their number. It is 0 for a Once that is known. When
+// do not get it, and are appended to refused, but for a Once that is known. When
 // nobody takes the message it is not stored, and the result is LSN 0. It may change
 // the streams and deadlines of m.
-func (s *Shard) Offer(m *record.Message, sync bool, w *Waiter) (lsn record.LSN, refused int, err error) {
+func (s *Shard) Offer(
+	m *record.Message, sync bool, w *Waiter, refused []record.StreamID,
+) (record.LSN, []record.StreamID, error) {
 	for {
 		s.endExpired() // what is over makes no queue too long
 		if err := s.lockWithRoom(); err != nil {
-			return 0, 0, err
+			return 0, refused, err
 		}
-		lsn, refused, sure := s.offer(m, sync, w)
+		lsn, all, sure := s.offer(m, sync, w, refused)
 		last := s.open.Base + record.LSN(s.open.Len()) - 1
 		s.amu.Unlock()
 		s.mu.Unlock()
 		if sure {
-			return lsn, refused, nil
+			return lsn, all, nil
 		}
 		if err := s.Await(last); err != nil {
-			return 0, 0, err
+			return 0, refused, err
 		}
 	}
 }
 
 // offer appends the message for those of its streams that take it, unless that is not
 // sure. mu and amu are held.
-func (s *Shard) offer(m *record.Message, sync bool, w *Waiter) (lsn record.LSN, refused int, sure bool) {
+func (s *Shard) offer(
+	m *record.Message, sync bool, w *Waiter, before []record.StreamID,
+) (lsn record.LSN, refused []record.StreamID, sure bool) {
 	if lsn, known := s.knownOnce(m, w); known {
-		return lsn, 0, true
+		return lsn, before, true
 	}
-	if refused, sure = s.sift(m); !sure || len(m.Streams) == 0 && !m.Retain {
+	if refused, sure = s.sift(m, before); !sure || len(m.Streams) == 0 && !m.Retain {
 		return 0, refused, sure
 	}
 	lsn = s.appendMessage(m, sync, w)
@@ -126,19 +130,17 @@ func (s *Shard) endExpired() {
 	s.endDue()
 }
 
-// sift leaves in m the streams that take it, and returns how many do not. It is not
-// sure, and changes nothing, while that depends on what is on its way. mu is held.
-func (s *Shard) sift(m *record.Message) (refused int, sure bool) {
+// sift leaves in m the streams that take it, and appends the others to refused. It is
+// not sure, and changes nothing, while that depends on what is on its way. mu is held.
+func (s *Shard) sift(m *record.Message, refused []record.StreamID) (_ []record.StreamID, sure bool) {
 	size := uint64(len(m.Payload))
-	for _, id := range m.Streams {
-		if st := s.streams[id]; st != nil && st.room(1, size) == mayHaveRoom {
-			return 0, false
-		}
+	if s.undecided(m.Streams, size) {
+		return refused, false
 	}
 	streams, deadlines := s.sifted.streams[:0], s.sifted.deadlines[:0]
 	for i, id := range m.Streams {
 		if st := s.streams[id]; st != nil && st.room(1, size) == hasNone {
-			refused++
+			refused = append(refused, id)
 			continue
 		}
 		streams = append(streams, id)
@@ -151,71 +153,13 @@ func (s *Shard) sift(m *record.Message) (refused int, sure bool) {
 	return refused, true
 }
 
-// Reservation is room in queues of a shard for messages of one change.
-type Reservation struct {
-	s     *Shard
-	need  map[record.StreamID]need
-	taken map[*limits]need
-}
-
-type need struct{ messages, bytes uint64 }
-
-// Reserve takes room for messages in the queues that refuse what is too much: in all
-// of them, or in none with ErrFull. Release it once the messages are applied, or are
-// not to come; between the two they count twice.
-func (s *Shard) Reserve(messages *Bodies) (*Reservation, error) {
-	r := &Reservation{s: s, need: map[record.StreamID]need{}, taken: map[*limits]need{}}
-	var m record.Message
-	for i := range messages.Len() {
-		if err := record.DecodeMessage(messages.At(i), &m); err != nil {
-			return nil, err
-		}
-		for j := range m.NumStreams() {
-			n := r.need[m.StreamAt(j)]
-			r.need[m.StreamAt(j)] = need{n.messages + 1, n.bytes + uint64(len(m.Payload))}
+// undecided tells whether it depends on what is on its way if a message has room in each
+// of some queues. mu is held.
+func (s *Shard) undecided(ids []record.StreamID, size uint64) bool {
+	for _, id := range ids {
+		if st := s.streams[id]; st != nil && st.room(1, size) == mayHaveRoom {
+			return true
 		}
 	}
-	for {
-		switch r.take() {
-		case hasRoom:
-			return r, nil
-		case hasNone:
-			return nil, ErrFull
-		case mayHaveRoom:
-			if err := s.Await(s.lastAppended()); err != nil {
-				return nil, err
-			}
-		}
-	}
-}
-
-// take takes the room when all queues have it.
-func (r *Reservation) take() room {
-	r.s.endExpired()
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	worst := hasRoom
-	for id, n := range r.need {
-		if st := r.s.streams[id]; st != nil {
-			worst = max(worst, st.room(n.messages, n.bytes))
-		}
-	}
-	for id, n := range r.need {
-		if st := r.s.streams[id]; worst == hasRoom && st != nil && st.limits != nil {
-			l := st.limits
-			l.reserved = need{l.reserved.messages + n.messages, l.reserved.bytes + n.bytes}
-			r.taken[l] = n
-		}
-	}
-	return worst
-}
-
-// Release gives the room back.
-func (r *Reservation) Release() {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	for l, n := range r.taken {
-		l.reserved = need{l.reserved.messages - n.messages, l.reserved.bytes - n.bytes}
-	}
-	clear(r.taken)
+	return false
 }

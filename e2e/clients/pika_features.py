@@ -196,9 +196,31 @@ def dead_letters(connection):
     channel.cancel()
 
 
+def full_queues(connection):
+    channel = connection.channel()
+    dead = declared(channel)
+    arguments = {
+        "x-max-length-bytes": 5, "x-overflow": "reject-publish-dlx",
+        "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead,
+    }
+    queue = channel.queue_declare("", exclusive=True, arguments=arguments).method.queue
+    channel.confirm_delivery()
+    channel.basic_publish("", queue, b"abc")
+    try:
+        channel.basic_publish("", queue, b"def")
+    except pika.exceptions.NackError:
+        pass
+    else:
+        raise RuntimeError("a full queue takes more")
+    channel.basic_publish("", queue, b"gh")
+    check("in the queue", drain(channel, queue), ["abc", "gh"])
+    _, properties, body = channel.basic_get(dead, auto_ack=True)
+    check("dead letter", (body, properties.headers["x-death"][0]["reason"]), (b"def", "maxlen"))
+
+
 for feature in (
     headers_exchange, exchange_bindings, alternate_exchange, mandatory, direct_reply, cancel_notification, requeue,
-    properties, refusals, dead_letters,
+    properties, refusals, dead_letters, full_queues,
 ):
     with pika.BlockingConnection(parameters) as fresh:
         feature(fresh)
