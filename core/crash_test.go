@@ -174,7 +174,7 @@ func (d *driver) restartSomehow() {
 func (d *driver) drain() {
 	d.pub.confirmed()
 	d.confirms()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		d.drainHeld()
 		if len(d.missing()) == 0 {

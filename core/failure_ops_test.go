@@ -64,7 +64,7 @@ func publishUntilFailure(t *testing.T, p *publisher, n int) (sent, confirmed int
 			}
 			select {
 			case <-p.c:
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatalf("message %d is neither confirmed nor refused", sent)
 			}
 		}

@@ -42,7 +42,7 @@ func TestStorageErrorNeverConfirms(t *testing.T) {
 			if _, err := p.p.Publish(&m); err != nil {
 				t.Fatal(err) // the batch is open, nothing has failed yet
 			}
-			deadline := time.After(10 * time.Second)
+			deadline := time.After(time.Minute)
 			for {
 				n, err := p.p.Settled()
 				if n != 1 {

@@ -157,7 +157,7 @@ func (d *streamDriver) extent() core.Group {
 func (d *streamDriver) readTo(end core.Offset) (got []core.Delivery) {
 	c, wake := d.read("s", "", core.StartFirst(), 0)
 	defer func() { d.must(c.Cancel(d.world.t.Context())) }()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for next := core.Offset(0); next < end; {
 		more, err := c.Next(got, 1+d.rng.IntN(64))
 		d.must(err)

@@ -245,7 +245,7 @@ func TestStreamCompaction(t *testing.T) {
 	}
 	becomes := func(want ...string) {
 		t.Helper()
-		deadline := time.After(20 * time.Second)
+		deadline := time.After(time.Minute)
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
 		for {

@@ -61,7 +61,7 @@ func settle(t *testing.T, c *metadata.Catalog, connected bool) {
 	t.Helper()
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
-	for timeout := time.After(20 * time.Second); c.Status().Connected != connected; {
+	for timeout := time.After(time.Minute); c.Status().Connected != connected; {
 		select {
 		case <-ticker.C:
 		case <-timeout:

@@ -70,13 +70,13 @@ func (ch *channel) recover(requeue, answer bool) error {
 	if !requeue {
 		return refuse(codeNotImplemented, "requeue=false")
 	}
+	if answer {
+		ch.reply(&wire.BasicRecoverOK{}) // before what then comes again
+	}
 	if err := ch.acknowledge(0, true, core.Requeue); err != nil {
 		return err
 	}
 	ch.c.settle()
-	if answer {
-		ch.reply(&wire.BasicRecoverOK{})
-	}
 	return nil
 }
 
@@ -92,10 +92,10 @@ func (ch *channel) qos(m *wire.BasicQos) error {
 		ch.prefetch = m.PrefetchCount
 	}
 	ch.c.out.mu.Unlock()
+	ch.reply(&wire.BasicQosOK{}) // before what a larger limit lets come
 	if m.Global && ch.limit != nil {
 		ch.limit.Set(uint32(m.PrefetchCount))
 		ch.kick()
 	}
-	ch.reply(&wire.BasicQosOK{})
 	return nil
 }

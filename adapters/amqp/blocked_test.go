@@ -34,7 +34,7 @@ func (h *harness) lowOnDisk(low bool) {
 	h.fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: free, TotalBytes: 100 << 30, UsedBytes: 100<<30 - free})
 	select {
 	case <-reached:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		h.t.Fatalf("low on disk: still not %v", low)
 	}
 }
@@ -45,7 +45,7 @@ func nextBlocking(t *testing.T, c <-chan amqp091.Blocking) amqp091.Blocking {
 	select {
 	case b := <-c:
 		return b
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing told of blocked or unblocked")
 	}
 	return amqp091.Blocking{}
@@ -67,7 +67,7 @@ func confirmed(t *testing.T, d *amqp091.DeferredConfirmation) {
 		if !d.Acked() {
 			t.Fatal("the publish was refused")
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the publish is not confirmed")
 	}
 }
@@ -279,7 +279,7 @@ func TestBlockedAtShutdown(t *testing.T) {
 		if e == nil || e.Code != 320 {
 			t.Errorf("got %v, want 320", e)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("not closed")
 	}
 }

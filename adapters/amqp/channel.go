@@ -131,6 +131,7 @@ func (ch *channel) method(ctx context.Context, m wire.Method) error {
 	case *wire.ChannelOpen:
 		return refuse(codeChannelError, "second 'channel.open' seen")
 	case *wire.ChannelClose:
+		ch.await() // whoever knows of the close finds the messages
 		ch.release(ctx)
 		ch.c.dropChannel(ch.id)
 		ch.reply(&wire.ChannelCloseOK{})

@@ -37,7 +37,7 @@ func receive(t *testing.T, deliveries <-chan amqp091.Delivery) amqp091.Delivery 
 			t.Fatal("deliveries ended")
 		}
 		return d
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no delivery")
 	}
 	return amqp091.Delivery{}

@@ -109,6 +109,10 @@ func (c *connection) serve(ctx context.Context) error {
 
 	c.out.reply(0, start(&c.srv.cfg, c.conn.Certified))
 	err := c.read(ctx)
+	if errors.Is(err, errClosed) {
+		c.limitWrites()
+		c.awaitPublishes() // whoever knows of the close finds the messages
+	}
 	words := c.lastWords()
 	c.endBlockade() // nothing nudges any more
 	told := c.conclude(ctx, err)
@@ -120,16 +124,21 @@ func (c *connection) serve(ctx context.Context) error {
 	case errors.Is(err, errClosed):
 		last = words
 	}
+	c.limitWrites()
 	c.out.finish(last)
-	// The client may not read: a bounded time for what is left.
-	if e := c.conn.SetWriteDeadline(c.srv.cfg.Clock.Now().Add(goodbye)); e != nil {
-		c.log.Debug("write deadline not set", slog.Any("error", e))
-	}
 	writer.Wait()
 	if errors.Is(err, errClosed) || ctx.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+// limitWrites gives what is still to be written a bounded time: the client may not
+// read.
+func (c *connection) limitWrites() {
+	if err := c.conn.SetWriteDeadline(c.srv.cfg.Clock.Now().Add(goodbye)); err != nil {
+		c.log.Debug("write deadline not set", slog.Any("error", err))
+	}
 }
 
 // greet reads the protocol header.

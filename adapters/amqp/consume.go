@@ -170,7 +170,7 @@ func (ch *channel) get(ctx context.Context, m *wire.BasicGet) error {
 	if err := ch.c.permit(gateway.Read, "queue", queue); err != nil {
 		return err
 	}
-	ch.await()
+	ch.c.awaitPublishes()
 	o := ch.c.out
 	o.mu.Lock()
 	full := ch.full() && !m.NoAck

@@ -28,7 +28,7 @@ func TestQueueExpires(t *testing.T) {
 		_, err := h.broker.Queue("/", name) // asking over AMQP would be a use
 		return err != nil
 	}
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for tick := time.NewTicker(term / 4); !gone("unused"); {
 		select {
 		case <-tick.C:

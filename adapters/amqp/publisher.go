@@ -76,8 +76,15 @@ func (ch *channel) stopPublisher() {
 	p.engine.Close()
 }
 
-// await waits until all publishes of the channel are in their queues, so that
-// a method that looks at a queue finds them there.
+// awaitPublishes waits until all publishes of the connection are in their queues, so
+// that a method that looks at a queue finds them there, whichever channel they came on.
+func (c *connection) awaitPublishes() {
+	for _, ch := range c.channels {
+		ch.await()
+	}
+}
+
+// await waits until all publishes of the channel are in their queues.
 func (ch *channel) await() {
 	p := ch.publisher
 	if p == nil {

@@ -32,7 +32,7 @@ func cleanName(name string) string {
 
 func (ch *channel) queueDeclare(ctx context.Context, m *wire.QueueDeclare) error {
 	m.Queue = cleanName(m.Queue)
-	ch.await()
+	ch.c.awaitPublishes()
 	var status core.QueueStatus
 	var err error
 	switch {
@@ -112,7 +112,7 @@ func (ch *channel) queueDelete(ctx context.Context, m *wire.QueueDelete) error {
 	if err := ch.c.permit(gateway.Configure, "queue", name); err != nil {
 		return err
 	}
-	ch.await()
+	ch.c.awaitPublishes()
 	n, err := ch.broker().DeleteQueue(ctx, ch.c.namespace, name, ch.c.conn.ID, m.IfUnused, m.IfEmpty)
 	if err != nil && !errors.Is(err, core.ErrNotFound) {
 		return err
@@ -131,7 +131,7 @@ func (ch *channel) queuePurge(ctx context.Context, m *wire.QueuePurge) error {
 	if err := ch.c.permit(gateway.Read, "queue", name); err != nil {
 		return err
 	}
-	ch.await()
+	ch.c.awaitPublishes()
 	n, err := ch.broker().PurgeQueue(ctx, ch.c.namespace, name, ch.c.conn.ID)
 	if errors.Is(err, core.ErrUnsupported) {
 		return refuse(codeNotImplemented, "queue.purge not supported by stream queues %s",

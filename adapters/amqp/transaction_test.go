@@ -42,6 +42,46 @@ func TestTransactionOverTheLimit(t *testing.T) {
 	}
 }
 
+// TestCommitFreesPrefetch commits an acknowledgement that a prefetch limit waits for.
+// The next delivery may come before the answer.
+func TestCommitFreesPrefetch(t *testing.T) {
+	h := newHarness(t)
+	r := h.dial()
+	r.login("guest")
+	r.send(1, &wire.QueueDeclare{Queue: "q"})
+	expect[*wire.QueueDeclareOK](r)
+	r.send(1, &wire.BasicQos{PrefetchCount: 1})
+	expect[*wire.BasicQosOK](r)
+	r.send(1, &wire.TxSelect{})
+	expect[*wire.TxSelectOK](r)
+	for _, body := range []string{"one", "two"} {
+		r.send(1, &wire.BasicPublish{RoutingKey: []byte("q")})
+		r.write(wire.AppendContent(nil, 1, 0, []byte{0, 0}, []byte(body)))
+	}
+	r.send(1, &wire.TxCommit{})
+	expect[*wire.TxCommitOK](r)
+	r.send(1, &wire.BasicConsume{Queue: "q", ConsumerTag: "c"})
+	expect[*wire.BasicConsumeOK](r)
+	expect[*wire.BasicDeliver](r)
+	r.describe() // header and body
+	r.describe()
+	r.send(1, &wire.BasicAck{DeliveryTag: 1})
+	r.send(1, &wire.QueueDeclare{Queue: "q", Passive: true})
+	if ok := expect[*wire.QueueDeclareOK](r); ok.MessageCount != 1 {
+		t.Errorf("%d messages are ready before the commit, want 1", ok.MessageCount)
+	}
+	r.send(1, &wire.TxCommit{})
+	got := map[string]int{}
+	for i := range 4 {
+		got[r.describe()] = i
+	}
+	first, delivered := got["1 basic.deliver ConsumerTag=c DeliveryTag=2 RoutingKey=q"]
+	last, bodied := got["1 body two"]
+	if _, ok := got["1 tx.commit-ok"]; !ok || !delivered || !bodied || last < first {
+		t.Errorf("got %v", got)
+	}
+}
+
 // TestAcksOfATransactionAreRestoredInOrder settles deliveries out of order, rolls
 // back, and settles them all with one ack.
 func TestAcksOfATransactionAreRestoredInOrder(t *testing.T) {

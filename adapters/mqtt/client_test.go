@@ -59,7 +59,7 @@ func (p packet) String() string {
 // read returns the next packet, or the zero packet when the server closed.
 func (c *client) read() packet {
 	c.t.Helper()
-	p, err := c.tryRead(5 * time.Second)
+	p, err := c.tryRead(time.Minute)
 	if err != nil && !errors.Is(err, io.EOF) {
 		c.t.Fatalf("read: %v", err)
 	}

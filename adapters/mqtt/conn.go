@@ -83,7 +83,7 @@ func (c *conn) run(ctx context.Context) error {
 		defer close(shut)
 		c.end(wire.ServerShuttingDown, "server is shutting down")
 	})
-	c.flush.wake() // CONNACK, and what an earlier connection left
+	c.flush.start() // CONNACK, and behind it what an earlier connection left
 	err := c.read(ctx)
 	fault := c.finish(err)
 	if !stop() {

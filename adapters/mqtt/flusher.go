@@ -8,18 +8,29 @@ type flusher struct {
 	run func()
 
 	mu      sync.Mutex
+	started bool
 	running bool // a goroutine is there
 	again   bool // work came while it ran
 	closed  bool
 	wg      sync.WaitGroup
 }
 
-// wake says that there is work. It does not block, and does nothing after close.
+// start lets the function run, and has it run once for what came before: the
+// engine may tell of work before the connection can do it.
+func (f *flusher) start() {
+	f.mu.Lock()
+	f.started = true
+	f.mu.Unlock()
+	f.wake()
+}
+
+// wake says that there is work. It does not block, and does nothing before start
+// and after close.
 func (f *flusher) wake() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case f.closed:
+	case f.closed, !f.started:
 	case f.running:
 		f.again = true
 	default:

@@ -48,10 +48,7 @@ func (s *Shard) applyCommitted(b *record.Batch) {
 }
 
 func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error {
-	if isControl(kind) {
-		s.markControl(lsn)
-		s.controlBytes += uint64(len(body)) + controlOverhead
-	}
+	s.noteKind(kind, len(body), lsn)
 	switch kind {
 	case record.KindMessage:
 		return s.applyMessage(body, lsn, nil)
@@ -118,6 +115,18 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		return s.applyTransfer(kind, body, lsn)
 	default:
 		return fmt.Errorf("kind %d: %w", kind, record.ErrVersion)
+	}
+}
+
+// noteKind has upkeep know of a record that may end something, and of one that is
+// not dropped unread.
+func (s *Shard) noteKind(kind record.Kind, size int, lsn record.LSN) {
+	if kind != record.KindMessage && kind != record.KindPlaced && kind != record.KindDelivered {
+		s.checkpoint.went = true
+	}
+	if isControl(kind) {
+		s.markControl(lsn)
+		s.controlBytes += uint64(size) + controlOverhead
 	}
 }
 
@@ -218,6 +227,7 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 // removes the value.
 func (s *Shard) retain(m *record.Message, lsn record.LSN) {
 	topics := s.retained[string(m.Namespace)]
+	s.checkpoint.went = true
 	if len(m.Payload) == 0 {
 		s.markControl(lsn)
 		s.pending.Delete(index.RetainedKey(m.Namespace, m.Key))

@@ -21,10 +21,12 @@ type checkpoint struct {
 	bytes     uint64 // of the log since the last flush
 	flushedAt time.Time
 	ready     *spill // waits until the batch that holds its acks is durable
+	went      bool   // since the last flush began more than messages came; mu of the shard guards it
 
 	mu      sync.Mutex      // guards all below
 	durable record.LSN      // the state up to it is in the store for good
 	rounds  uint64          // flushes that have ended well
+	gone    uint64          // the last of those that followed more than messages
 	running bool            // a flush
 	failed  error           // of a flush: final
 	flushed <-chan struct{} // closed when the last flush that was begun has ended; nil before
@@ -142,7 +144,7 @@ func (s *Shard) write(sp *spill) error {
 }
 
 // flush makes what was spilled durable, beside the committer. While one runs no
-// other is begun: the next interval makes up for it.
+// other is begun: the next interval makes up for it. mu is held.
 func (s *Shard) flush(spilled record.LSN) {
 	c := &s.checkpoint
 	c.mu.Lock()
@@ -150,7 +152,8 @@ func (s *Shard) flush(spilled record.LSN) {
 	if c.running || c.failed != nil {
 		return
 	}
-	c.running = true
+	went := c.went
+	c.running, c.went = true, false
 	c.flushed = s.work.Go("flush", func() {
 		err := s.store.Flush()
 		c.mu.Lock()
@@ -162,6 +165,9 @@ func (s *Shard) flush(spilled record.LSN) {
 		}
 		c.durable = max(c.durable, spilled)
 		c.rounds++
+		if went {
+			c.gone = c.rounds
+		}
 	})
 }
 

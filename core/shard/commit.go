@@ -129,6 +129,7 @@ func (s *Shard) gatherAcks() {
 		}
 		s.ack.Stream, s.ack.Cursor, s.ack.Ranges = p.stream.id, p.id, p.cur.TakeAcks()
 		s.flow.settled(s.ack.Ranges)
+		s.checkpoint.went = s.checkpoint.went || len(s.ack.Ranges) > 0
 		if !p.stream.durable || len(s.ack.Ranges) == 0 {
 			continue
 		}

@@ -93,6 +93,7 @@ func (k *keptStream) supersede(l *index.Last) error {
 	if err != nil {
 		return err
 	}
+	s.checkpoint.went = true
 	info.Superseded.Set(l.Offset)
 	info.Garbage += l.Size
 	if _, due := k.compaction.due[no]; !due {

@@ -125,5 +125,6 @@ func (s *Shard) gatherStream(st *stream, value *[]byte) error {
 		s.pending.Set(key(st.id, no), *value)
 	}, func(first, end uint64) {
 		s.pending.DeleteRange(key(st.id, first), key(st.id, end))
+		s.checkpoint.went = true
 	})
 }

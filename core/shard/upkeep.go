@@ -39,6 +39,9 @@ const (
 	// taken before this many times the time has passed that the last one took.
 	// So its cost is a share of the time, however large the backlog.
 	censusShare = 20
+	// restingShare is censusShare while messages only come, of which another census
+	// would find all still needed.
+	restingShare = 200
 	// retryAfter is how long after an error the next rewrite comes. It doubles up to
 	// retryAtMost.
 	retryAfter  = time.Second
@@ -66,6 +69,7 @@ type upkeep struct {
 	census  *census    // nil before the first
 	flushed uint64     // flushes of the store before the last census
 	next    time.Time  // of the next census, at the earliest
+	resting time.Time  // the same while messages only come
 	kept    map[record.LSN]kept
 	damaged map[record.LSN]bool // segments that can't be read; left alone
 	marks   record.LSN          // marks of records before it were removed
@@ -231,10 +235,13 @@ func (s *Shard) publishedOf(segments []commitlog.Info) []commitlog.Info {
 func (s *Shard) count(ctx context.Context, segments []commitlog.Info) (bool, error) {
 	u := &s.upkeep
 	s.checkpoint.mu.Lock()
-	flushed := s.checkpoint.rounds
+	flushed, due := s.checkpoint.rounds, u.resting
+	if s.checkpoint.gone > u.flushed {
+		due = u.next
+	}
 	s.checkpoint.mu.Unlock()
 	begin := s.clock.Now()
-	if u.census != nil && (flushed == u.flushed || begin.Before(u.next)) {
+	if u.census != nil && (flushed == u.flushed || begin.Before(due)) {
 		return false, nil
 	}
 	snap := s.store.Snapshot()
@@ -249,7 +256,8 @@ func (s *Shard) count(ctx context.Context, segments []commitlog.Info) (bool, err
 		return false, fmt.Errorf("count references: %w", err)
 	}
 	end := s.clock.Now()
-	u.census, u.flushed, u.next = c, flushed, end.Add(censusShare*end.Sub(begin))
+	u.census, u.flushed = c, flushed
+	u.next, u.resting = end.Add(censusShare*end.Sub(begin)), end.Add(restingShare*end.Sub(begin))
 	s.unmark(segments[0].Base)
 	maps.DeleteFunc(u.kept, func(base record.LSN, _ kept) bool { return !c.has(base) })
 	maps.DeleteFunc(u.damaged, func(base record.LSN, _ bool) bool { return !c.has(base) })

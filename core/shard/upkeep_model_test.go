@@ -35,7 +35,7 @@ func (s *Shard) rest(t *testing.T) {
 func (s *Shard) upkeepAll(t *testing.T) (steps int) {
 	t.Helper()
 	s.upkeep.step.Lock()
-	s.upkeep.next = time.Time{} // a census is due, however long the last one took
+	s.upkeep.next, s.upkeep.resting = time.Time{}, time.Time{} // a census is due, however long the last one took
 	s.upkeep.step.Unlock()
 	for s.Upkeep(t.Context()) {
 		if steps++; steps > 10_000 {

@@ -469,3 +469,32 @@ func TestDropLeavesTheMarksOfOthers(t *testing.T) {
 	u.settle()
 	u.sameFold(t, u.fs.CrashClone(vfs.CrashCloneCfg{}))
 }
+
+// TestCensusIsRareWhileMessagesOnlyCome counts before and after something goes.
+func TestCensusIsRareWhileMessagesOnlyCome(t *testing.T) {
+	u := newUpkept(t, nil)
+	u.queue(1, true)
+	counts := func() bool {
+		u.publish(100, record.Message{Streams: []record.StreamID{1}})
+		u.rest(t)
+		u.upkeep.step.Lock()
+		defer u.upkeep.step.Unlock()
+		u.upkeep.next, u.upkeep.resting = time.Time{}, time.Now().Add(time.Hour)
+		counted, err := u.count(t.Context(), u.touchable())
+		must(t, err)
+		return counted
+	}
+	if !counts() {
+		t.Error("no first census")
+	}
+	if counts() {
+		t.Error("a census of messages that only came")
+	}
+	u.drain(1)
+	if !counts() {
+		t.Error("no census after messages were settled")
+	}
+	if counts() {
+		t.Error("another census of messages that only came")
+	}
+}

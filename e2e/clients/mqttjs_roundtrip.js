@@ -16,6 +16,7 @@ const count = Number(countText);
 const half = Math.floor(count / 2);
 const received = [];
 let connects = 0;
+let waits = 2; // for the first half to come, and for its acknowledgements
 
 const options = {
   clientId: `mqttjs-${process.pid}`,
@@ -39,6 +40,13 @@ async function publish(first, last) {
   }
 }
 
+// halfDone tells of the half once its messages and its acknowledgements have come: one
+// without its acknowledgement would be published again, as a second message.
+function halfDone() {
+  waits--;
+  if (waits === 0) process.stdout.write('half\n');
+}
+
 client.on('connect', async (connack) => {
   connects++;
   try {
@@ -46,6 +54,7 @@ client.on('connect', async (connack) => {
       const [granted] = await client.subscribeAsync(topic, { qos: 2 });
       if (granted.qos !== 2) throw new Error(`granted QoS ${granted.qos}`);
       await publish(1, half);
+      halfDone();
     } else if (connects === 2) {
       if (!connack.sessionPresent) throw new Error('the broker forgot the session');
       await publish(half + 1, count);
@@ -58,7 +67,7 @@ client.on('connect', async (connack) => {
 client.on('message', async (_, payload, packet) => {
   const n = Number(payload.toString());
   received.push([n, packet.dup]);
-  if (n === half && connects === 1) process.stdout.write('half\n');
+  if (n === half && connects === 1) halfDone();
   if (n === count) {
     process.stdout.write(JSON.stringify(received) + '\n');
     await client.endAsync();
@@ -66,5 +75,5 @@ client.on('message', async (_, payload, packet) => {
 });
 
 client.on('error', (err) => {
-  if (err.code !== 'ECONNREFUSED' && err.code !== 'ECONNRESET') fail(err);
+  if (!['ECONNREFUSED', 'ECONNRESET', 'EPIPE'].includes(err.code)) fail(err);
 });
