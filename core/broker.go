@@ -85,6 +85,9 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	} {
 		b.running = append(b.running, deps.Work.Loop(loop))
 	}
+	for _, s := range b.shards {
+		b.running = append(b.running, deps.Work.Loop(b.moveDead(ctx, s)))
+	}
 	return b, nil
 }
 
@@ -230,6 +233,8 @@ func (b *Broker) storageError(err error) error {
 		return nil
 	case errors.Is(err, shard.ErrClosed):
 		return fmt.Errorf("%w: %w", ErrClosed, err)
+	case errors.Is(err, shard.ErrFull):
+		return ErrFull
 	case errors.Is(err, shard.ErrFailed):
 		return fmt.Errorf("%w: %w", ErrStorage, err)
 	default:

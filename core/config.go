@@ -136,6 +136,9 @@ type Deps struct {
 	Log     *slog.Logger
 	// Formats are the property decoders of the adapters' formats.
 	Formats map[Format]PropertyDecoder
+	// DeadLetter writes the dead letters of queues. It is required where queues ask
+	// for some; without it they are refused.
+	DeadLetter DeathWriter
 	// Memory is how the memory of the process is watched.
 	Memory Memory
 	// Work runs what works beside callers; nil gives all of it goroutines.

@@ -29,6 +29,7 @@ type receiver interface {
 	Kick()
 	Active() bool
 	Remove() (left int)
+	Reject(offsets []record.Offset, why shard.Reason) (n int)
 	shard.Settler
 }
 
@@ -43,6 +44,7 @@ type Consumer struct {
 	spec      ConsumeSpec
 	refs      []shard.Ref
 	offsets   []record.Offset
+	over      []record.Offset // likewise, of what has expired
 	hint      shard.Hint
 	record    record.Message
 	cancelled bool
@@ -112,14 +114,14 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			}
 			break
 		}
-		c.offsets = c.offsets[:0]
+		c.offsets, c.over = c.offsets[:0], c.over[:0]
 		for i := range c.refs {
 			ref := &c.refs[i]
-			d := Delivery{Position: position(ref, c.q.shard), Redelivered: ref.Redelivered}
+			d := Delivery{Position: position(ref, c.q.shard), Redelivered: ref.Redelivered, Returns: ref.Returns}
 			err := c.b.read(c.s, ref.LSN, &c.hint, &c.record, &d.Message)
 			truncated := err != nil && c.stream != nil && c.stream.Truncated(ref.Offset)
 			if err != nil && !truncated && !errors.Is(err, errLost) {
-				c.done(c.offsets)
+				c.done()
 				c.c.Unfetch(c.refs[i:])
 				if errors.Is(err, shard.ErrLeft) {
 					return dst, nil // cancelled meanwhile
@@ -129,8 +131,12 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			if err != nil && !truncated {
 				c.b.missing(ref)
 			}
-			if err != nil || c.stream == nil && d.Message.expired(now) {
+			if err != nil {
 				c.offsets = append(c.offsets, ref.Offset)
+				continue
+			}
+			if c.stream == nil && d.Message.expired(now) {
+				c.over = append(c.over, ref.Offset)
 				continue
 			}
 			if c.spec.NoAck {
@@ -138,16 +144,19 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			}
 			dst = append(dst, d)
 		}
-		c.done(c.offsets)
+		c.done()
 	}
 	c.b.counters.delivered.Add(uint64(len(dst) - first))
 	return dst, nil
 }
 
 // done settles what needs no ack: the expired, and everything without acks.
-func (c *Consumer) done(offsets []record.Offset) {
-	if len(offsets) > 0 {
-		c.c.Settle(offsets, false)
+func (c *Consumer) done() {
+	if len(c.offsets) > 0 {
+		c.c.Settle(c.offsets, false)
+	}
+	if len(c.over) > 0 {
+		c.c.Reject(c.over, shard.Expired)
 	}
 }
 
@@ -204,6 +213,10 @@ func (c *Consumer) Settle(outcome Outcome, positions ...Position) {
 	}
 	if c.stream != nil && c.spec.Group == "" {
 		outcome = Ack // a reader for itself gets each message once
+	}
+	if outcome == Discard && c.q.buries.Load() {
+		c.c.Reject(offsets, shard.Rejected) // is settled when it has moved
+		return
 	}
 	n := c.c.Settle(offsets, outcome == Requeue)
 	if outcome != Requeue {
@@ -292,7 +305,7 @@ func (b *Broker) Get(
 		if err != nil || !some {
 			return Delivery{}, nil, 0, false, b.storageError(err)
 		}
-		d = Delivery{Position: position(&ref, q.shard), Redelivered: ref.Redelivered}
+		d = Delivery{Position: position(&ref, q.shard), Redelivered: ref.Redelivered, Returns: ref.Returns}
 		h := shard.GetHint(ctx, q.stream)
 		var r record.Message
 		err = b.read(s, ref.LSN, &h, &r, &d.Message)
@@ -303,11 +316,14 @@ func (b *Broker) Get(
 		if err != nil {
 			b.missing(&ref)
 		}
-		expired := err != nil || d.Message.expired(b.deps.Clock.Now().UnixMilli())
-		if expired || noAck {
+		expired := err == nil && d.Message.expired(b.deps.Clock.Now().UnixMilli())
+		switch {
+		case expired:
+			s.RejectTaken(q.stream, []record.Offset{ref.Offset}, shard.Expired)
+		case err != nil || noAck:
 			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, false)
 		}
-		if expired {
+		if expired || err != nil {
 			continue
 		}
 		b.counters.delivered.Add(1)
@@ -318,6 +334,10 @@ func (b *Broker) Get(
 // Settle settles deliveries taken by Get.
 func (g *Getter) Settle(outcome Outcome, positions ...Position) {
 	for i := range positions {
+		if outcome == Discard && g.q.buries.Load() {
+			g.s.RejectTaken(g.q.stream, []record.Offset{positions[i].Offset}, shard.Rejected)
+			continue
+		}
 		n := g.s.SettleTaken(g.q.stream, []record.Offset{positions[i].Offset}, outcome == Requeue)
 		if outcome != Requeue {
 			g.b.counters.settled.Add(uint64(n))

@@ -23,6 +23,7 @@ var (
 	ErrNotOwner     = errors.New("session has another owner") // same client id, other principal
 	ErrTooLarge     = errors.New("message too large")         // over Config.MaxMessageSize
 	ErrLimit        = errors.New("limit reached")             // a configured limit, see Error
+	ErrFull         = errors.New("queue is full")             // and is declared to refuse what is too much
 	ErrPressure     = errors.New("low on resources")          // disk or memory: try again when OnPressure says so
 )
 

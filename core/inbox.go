@@ -85,12 +85,12 @@ func (p *Publisher) inbox(m *Message) func(m *Message) bool {
 }
 
 // answer hands over a message that goes to an inbox alone.
-func (p *Publisher) answer(m *Message, inbox func(m *Message) bool) Published {
+func (p *Publisher) answer(m *Message, inbox func(m *Message) bool) (routed bool) {
 	p.b.counters.published.Add(1)
-	routed := inbox(m)
+	routed = inbox(m)
 	if !routed {
 		p.b.counters.dropped.Add(1)
 		p.b.counters.unroutable.Add(1)
 	}
-	return Published{Seq: p.tracker.next(), Routed: routed}
+	return routed
 }

@@ -24,8 +24,10 @@ type Message struct {
 	Exchange []byte // name of the exchange; MQTT publishes use TopicExchange
 	Key      []byte // routing key, or topic for FormatMQTT
 	// MoreKeys are further routing keys that the message is routed by. They are not
-	// stored with it.
+	// stored with it, but for HiddenKeys: those of them that the properties do not tell
+	// of, for the dead letters of the message.
 	MoreKeys   [][]byte
+	HiddenKeys [][]byte
 	Properties []byte // native property bytes
 	Payload    []byte
 	QoS        uint8 // as published; AMQP: 1 for delivery-mode 2, else 0
@@ -42,6 +44,15 @@ type Message struct {
 	// Once, when its Session is not 0, makes the publish exactly-once: a second
 	// publish with the same value before [Session.Release] stores nothing.
 	Once Once
+
+	// Of dead letters: avoid are the queues that it must not come to; cycled tells
+	// that it would have. spilled are those of messages that a full queue refused: the
+	// message was admitted. A whole one goes to all of its queues or to none.
+	dead    bool
+	avoid   []string
+	cycled  bool
+	spilled bool
+	whole   bool
 }
 
 // expired tells whether a message that a queue hands out is over. One without any
@@ -65,6 +76,9 @@ type Delivery struct {
 	Position Position
 	// Redelivered tells that the message may have been delivered before.
 	Redelivered bool
+	// Returns is how often it was given back before, since the start and on queues of
+	// type quorum.
+	Returns uint32
 	// Subscriptions are those of the session that matched; nil for queues.
 	Subscriptions []SubID
 	// Retained tells that the message is delivered because it was the retained
@@ -79,5 +93,5 @@ type Outcome uint8
 const (
 	Ack     Outcome = iota + 1 // done; never delivered again
 	Requeue                    // back to its original place, marked redelivered
-	Discard                    // given up: removed without being processed
+	Discard                    // given up: removed without being processed; a dead letter, where the queue has an exchange for these
 )

@@ -62,6 +62,7 @@ type declared struct {
 	exclusive  bool
 	deleted    bool
 	ackTimeout atomic.Int64          // that of now, for those who don't have mu
+	buries     atomic.Bool           // likewise: there is an exchange for dead letters
 	now        *governed             // the namespace's mu guards it
 	lease      atomic.Pointer[lease] // nil when it stays without being used
 }

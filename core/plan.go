@@ -36,6 +36,10 @@ type planPart struct {
 	// ttls are the times to live in the streams, in milliseconds and noTTL for
 	// none; nil when none has one.
 	ttls []int64
+	// refuses tells that one of the queues refuses what is too much for it.
+	refuses bool
+	// spills are those of the queues that make dead letters of what they refuse.
+	spills []spill
 }
 
 // liveTarget is a session with those of its subscriptions that match.
@@ -55,7 +59,7 @@ func (p *Publisher) plan(m *Message) (*plan, error) {
 	p.planKey = append(p.planKey, m.Exchange...)
 	p.planKey = append(p.planKey, m.Key...)
 	version := p.ns.version.Load()
-	if len(m.MoreKeys) > 0 {
+	if len(m.MoreKeys)+len(m.avoid) > 0 || m.dead {
 		pl, _ := p.makePlan(m)
 		return pl, pl.err
 	}
@@ -90,18 +94,27 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 		pl.err = p.routeError(string(m.Exchange), err)
 		return pl, true
 	}
-	if x, _ := p.ns.table.Exchange(string(m.Exchange)); x.Internal {
+	if x, _ := p.ns.table.Exchange(string(m.Exchange)); x.Internal && !m.dead {
 		pl.err = &Error{
 			Reason: ErrInvalid, Kind: "exchange", Name: x.Name, Namespace: p.ns.name, Arg: "internal", Current: "true",
 		}
 		return pl, true
 	}
 	for _, t := range targets {
+		if t.queue != nil && slices.Contains(m.avoid, t.queue.spec.Name) {
+			m.cycled = true
+			continue
+		}
 		if t.queue != nil {
 			durable := p.ns.durabilityOf(t.queue)
 			pl.keyed = pl.keyed || t.queue.kept != nil && t.queue.kept.compacted
-			pl.store(&pl.queued, t.queue.shard, t.queue.stream, durable, t.queue.now.ttl)
-			pl.store(&pl.stored, t.queue.shard, t.queue.stream, durable, t.queue.now.ttl)
+			for _, parts := range []*[]planPart{&pl.queued, &pl.stored} {
+				part := pl.store(parts, t.queue.shard, t.queue.stream, durable, t.queue.now.ttl)
+				part.refuses = part.refuses || t.queue.now.settings.Refuse
+				if t.queue.now.spills {
+					part.spills = append(part.spills, spill{t.queue.stream, t.queue.spec.Name, t.queue.now.after})
+				}
+			}
 			continue
 		}
 		if t.filter.durable != 0 {
@@ -115,8 +128,10 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 	return pl, !result.PerMessage
 }
 
-// store adds a stream to the part of its shard.
-func (pl *plan) store(parts *[]planPart, shard uint32, id record.StreamID, durable durability, ttl int64) {
+// store adds a stream to the part of its shard, which it returns.
+func (pl *plan) store(
+	parts *[]planPart, shard uint32, id record.StreamID, durable durability, ttl int64,
+) *planPart {
 	i := slices.IndexFunc(*parts, func(part planPart) bool { return part.shard == shard })
 	if i < 0 {
 		i = len(*parts)
@@ -131,6 +146,7 @@ func (pl *plan) store(parts *[]planPart, shard uint32, id record.StreamID, durab
 		}
 		part.ttls = append(part.ttls, ttl)
 	}
+	return part
 }
 
 // addLive gathers the subscriptions of each session over all filters that match.

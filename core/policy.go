@@ -17,6 +17,8 @@ type governed struct {
 	term     time.Duration   // of its lease, 0 for none
 	rules    shard.Retention // of a stream queue
 	acks     time.Duration   // see ackTimeout
+	after    afterlife       // of its messages
+	spills   bool            // what it refuses becomes dead letters
 }
 
 // policiesChanged has all of the namespace behave as its policies say. Whoever
@@ -50,8 +52,12 @@ func (b *Broker) govern(ns *namespace, q *declared) {
 		old = new(governed)
 	}
 	if fresh || now.settings != old.settings {
-		b.shards[q.shard].Configure(q.stream, now.settings)
+		if err := b.shards[q.shard].Configure(q.stream, now.settings); err != nil {
+			b.deps.Log.Error("queue not bounded by the bytes that wait", slog.String("namespace", ns.name),
+				slog.String("queue", q.spec.Name), slog.Any("error", err))
+		}
 	}
+	q.buries.Store(now.after.there)
 	q.ackTimeout.Store(int64(now.acks))
 	if now.term != old.term {
 		b.leases.set(ns, q, now.term)
@@ -71,6 +77,11 @@ func (b *Broker) governedQueue(ns *namespace, q *declared) governed {
 	definition := ns.policies.Definition(metadata.PolicyTarget{Name: spec.Name, QueueType: kind})
 	spec.Args = governedArgs(kind, spec.Args, definition)
 	now := governed{settings: queueSettings(&spec), ttl: queueTTL(&spec), term: queueTerm(&spec), acks: ackTimeout(&spec)}
+	if q.kept == nil && b.deps.DeadLetter != nil {
+		now.after = queueAfterlife(&spec)
+		now.settings.DeadLetters = now.after.there
+		now.spills = now.settings.Refuse && now.after.there && spec.Args[argOverflow] == overflowSpill
+	}
 	if q.kept != nil {
 		now.rules = q.kept.rules
 		if kept, err := queueRetention(ns.name, &spec); err == nil { // else it keeps what its own arguments say

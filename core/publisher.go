@@ -16,7 +16,9 @@ type Publisher struct {
 	planKey []byte
 	swapped []byte
 	record  record.Message
-	ends    []int64 // deadlines of the record, kept for their room
+	ends    []int64           // deadlines of the record, kept for their room
+	refused []record.StreamID // likewise, the queues of a part that refused it
+	spilled []spill           // of them, those that make dead letters of that
 }
 
 // Published tells what became of a publish at once.
@@ -54,18 +56,38 @@ func (b *Broker) NewPublisher(namespace string, origin *Session, notify func()) 
 // (back-pressure). ErrNotFound: no such exchange. ErrInvalid with Arg
 // "internal": the exchange takes no publishes. ErrPressure: disk or memory is
 // low and the message would have to be stored; nobody got it. ErrTooLarge,
-// ErrStorage. An error means that the message was not confirmed and has no Seq.
+// ErrStorage. An error means that the message was not confirmed and has no Seq, but
+// for ErrFull: a queue that refuses what is too much for it did not take the message,
+// others may have. Then it has a Seq, and Refused tells that when it is settled.
 func (p *Publisher) Publish(m *Message) (Published, error) {
 	if len(m.Payload) > p.b.cfg.MaxMessageSize {
 		return Published{}, ErrTooLarge
 	}
+	routed, refused, err := p.publish(m)
+	if err == nil && refused > 0 {
+		p.b.counters.refused.Add(1)
+		err = p.spill(m)
+	}
+	switch {
+	case err != nil:
+		return Published{}, err
+	case refused > 0:
+		return Published{Seq: p.tracker.refuse(), Routed: true}, ErrFull
+	}
+	return Published{Seq: p.tracker.next(), Routed: routed}, nil
+}
+
+// publish is Publish, but for the number. It returns how many queues refused the
+// message; spilled are those of them that make dead letters of that.
+func (p *Publisher) publish(m *Message) (routed bool, refused int, err error) {
+	p.spilled = p.spilled[:0]
 	inbox := p.inbox(m)
 	if inbox != nil && len(m.MoreKeys) == 0 {
-		return p.answer(m, inbox), nil
+		return p.answer(m, inbox), 0, nil
 	}
 	pl, err := p.plan(m)
 	if err != nil {
-		return Published{}, err
+		return false, 0, err
 	}
 	parts, live := pl.stored, pl.live1
 	if m.QoS == 0 {
@@ -75,12 +97,14 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 	if stored && !p.admitted(m, pl, parts) {
 		if !m.Lossy {
 			p.b.counters.blocked.Add(1)
-			return Published{}, ErrPressure
+			return false, 0, ErrPressure
 		}
 		p.b.counters.shed.Add(1)
 		stored = false
 	}
-	p.b.counters.published.Add(1)
+	if !m.dead {
+		p.b.counters.published.Add(1)
+	}
 	if inbox != nil && inbox(m) {
 		routed = true
 	}
@@ -92,16 +116,14 @@ func (p *Publisher) Publish(m *Message) (Published, error) {
 			p.b.counters.dropped.Add(1)
 		}
 	}
-	if !routed {
+	if !routed && !m.dead {
 		p.b.counters.unroutable.Add(1)
 	}
 	if !stored {
-		return Published{Seq: p.tracker.next(), Routed: routed}, nil
+		return routed, 0, nil
 	}
-	if err := p.append(m, pl, parts); err != nil {
-		return Published{}, err
-	}
-	return Published{Seq: p.tracker.next(), Routed: routed}, nil
+	refused, err = p.append(m, pl, parts)
+	return routed, refused, err
 }
 
 // known tells whether an exactly-once publish is stored already.
@@ -121,7 +143,7 @@ const recordOverhead = 64
 // and was only sent again is welcome: it takes no room, and a refusal would say
 // that it is not there.
 func (p *Publisher) admitted(m *Message, pl *plan, parts []planPart) bool {
-	if p.b.pressure.admits(len(m.Payload) + len(m.Properties) + len(m.Key) + len(m.Exchange) + recordOverhead) {
+	if m.spilled || p.b.pressure.admits(len(m.Payload)+len(m.Properties)+len(m.Key)+len(m.Exchange)+recordOverhead) {
 		return true
 	}
 	if m.Once.Session == 0 {
@@ -135,8 +157,9 @@ func (p *Publisher) admitted(m *Message, pl *plan, parts []planPart) bool {
 	return len(parts) > 0 || p.b.shards[pl.home].Knows(m.Once)
 }
 
-// append writes the message to each shard that needs it.
-func (p *Publisher) append(m *Message, pl *plan, parts []planPart) error {
+// append writes the message to each shard that needs it, and returns how many queues
+// refused it.
+func (p *Publisher) append(m *Message, pl *plan, parts []planPart) (refused int, err error) {
 	p.fill(m, pl)
 	r := &p.record
 	retain := m.Retain
@@ -149,15 +172,19 @@ func (p *Publisher) append(m *Message, pl *plan, parts []planPart) error {
 		if r.Retain {
 			durable = max(durable, pl.retained)
 		}
-		if err := p.appendPart(part.shard, m.QoS, durable); err != nil {
-			return err
+		if err := p.appendPart(part.shard, m.QoS, durable, part.refuses); err != nil {
+			return refused, err
+		}
+		if part.refuses {
+			refused += len(p.refused)
+			p.spilled = part.appendSpills(p.spilled, p.refused)
 		}
 	}
 	if retain { // no stream lies where the retained value does
 		r.Streams, r.Deadlines, r.Retain = nil, nil, true
-		return p.appendPart(pl.home, m.QoS, pl.retained)
+		err = p.appendPart(pl.home, m.QoS, pl.retained, false)
 	}
-	return nil
+	return refused, err
 }
 
 // deadlines are the times at which a message ends in the streams of a part: each
@@ -184,9 +211,13 @@ func (p *Publisher) fill(m *Message, pl *plan) {
 	r := &p.record
 	r.Exchange, r.Key, r.Properties, r.Payload = m.Exchange, m.Key, m.Properties, m.Payload
 	r.Format, r.QoS, r.ExpireAt, r.Once = m.Format, m.QoS, m.ExpireAt, m.Once
-	r.Origin = 0
+	r.Origin, r.DeadLetter = 0, m.dead
 	if pl.noLocal && p.origin != nil {
 		r.Origin = p.origin.id
+	}
+	r.HiddenKeys = nil
+	for _, key := range m.HiddenKeys {
+		r.HiddenKeys = record.AppendKey(r.HiddenKeys, key)
 	}
 	r.OrderingKey = nil
 	if pl.keyed {
@@ -195,18 +226,24 @@ func (p *Publisher) fill(m *Message, pl *plan) {
 }
 
 // appendPart writes the record to one shard, and has its confirm wait for what
-// the durability asks for.
-func (p *Publisher) appendPart(shard uint32, qos uint8, durable durability) error {
-	waiter := p.tracker.waiter(shard)
+// the durability asks for. refused are then the queues that refused it, if some may.
+func (p *Publisher) appendPart(to uint32, qos uint8, durable durability, may bool) (err error) {
+	waiter := p.tracker.waiter(to)
 	if durable == inMemory {
 		waiter = nil
 	}
-	lsn, err := p.b.shards[shard].Publish(&p.record, qos > 0 && durable == onDisk, waiter)
+	var lsn record.LSN
+	sync := qos > 0 && durable == onDisk
+	if may {
+		lsn, p.refused, err = p.b.shards[to].Offer(&p.record, sync, waiter, p.refused[:0])
+	} else {
+		lsn, err = p.b.shards[to].Publish(&p.record, sync, waiter)
+	}
 	if err != nil {
 		return p.b.storageError(err)
 	}
-	if durable != inMemory {
-		p.tracker.add(shard, lsn)
+	if durable != inMemory && lsn != 0 {
+		p.tracker.add(to, lsn)
 	}
 	return nil
 }
@@ -217,6 +254,13 @@ func (p *Publisher) appendPart(shard uint32, qos uint8, durable durability) erro
 func (p *Publisher) Settled() (uint64, error) {
 	n, err := p.tracker.settled()
 	return n, p.b.storageError(err)
+}
+
+// Refused appends to dst the numbers up to a settled one that stand for publishes which
+// a queue refused, since it was last asked: ranges by their first and last number. It
+// may be called from any goroutine.
+func (p *Publisher) Refused(dst [][2]uint64, upTo uint64) [][2]uint64 {
+	return p.tracker.takeRefused(dst, upTo)
 }
 
 // Close forgets the publisher. What it published stays.

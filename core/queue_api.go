@@ -26,6 +26,9 @@ func (b *Broker) DeclareQueue(ctx context.Context, namespace string, spec QueueS
 			return QueueStatus{}, err
 		}
 	}
+	if _, asked := spec.Args[argDeadExchange]; asked && b.deps.DeadLetter == nil {
+		return QueueStatus{}, fmt.Errorf("dead letters of queue '%s': %w", spec.Name, ErrUnsupported)
+	}
 	known, err := ns.checkQueue(&spec)
 	if err != nil {
 		return QueueStatus{}, err
@@ -132,7 +135,12 @@ func (ns *namespace) equivalentQueue(got *QueueSpec, q *declared) error {
 		{"auto_delete", strconv.FormatBool(got.AutoDelete), strconv.FormatBool(q.spec.AutoDelete)},
 		{argQueueType, got.queueType(), q.spec.queueType()},
 		{argExpires, text(got.Args[argExpires]), text(q.spec.Args[argExpires])},
+		{argDeadExchange, text(got.Args[argDeadExchange]), text(q.spec.Args[argDeadExchange])},
+		{argDeadKey, text(got.Args[argDeadKey]), text(q.spec.Args[argDeadKey])},
+		{argDeadStrategy, text(got.Args[argDeadStrategy]), text(q.spec.Args[argDeadStrategy])},
+		{argMaxReturns, text(got.Args[argMaxReturns]), text(q.spec.Args[argMaxReturns])},
 		{argMaxLength, text(got.Args[argMaxLength]), text(q.spec.Args[argMaxLength])},
+		overflowProperty(got, &q.spec),
 		{argMessageTTL, text(got.Args[argMessageTTL]), text(q.spec.Args[argMessageTTL])},
 		{argAckTimeout, text(got.Args[argAckTimeout]), text(q.spec.Args[argAckTimeout])},
 		{argSingleActive, text(got.Args[argSingleActive]), text(q.spec.Args[argSingleActive])},

@@ -13,8 +13,30 @@ const (
 	argMessageTTL   = "x-message-ttl"
 	argExpires      = "x-expires"
 	argMaxLength    = "x-max-length"
+	argOverflow     = "x-overflow"
 	argAckTimeout   = "x-consumer-timeout"
+	argDeadExchange = "x-dead-letter-exchange"
+	argDeadKey      = "x-dead-letter-routing-key"
+	argDeadStrategy = "x-dead-letter-strategy"
+	argMaxReturns   = "x-delivery-limit"
 )
+
+// What becomes of a message that is too much for its queue.
+const (
+	overflowDrop   = "drop-head" // the first that waits goes instead
+	overflowReject = "reject-publish"
+	overflowSpill  = "reject-publish-dlx" // likewise, and what is refused becomes a dead letter
+)
+
+// overflowProperty compares what becomes of messages that are too much; drop-head says
+// what holds without it, but for policies.
+func overflowProperty(got, current *QueueSpec) property {
+	p := property{argOverflow, text(got.Args[argOverflow]), text(current.Args[argOverflow])}
+	if p.got+p.current == overflowDrop {
+		return property{name: argOverflow}
+	}
+	return p
+}
 
 // Types of queues. They are kept alike, and differ in what they promise.
 const (
@@ -79,7 +101,19 @@ func queueSettings(spec *QueueSpec) shard.QueueSettings {
 		}
 	}
 	if most, ok := spec.Args[argMaxLength].(int64); ok && most >= 0 {
-		s.Limited, s.MaxLength = true, uint64(most)
+		s.Bounds.Limited, s.Bounds.Length = true, uint64(most)
 	}
+	if spec.queueType() == quorumQueue {
+		s.Counted = true
+		s.MaxReturns = -1
+		if most, ok := spec.Args[argMaxReturns].(int64); ok {
+			s.MaxReturns = most
+		}
+	}
+	if most, ok := spec.Args[argMaxBytes].(int64); ok && most >= 0 {
+		s.Bounds.Weighed, s.Bounds.Bytes = true, uint64(most)
+	}
+	refuses := spec.Args[argOverflow] == overflowReject || spec.Args[argOverflow] == overflowSpill
+	s.Refuse = refuses && (s.Bounds.Limited || s.Bounds.Weighed)
 	return s
 }

@@ -28,17 +28,27 @@ type setting struct {
 // plainQueues are the types of queues from which messages go with their ack.
 var plainQueues = []string{classicQueue, quorumQueue}
 
+// allQueues are those and streams.
+var allQueues = append([]string{streamQueue}, plainQueues...)
+
 // settings are those that policies know, by their names there. What is not here
 // is refused: a policy that is kept and does nothing would deceive.
 var settings = map[string]setting{
 	"message-ttl":      {argMessageTTL, "message TTL", plainQueues, nil, atLeast(0), metadata.Smaller, true},
 	"expires":          {argExpires, "queue expiry", plainQueues, nil, atLeast(1), metadata.Smaller, true},
 	"max-length":       {argMaxLength, "maximum length", plainQueues, nil, atLeast(0), metadata.Smaller, true},
+	"overflow":         {argOverflow, "overflow mode", plainQueues, nil, isOverflow, ownFirst, false},
 	"consumer-timeout": {argAckTimeout, "consumer timeout", plainQueues, nil, atLeast(0), metadata.Smaller, false},
-	"max-length-bytes": {
-		argMaxBytes, "maximum length in bytes", []string{streamQueue}, plainQueues, atLeast(1), metadata.Smaller, true,
+	"max-length-bytes": {argMaxBytes, "maximum length in bytes", allQueues, nil, atLeast(0), metadata.Smaller, true},
+	"max-age":          {argMaxAge, "max age", []string{streamQueue}, nil, isAge, shorter, false},
+	"dead-letter-exchange": {
+		argDeadExchange, "dead letter exchange name", plainQueues, nil, isText, ownFirst, false,
 	},
-	"max-age":            {argMaxAge, "max age", []string{streamQueue}, nil, isAge, shorter, false},
+	"dead-letter-routing-key": {argDeadKey, "dead letter routing key", plainQueues, nil, isText, ownFirst, false},
+	"dead-letter-strategy":    {argDeadStrategy, "dead letter strategy", plainQueues, nil, isStrategy, ownFirst, false},
+	"delivery-limit": {
+		argMaxReturns, "delivery limit", []string{quorumQueue}, nil, atLeast(-1), fewerReturns, true,
+	},
 	"alternate-exchange": {argAlternate, "alternate exchange name", []string{onExchanges}, nil, isText, ownFirst, false},
 }
 
@@ -52,6 +62,23 @@ func atLeast(least int64) func(any) bool {
 func isText(value any) bool {
 	_, ok := value.(string)
 	return ok
+}
+
+func isStrategy(value any) bool { return value == "at-most-once" || value == "at-least-once" }
+
+// fewerReturns returns the lower one of two limits; -1 is none.
+func fewerReturns(argument, policy any) any {
+	if argument == int64(-1) {
+		return policy
+	}
+	if policy == int64(-1) {
+		return argument
+	}
+	return metadata.Smaller(argument, policy)
+}
+
+func isOverflow(value any) bool {
+	return value == overflowDrop || value == overflowReject || value == overflowSpill
 }
 
 func isAge(value any) bool {

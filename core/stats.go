@@ -9,7 +9,7 @@ import (
 // counters are what the broker counts itself.
 type counters struct {
 	published, delivered, settled, unroutable, dropped atomic.Uint64
-	blocked, shed, missing                             atomic.Uint64
+	blocked, shed, missing, refused, deadLetters       atomic.Uint64
 	consumers                                          atomic.Int64
 }
 
@@ -27,6 +27,10 @@ type Stats struct {
 	// Overflowed counts messages that were dropped because their queue was too
 	// long.
 	Overflowed uint64
+	// DeadLetters counts messages that queues gave up and that went to other queues.
+	DeadLetters uint64
+	// Refused counts publishes that a queue did not take because it is full.
+	Refused uint64
 	// Blocked counts publishes that were refused because disk or memory was low;
 	// a publisher that tries again is counted again. Shed counts those of QoS 0
 	// that were not stored for that reason.
@@ -81,7 +85,8 @@ func (b *Broker) Stats() Stats {
 		Published: c.published.Load(), Delivered: c.delivered.Load(), Settled: c.settled.Load(),
 		Unroutable: c.unroutable.Load(), Dropped: c.dropped.Load(),
 		Consumers: int(c.consumers.Load()), Sessions: b.sessions.count(),
-		Blocked: c.blocked.Load(), Shed: c.shed.Load(), Missing: c.missing.Load(), Pressure: b.Pressure(),
+		Blocked: c.blocked.Load(), Shed: c.shed.Load(), Missing: c.missing.Load(), Refused: c.refused.Load(),
+		DeadLetters: c.deadLetters.Load(), Pressure: b.Pressure(),
 	}
 	seen := b.pressure.looked.Load()
 	st.DiskFree, st.DiskTotal, st.MemoryInUse, st.DiskWarning = seen.free, seen.total, seen.memory, seen.warned

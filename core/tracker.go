@@ -20,6 +20,7 @@ type tracker struct {
 	pending []pendingAppend
 	head    int
 	last    uint64
+	refused [][2]uint64 // numbers of refused publishes, first and last of each range
 }
 
 type pendingAppend struct {
@@ -60,12 +61,20 @@ func (t *tracker) add(shard uint32, lsn record.LSN) {
 
 // next ends a number: everything added since the one before belongs to it. It
 // notifies when nothing is left to wait for, since no commit will.
-func (t *tracker) next() uint64 {
+func (t *tracker) next() uint64 { return t.end(false) }
+
+// refuse is next for a publish that some queue did not take.
+func (t *tracker) refuse() uint64 { return t.end(true) }
+
+func (t *tracker) end(refused bool) uint64 {
 	if t == nil {
 		return 0
 	}
 	t.mu.Lock()
 	t.last++
+	if refused {
+		t.noteRefused()
+	}
 	n, done := t.last, t.head == len(t.pending)
 	if !done {
 		p := &t.pending[len(t.pending)-1]
@@ -96,4 +105,33 @@ func (t *tracker) settled() (uint64, error) {
 	}
 	t.pending, t.head = t.pending[:0], 0
 	return t.last, nil
+}
+
+// noteRefused adds the last number to the refused ones. mu is held.
+func (t *tracker) noteRefused() {
+	if n := len(t.refused); n > 0 && t.refused[n-1][1] == t.last-1 {
+		t.refused[n-1][1] = t.last
+		return
+	}
+	t.refused = append(t.refused, [2]uint64{t.last, t.last})
+}
+
+// takeRefused moves the ranges of refused numbers up to one to dst.
+func (t *tracker) takeRefused(dst [][2]uint64, upTo uint64) [][2]uint64 {
+	if t == nil {
+		return dst
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for ; n < len(t.refused) && t.refused[n][0] <= upTo; n++ {
+		r := &t.refused[n]
+		dst = append(dst, [2]uint64{r[0], min(r[1], upTo)})
+		if r[1] > upTo {
+			r[0] = upTo + 1
+			break
+		}
+	}
+	t.refused = t.refused[:copy(t.refused, t.refused[n:])]
+	return dst
 }

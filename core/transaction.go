@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"time"
@@ -21,8 +22,13 @@ type Transaction struct {
 	parts   []part // by shard
 	later   []func()
 	size    int
+	limit   int    // of size
 	count   uint64 // of publishes
 	nowhere uint64 // of those that matched nothing
+
+	// moves is of dead letters: a queue that refuses one goes without it, and the
+	// transaction does not fail for that.
+	moves *moves
 }
 
 // part is what a transaction does in one shard.
@@ -30,6 +36,8 @@ type part struct {
 	change shard.Change
 	ttls   [][]int64             // of change.Messages, see planPart; nil while none has any
 	holds  map[shard.Settler]int // places in change.Settle
+	// refuses tells that a queue among those of the messages may refuse them.
+	refuses bool
 }
 
 // Holder is who holds unsettled deliveries: a [Consumer] or a [Getter].
@@ -41,18 +49,24 @@ type Holder interface {
 	AckTimeout() (time.Duration, bool)
 	// settler returns who settles them in their shard.
 	settler() shard.Settler
+	// buries tells that what is discarded becomes a dead letter.
+	buries() bool
 }
 
 func (c *Consumer) settler() shard.Settler { return c.c }
 
 func (g *Getter) settler() shard.Settler { return g.s.Taken(g.q.stream) }
 
+func (c *Consumer) buries() bool { return c.q.buries.Load() }
+
+func (g *Getter) buries() bool { return g.q.buries.Load() }
+
 // settledSize is what a transaction counts for a delivery that it settles, in bytes.
 const settledSize = 64
 
 // Begin begins a transaction.
 func (p *Publisher) Begin() *Transaction {
-	return &Transaction{p: p, parts: make([]part, len(p.b.shards))}
+	return &Transaction{p: p, parts: make([]part, len(p.b.shards)), limit: p.b.cfg.MaxTransaction}
 }
 
 // Empty tells whether the transaction has nothing to commit.
@@ -63,7 +77,7 @@ func (t *Transaction) Empty() bool { return t.size == 0 }
 // large; then the message is not added. Exactly-once publishes are ErrUnsupported.
 func (t *Transaction) Publish(m *Message) (routed bool, err error) {
 	p := t.p
-	if len(m.Payload) > p.b.cfg.MaxMessageSize {
+	if len(m.Payload) > p.b.cfg.MaxMessageSize && !m.dead {
 		return false, ErrTooLarge
 	}
 	if m.Once.Session != 0 {
@@ -90,12 +104,17 @@ func (t *Transaction) Publish(m *Message) (routed bool, err error) {
 		p.b.counters.blocked.Add(1)
 		return false, ErrPressure
 	}
+	routed = len(parts)+len(live) > 0 || inbox != nil
+	if t.moves != nil {
+		if parts, err = t.moves.sift(m, parts); err != nil {
+			return false, err
+		}
+	}
 	if err := t.grow(messageSize(m) * (1 + len(parts))); err != nil {
 		return false, err
 	}
-	routed = len(parts)+len(live) > 0 || inbox != nil
 	t.count++
-	if !routed {
+	if len(parts)+len(live) == 0 && inbox == nil {
 		t.nowhere++
 	}
 	t.append(m, pl, parts)
@@ -107,12 +126,16 @@ func (t *Transaction) Publish(m *Message) (routed bool, err error) {
 
 // messageSize is what a message needs in a transaction, for each shard.
 func messageSize(m *Message) int {
-	return len(m.Payload) + len(m.Properties) + len(m.Key) + len(m.Exchange) + recordOverhead
+	size := len(m.Payload) + len(m.Properties) + len(m.Key) + len(m.Exchange) + recordOverhead
+	for _, key := range m.HiddenKeys {
+		size += len(key) + binary.MaxVarintLen64
+	}
+	return size
 }
 
 // grow counts n bytes more.
 func (t *Transaction) grow(n int) error {
-	if limit := t.p.b.cfg.MaxTransaction; t.size+n > limit {
+	if limit := t.limit; t.size+n > limit {
 		return &Error{
 			Reason: ErrLimit, Kind: "transaction", Namespace: t.p.ns.name, Arg: "max-transaction",
 			Current: strconv.Itoa(limit),
@@ -137,6 +160,7 @@ func (t *Transaction) append(m *Message, pl *plan, parts []planPart) {
 			durable = max(durable, pl.retained)
 		}
 		t.add(to.shard, to.ttls, m.QoS > 0 && durable == onDisk)
+		t.parts[to.shard].refuses = t.parts[to.shard].refuses || to.refuses
 	}
 	if retain { // no stream lies where the retained value does
 		r.Streams, r.Retain = nil, true
@@ -164,7 +188,7 @@ func (t *Transaction) deliver(m *Message, inbox func(m *Message) bool, live []li
 	kept := *m
 	kept.Exchange, kept.Key = bytes.Clone(m.Exchange), bytes.Clone(m.Key)
 	kept.Properties, kept.Payload = bytes.Clone(m.Properties), bytes.Clone(m.Payload)
-	kept.MoreKeys = nil
+	kept.MoreKeys, kept.HiddenKeys = nil, nil
 	b := t.p.b
 	t.later = append(t.later, func() {
 		if inbox != nil && !inbox(&kept) {
@@ -180,14 +204,15 @@ func (t *Transaction) deliver(m *Message, inbox func(m *Message) bool, live []li
 
 // Settle adds settlements of deliveries that the holder has. ErrLimit when the
 // transaction would become too large; then none is added. Requeue puts them back
-// after the commit; that needs no record.
+// after the commit; that needs no record. So does Discard with deliveries of a queue
+// that has dead letters.
 func (t *Transaction) Settle(h Holder, outcome Outcome, positions ...Position) error {
 	if err := t.grow(settledSize * len(positions)); err != nil || len(positions) == 0 {
 		return err
 	}
-	if outcome == Requeue {
-		back := append([]Position(nil), positions...)
-		t.later = append(t.later, func() { h.Settle(Requeue, back...) })
+	if outcome == Requeue || outcome == Discard && h.buries() {
+		all := append([]Position(nil), positions...)
+		t.later = append(t.later, func() { h.Settle(outcome, all...) })
 		return nil
 	}
 	by := h.settler()

@@ -10,7 +10,8 @@ import (
 
 // Commit makes all of the transaction take effect, and returns when that is as
 // durable as it asks for; the transaction must not be used again. It waits for the
-// log, and is not given up halfway. After ErrStorage and ErrClosed it is not known
+// log, and is not given up halfway. After ErrFull, a queue refused a message because it
+// is full, and nothing has taken effect. After ErrStorage and ErrClosed it is not known
 // whether it took effect; the next start finishes what had been decided.
 func (t *Transaction) Commit() error {
 	settled, err := t.commit()
@@ -49,6 +50,11 @@ func (t *Transaction) commit() (settled int, err error) {
 			return 0, err
 		}
 	}
+	release, err := t.reserve()
+	if err != nil {
+		return 0, err
+	}
+	defer release()
 	from, c := t.p.b.shards[decides], &t.parts[decides].change
 	targets := t.transfers(decides)
 	done, err := from.Change(c)
@@ -81,6 +87,29 @@ func (t *Transaction) commit() (settled int, err error) {
 		}
 	}
 	return settled, err
+}
+
+// reserve takes room for all messages in queues that refuse what is too much, until
+// release is called.
+func (t *Transaction) reserve() (release func(), err error) {
+	var all []*shard.Reservation
+	release = func() {
+		for _, r := range all {
+			r.Release()
+		}
+	}
+	for i := range t.parts {
+		if !t.parts[i].refuses || t.moves != nil { // which took its room
+			continue
+		}
+		r, err := t.p.b.shards[i].Reserve(&t.parts[i].change.Messages)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return release, nil
 }
 
 // setDeadlines gives the messages of a part the times at which they end in streams

@@ -186,13 +186,19 @@ func TestTransactionIsWholeAfterACrash(t *testing.T) {
 
 const notReached = -1
 
-// commitAndCrashAt commits, and starts again from what a crash before the given
-// step of the commit has left; notReached when the commit has fewer steps, and then
-// from what a crash after it has.
+// commitAndCrashAt commits, see crashDuring.
 func (x *txWorld) commitAndCrashAt(step, kept int) int {
 	x.t.Helper()
+	return x.crashDuring(step, kept, func() { x.must(x.tx.Commit()) })
+}
+
+// crashDuring does something, and starts again from what a crash before the given
+// step of it has left; notReached when it has fewer steps, and then from what a crash
+// after it has.
+func (w *world) crashDuring(step, kept int, do func()) int {
+	w.t.Helper()
 	clone := func() *vfs.MemFS {
-		return x.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: x.rng})
+		return w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: w.rng})
 	}
 	steps := make(chan int, 1)
 	steps <- 0
@@ -203,28 +209,28 @@ func (x *txWorld) commitAndCrashAt(step, kept int) int {
 		}
 		n := <-steps
 		if n == step && after == nil {
-			x.store.SetAway(true)
+			w.store.SetAway(true)
 			after = clone()
 		}
 		steps <- n + 1
 		return nil
 	})
-	x.fail.Store(&hook)
-	x.must(x.tx.Commit())
+	w.fail.Store(&hook)
+	do()
 	<-steps // nothing else is looked at, and who comes waits
 	reached := step
 	if after == nil {
 		reached = notReached
-		x.store.SetAway(true)
+		w.store.SetAway(true)
 		after = clone()
 	}
 	none := errorfs.InjectorFunc(func(errorfs.Op) error { return nil })
-	x.fail.Store(&none)
+	w.fail.Store(&none)
 	steps <- 0
-	x.close()
-	x.store.SetAway(false)
-	x.fs = after
-	x.open()
+	w.close()
+	w.store.SetAway(false)
+	w.fs = after
+	w.open()
 	return reached
 }
 

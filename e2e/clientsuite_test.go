@@ -21,7 +21,6 @@ const clientModule = "github.com/rabbitmq/amqp091-go"
 // notPassing are the client's integration tests that do not pass, with the
 // reason. One that passes has to leave the list.
 var notPassing = map[string]string{
-	"TestDeclareArgsRejectToDeadLetterQueue":       "x-dead-letter-exchange is refused with 540",
 	"TestConnection_Close_WhenMemoryAlarmIsActive": "skips itself: it sets the alarm by rabbitmqctl, which is not there",
 }
 

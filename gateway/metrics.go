@@ -70,9 +70,11 @@ type engineMetric struct {
 var engineMetrics = []engineMetric{
 	counter("broker_published_messages_total", "Messages published.", func(s *core.Stats) uint64 { return s.Published }),
 	counter("broker_delivered_messages_total", "Messages delivered to consumers and sessions.", func(s *core.Stats) uint64 { return s.Delivered }),
+	counter("broker_dead_letters_total", "Messages that queues gave up and that went on to other queues.", func(s *core.Stats) uint64 { return s.DeadLetters }),
 	counter("broker_missing_messages_total", "Messages that were due and not in the log, after a loss was accepted.", func(s *core.Stats) uint64 { return s.Missing }),
 	counter("broker_expired_messages_total", "Messages of queues that have ended with their time to live.", func(s *core.Stats) uint64 { return s.Expired }),
 	counter("broker_overflowed_messages_total", "Messages dropped because their queues were too long.", func(s *core.Stats) uint64 { return s.Overflowed }),
+	counter("broker_refused_publishes_total", "Publishes that a full queue refused.", func(s *core.Stats) uint64 { return s.Refused }),
 	counter("broker_settled_messages_total", "Deliveries settled: acknowledged or rejected for good.", func(s *core.Stats) uint64 { return s.Settled }),
 	counter("broker_unroutable_messages_total", "Messages published that matched nothing.", func(s *core.Stats) uint64 { return s.Unroutable }),
 	counter("broker_dropped_messages_total", "Messages without guarantee dropped for slow readers.", func(s *core.Stats) uint64 { return s.Dropped }),

@@ -21,14 +21,15 @@ const (
 	checked                         // has a check of its own
 	number                          // part of the declaration, an integer of 0 or more
 	kept                            // part of the declaration, checked by the engine
+	deadLetter                      // part of the declaration, see checkDeadLetters
 )
 
 // queueArguments are the queue arguments that programs for RabbitMQ use, and
 // Tidegate's own. All others are accepted and kept, as RabbitMQ does.
 var queueArguments = map[string]argumentRule{
 	"x-queue-type":                    checked,
-	"x-overflow":                      checked,
-	"x-delivery-limit":                checked,
+	argOverflow:                       checked,
+	argDeliveryLimit:                  deadLetter,
 	argSingleActive:                   checked,
 	"x-ordering":                      checked,
 	"x-message-deduplication":         checked,
@@ -36,11 +37,11 @@ var queueArguments = map[string]argumentRule{
 	"x-message-ttl":                   number,
 	"x-expires":                       number,
 	"x-max-length":                    number,
-	"x-max-length-bytes":              unsupported,
+	"x-max-length-bytes":              number,
 	"x-max-priority":                  unsupported,
-	"x-dead-letter-exchange":          unsupported,
-	"x-dead-letter-routing-key":       unsupported,
-	"x-dead-letter-strategy":          unsupported,
+	argDeadExchange:                   deadLetter,
+	argDeadKey:                        deadLetter,
+	argDeadStrategy:                   deadLetter,
 	"x-consumer-timeout":              number,
 	"x-delayed-retry-type":            unsupported,
 	"x-delayed-retry-min":             unsupported,
@@ -72,14 +73,19 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 			return refuse(codePreconditionFailed, `invalid arg 'x-queue-mode' for %s: "unsupported queue mode '%v'"`, queue, value)
 		case !known || rule == ignored:
 			delete(args, name)
-		case name == "x-overflow" && !slices.Contains(overflows, value):
-			return refuse(codePreconditionFailed, "invalid arg '%s' for %s: invalid_overflow", name, queue)
+		case name == argOverflow && !slices.Contains(overflows, value):
+			return badOverflow(value, queue)
+		case name == argOverflow:
 		case rule == unsupported, rule == checked && changes(name, value):
 			return refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
 		case rule == streamOnly:
 			return refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_classic_queue", name, queue)
 		case rule == number:
 			if err := checkNumber(name, value, queue); err != nil {
+				return err
+			}
+		case rule == deadLetter:
+			if err := checkDeadLetters(name, args, queue); err != nil {
 				return err
 			}
 		case name == argSingleActive:
@@ -97,16 +103,22 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 // without it.
 func changes(name string, value any) bool {
 	switch name {
-	case "x-overflow":
-		return value != "drop-head"
-	case "x-delivery-limit":
-		return value != int64(-1)
 	case "x-message-deduplication":
 		return value != false
 	case "x-ordering":
 		return value != "none"
 	}
 	return false
+}
+
+// argOverflow is the argument that says what becomes of what is too much.
+const argOverflow = "x-overflow"
+
+func badOverflow(value any, queue string) error {
+	if _, isName := value.(string); !isName {
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {unacceptable_type,%s}", argOverflow, queue, typeOf(value))
+	}
+	return refuse(codePreconditionFailed, "invalid arg '%s' for %s: invalid_overflow", argOverflow, queue)
 }
 
 // overflows are the answers to a queue that is too long.

@@ -200,6 +200,9 @@ func (ch *channel) get(ctx context.Context, m *wire.BasicGet) error {
 		ch.c.watchAcks(s)
 	}
 	e := ch.c.envelope(&d.Message)
+	if d.Returns > 0 {
+		e.properties = ch.c.stamp(e.properties, headerReturns, uint64(d.Returns))
+	}
 	o.appendMethod(ch.id, &wire.BasicGetOK{
 		DeliveryTag:  ch.track(s, d.Position),
 		Redelivered:  d.Redelivered,

@@ -115,8 +115,11 @@ func (k *consumer) appendDelivery(buf []byte, d *core.Delivery) []byte {
 		settled = &k.settler
 	}
 	e := ch.c.envelope(&d.Message)
-	if k.stream {
-		e.properties = ch.c.stamp(e.properties, d.Position.Offset)
+	switch {
+	case k.stream:
+		e.properties = ch.c.stamp(e.properties, headerOffset, uint64(d.Position.Offset))
+	case d.Returns > 0:
+		e.properties = ch.c.stamp(e.properties, headerReturns, uint64(d.Returns))
 	}
 	k.method.ConsumerTag = k.tag
 	k.method.DeliveryTag = ch.track(settled, d.Position)

@@ -19,14 +19,14 @@ func (ch *channel) rewrite(m *core.Message, p wire.Properties, a asks) error {
 		p.ReplyTo = []byte(ch.replies.address)
 	}
 	if a.copies {
-		keys, err := copyKeys(p.Headers)
+		keys, told, err := copyKeys(p.Headers)
 		if err != nil {
 			return err
 		}
 		if err := ch.permitCopies(m.Exchange, keys); err != nil {
 			return err
 		}
-		m.MoreKeys = keys
+		m.MoreKeys, m.HiddenKeys = keys, keys[told:]
 		p.Headers = p.Headers.AppendWithout(nil, headerBCC)
 	}
 	ch.rewritten = p.Append(ch.rewritten[:0])
@@ -48,10 +48,10 @@ func (ch *channel) permitCopies(exchange []byte, keys [][]byte) error {
 	return nil
 }
 
-// copyKeys returns the keys of CC, then those of BCC. As in RabbitMQ each must be
-// an array, in which only strings count; of repeated headers the first counts.
-func copyKeys(headers wire.Table) ([][]byte, error) {
-	var keys [][]byte
+// copyKeys returns the keys of CC, which are told of, then those of BCC. As in RabbitMQ
+// each must be an array, in which only strings count; of repeated headers the first
+// counts.
+func copyKeys(headers wire.Table) (keys [][]byte, told int, err error) {
 	for _, name := range [...]string{headerCC, headerBCC} {
 		for it := headers.Iter(); it.Next(); {
 			if string(it.Name()) != name {
@@ -59,15 +59,18 @@ func copyKeys(headers wire.Table) ([][]byte, error) {
 			}
 			v, err := it.Value()
 			if err != nil {
-				return nil, malformed(wire.IDBasicPublish, err)
+				return nil, 0, malformed(wire.IDBasicPublish, err)
 			}
 			if keys, err = appendCopies(keys, name, v, fieldTypes[it.Tag()]); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			break
 		}
+		if name == headerCC {
+			told = len(keys)
+		}
 	}
-	return keys, nil
+	return keys, told, nil
 }
 
 // appendCopies appends the keys of one header; typ is the type of its value.

@@ -34,6 +34,7 @@ var coreReplies = []coreReply{
 	{core.ErrNotOwner, codeAccessRefused, detailText},
 	{core.ErrTooLarge, codePreconditionFailed, detailText},
 	{core.ErrLimit, codePreconditionFailed, limitText},
+	{core.ErrFull, codePreconditionFailed, detailText},
 	{core.ErrPressure, codeResourceError, detailText},
 }
 

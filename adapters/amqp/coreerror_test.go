@@ -50,6 +50,7 @@ func TestEverySentinelHasAReplyCode(t *testing.T) {
 		"ErrNotOwner":     {core.ErrNotOwner, 403, false},
 		"ErrTooLarge":     {core.ErrTooLarge, 406, false},
 		"ErrLimit":        {core.ErrLimit, 406, false},
+		"ErrFull":         {core.ErrFull, 406, false},
 		"ErrPressure":     {core.ErrPressure, 506, true},
 	}
 	for _, name := range sentinels(t) {

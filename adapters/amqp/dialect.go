@@ -41,21 +41,25 @@ func Refusal(err error) (code int, text string) {
 	return int(reply.code), reply.text
 }
 
-// Copies returns the keys of the headers CC and BCC, and removes BCC: a message of
-// another source is routed as one of a client's is.
-func Copies(p *core.Properties) (keys [][]byte, err error) {
+// Copies returns the keys of the headers CC and BCC, and of them those of BCC, and
+// removes BCC: a message of another source is routed as one of a client's is.
+func Copies(p *core.Properties) (keys, hidden [][]byte, err error) {
 	for _, name := range [...]string{headerCC, headerBCC} {
 		i := slices.IndexFunc(p.Headers, func(h core.Header) bool { return h.Name == name })
 		if i < 0 {
 			continue
 		}
-		value := p.Headers[i].Value
+		value, before := p.Headers[i].Value, len(keys)
 		if keys, err = appendCopies(keys, name, value, neutralType(value)); err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		hidden = keys[before:]
+		if name == headerCC {
+			hidden = nil
 		}
 	}
 	p.Headers = slices.DeleteFunc(p.Headers, func(h core.Header) bool { return h.Name == headerBCC })
-	return keys, nil
+	return keys, hidden, nil
 }
 
 // neutralType is the name that reply texts have for the type of a header.

@@ -27,7 +27,10 @@ func (c *connection) envelope(m *core.Message) envelope {
 	}
 	scratch := appendSwapped(c.out.scratch[:0], m.Key)
 	end := len(scratch)
-	scratch = c.appendTranslated(scratch, m, scratch[:end])
+	scratch, err := appendTranslated(c.srv.broker, scratch, m, scratch[:end])
+	if err != nil {
+		c.log.Warn("properties of a message left out", slog.Any("error", err))
+	}
 	c.out.scratch = scratch
 	return envelope{key: clipKey(scratch[:end:end]), properties: scratch[end:]}
 }
@@ -62,24 +65,22 @@ func clipKey(key []byte) []byte {
 }
 
 // appendTranslated appends the properties of a message that was not published
-// over AMQP. Most have none, and then nothing is decoded.
-func (c *connection) appendTranslated(dst []byte, m *core.Message, key []byte) []byte {
+// over AMQP. Most have none, and then nothing is decoded. With an error the result
+// is without those that could not be read.
+func appendTranslated(b *core.Broker, dst []byte, m *core.Message, key []byte) ([]byte, error) {
 	mode := uint8(1)
 	if m.QoS > 0 {
 		mode = 2
 	}
 	if len(m.Properties) == 0 && len(key) <= maxShort {
 		p := wire.Properties{Flags: wire.FlagDeliveryMode, DeliveryMode: mode}
-		return p.Append(dst)
+		return p.Append(dst), nil
 	}
-	neutral, err := c.srv.broker.Decode(m)
-	if err != nil {
-		c.log.Warn("properties of a message left out", slog.Any("error", err))
-	}
+	neutral, err := b.Decode(m)
 	if len(key) > maxShort {
 		neutral.Headers = append(neutral.Headers, core.Header{Name: headerRoutingKey, Value: string(key)})
 	}
-	return appendNeutral(dst, &neutral, mode)
+	return appendNeutral(dst, &neutral, mode), err
 }
 
 // appendNeutral appends flags and list of neutral properties.

@@ -92,7 +92,8 @@ func newHarness(t testing.TB, options ...option) *harness {
 	}))
 	broker, err := core.Open(ctx, coreCfg, core.Deps{
 		Dir: "data", FS: faulty, Clock: clock.System, Rand: rand.Reader, Catalog: catalog, Log: log,
-		Formats: map[core.Format]core.PropertyDecoder{core.FormatAMQP: amqp.Properties, core.FormatMQTT: fakeMQTT},
+		DeadLetter: amqp.DeadLetter,
+		Formats:    map[core.Format]core.PropertyDecoder{core.FormatAMQP: amqp.Properties, core.FormatMQTT: fakeMQTT},
 	})
 	if err != nil {
 		t.Fatalf("open broker: %v", err)

@@ -96,7 +96,7 @@ func (ch *channel) permitTopic(op gateway.Operation, allowed bool, exchange, key
 
 // permitDeadLetters checks what a queue needs to pass its messages on.
 func (c *connection) permitDeadLetters(queue string, args map[string]any) error {
-	exchange, ok := args["x-dead-letter-exchange"].(string)
+	exchange, ok := args[argDeadExchange].(string)
 	if !ok {
 		return nil
 	}

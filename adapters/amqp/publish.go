@@ -55,11 +55,15 @@ func (ch *channel) hand(m *core.Message, mandatory bool) error {
 	if ch.tx != nil {
 		return ch.publishInTx(m, mandatory)
 	}
+	ch.publisher.boundRefused()
 	if mandatory && ch.publisher.confirming {
 		ch.publisher.hold()
 		defer ch.publisher.unhold()
 	}
 	routed, err := ch.publisher.publish(m)
+	if errors.Is(err, core.ErrFull) {
+		return nil // told by a nack, if the client wants that
+	}
 	if err != nil {
 		return ch.publishError(err)
 	}

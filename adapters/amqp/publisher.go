@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"errors"
 	"sync/atomic"
 
 	"github.com/tidegate/tidegate/adapters/amqp/wire"
@@ -15,6 +16,8 @@ type publisher struct {
 	engine     *core.Publisher
 	confirming bool
 	queued     atomic.Bool
+	unasked    int         // refused since the last await; the reading goroutine's own
+	refused    [][2]uint64 // scratch, guarded by the output's lock
 	// last is the number of the latest publish.
 	last atomic.Uint64
 	// held is 0, or the number from which on nothing may be confirmed yet:
@@ -99,11 +102,27 @@ func (ch *channel) await() {
 // publish hands over a message.
 func (p *publisher) publish(m *core.Message) (routed bool, err error) {
 	published, err := p.engine.Publish(m)
-	if err != nil {
+	if err != nil && !errors.Is(err, core.ErrFull) {
 		return false, err
 	}
 	p.last.Store(published.Seq)
-	return published.Routed, nil
+	if err != nil {
+		p.unasked++
+	}
+	return published.Routed, err
+}
+
+// maxUnasked is how many publishes may be refused before the client has taken the
+// answers: the engine remembers their numbers until then.
+const maxUnasked = 1024
+
+// boundRefused waits for the answers to refused publishes to go out, once there may be
+// many.
+func (p *publisher) boundRefused() {
+	if p.unasked >= maxUnasked {
+		p.ch.await()
+		p.unasked = 0
+	}
 }
 
 // hold keeps the next publish unconfirmed until unhold.
@@ -117,8 +136,9 @@ func (p *publisher) unhold() {
 
 func (p *publisher) announced() *atomic.Bool { return &p.queued }
 
-// fill appends one confirm for all publishes that are settled since the last.
-// Numbers are settled in their order, so it may always speak for all before.
+// fill appends one confirm for all publishes that are settled since the last, and more
+// where some of them were refused. Numbers are settled in their order, so each may
+// always speak for all before.
 func (p *publisher) fill(buf []byte, _ int) (out []byte, more bool) {
 	if p.stopped {
 		return buf, false
@@ -128,6 +148,11 @@ func (p *publisher) fill(buf []byte, _ int) (out []byte, more bool) {
 	if held != 0 && settled >= held {
 		settled = held - 1
 	}
+	p.refused = p.engine.Refused(p.refused[:0], settled)
+	for _, r := range p.refused {
+		buf = p.confirm(buf, r[0]-1, false)
+		buf = p.confirm(buf, r[1], true)
+	}
 	buf = p.confirm(buf, settled, false)
 	if err != nil && held == 0 {
 		p.failed = true
@@ -136,13 +161,14 @@ func (p *publisher) fill(buf []byte, _ int) (out []byte, more bool) {
 	return buf, false
 }
 
-// confirm appends the confirm, or the refusal, of all publishes up to a number.
+// confirm appends the confirm, or the refusal, of all publishes up to a number. A
+// refusal says so of one alone too, as RabbitMQ does.
 func (p *publisher) confirm(buf []byte, upTo uint64, refused bool) []byte {
 	if upTo <= p.settled {
 		return buf
 	}
 	if p.confirming {
-		buf = wire.AppendConfirm(buf, p.ch.id, upTo, upTo-p.settled > 1, refused)
+		buf = wire.AppendConfirm(buf, p.ch.id, upTo, refused || upTo-p.settled > 1, refused)
 	}
 	p.settled = upTo
 	return buf

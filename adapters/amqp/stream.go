@@ -139,15 +139,15 @@ func streamStart(value any, now time.Time) (core.Start, bool) {
 	return core.Start{}, false
 }
 
-// stamp adds the offset of a delivery to its headers. The result is valid until
-// the next call. The output's lock is held.
-func (c *connection) stamp(properties []byte, offset core.Offset) []byte {
+// stamp adds a number to the headers of a delivery: its offset, or how often it came
+// back. The result is valid until the next call. The output's lock is held.
+func (c *connection) stamp(properties []byte, name string, value uint64) []byte {
 	var p wire.Properties
 	if err := p.Parse(properties); err != nil {
-		c.log.Warn("offset of a delivery left out", slog.Any("error", err))
+		c.log.Warn("header of a delivery left out", slog.String("header", name), slog.Any("error", err))
 		return properties
 	}
-	buf := appendOffset(c.out.stamped[:0], p.Headers, offset)
+	buf := appendNumber(c.out.stamped[:0], p.Headers, name, value)
 	end := len(buf)
 	p.Flags |= wire.FlagHeaders
 	p.Headers = wire.Table(buf[:end:end])
@@ -155,14 +155,14 @@ func (c *connection) stamp(properties []byte, offset core.Offset) []byte {
 	return c.out.stamped[end:]
 }
 
-// appendOffset appends the fields of a table and the offset. One that the
-// publisher set, as who publishes again what it received may do, is left out.
-func appendOffset(dst []byte, t wire.Table, offset core.Offset) []byte {
-	dst = append(dst, byte(len(headerOffset)))
-	dst = append(dst, headerOffset...)
+// appendNumber appends the fields of a table and a number. One that the publisher
+// set, as who publishes again what it received may do, is left out.
+func appendNumber(dst []byte, t wire.Table, name string, value uint64) []byte {
+	dst = append(dst, byte(len(name)))
+	dst = append(dst, name...)
 	dst = append(dst, 'l')
-	dst = binary.BigEndian.AppendUint64(dst, uint64(offset))
-	if !hasField(t, headerOffset) {
+	dst = binary.BigEndian.AppendUint64(dst, value)
+	if !hasField(t, name) {
 		return append(dst, t...)
 	}
 	fields, err := t.Fields()
@@ -170,7 +170,7 @@ func appendOffset(dst []byte, t wire.Table, offset core.Offset) []byte {
 		return append(dst, t...) // of repeated names the first counts
 	}
 	for i := range fields {
-		if fields[i].Name != headerOffset {
+		if fields[i].Name != name {
 			dst = append(dst, wire.EncodeTable(fields[i:i+1])...)
 		}
 	}

@@ -33,7 +33,7 @@ func TestStampReplacesAnOffset(t *testing.T) {
 			p.Headers = wire.EncodeTable(c2.headers)
 		}
 		var got wire.Properties
-		if err := got.Parse(c.stamp(p.Append(nil), 7)); err != nil {
+		if err := got.Parse(c.stamp(p.Append(nil), headerOffset, 7)); err != nil {
 			t.Fatal(err)
 		}
 		fields, err := got.Headers.Fields()
@@ -45,7 +45,7 @@ func TestStampReplacesAnOffset(t *testing.T) {
 		}
 	}
 	props := (&wire.Properties{Flags: wire.FlagDeliveryMode, DeliveryMode: 2}).Append(nil)
-	if n := testing.AllocsPerRun(100, func() { c.stamp(props, 7) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { c.stamp(props, headerOffset, 7) }); n > 0 {
 		t.Errorf("an offset costs %v allocations", n)
 	}
 }

@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/tidegate/tidegate/adapters/amqp/wire"
 	"github.com/tidegate/tidegate/core"
@@ -87,7 +88,11 @@ func (ch *channel) txCommit() error {
 	if ch.tx == nil {
 		return errNoTx()
 	}
-	if err := ch.tx.engine.Commit(); err != nil {
+	err := ch.tx.engine.Commit()
+	if errors.Is(err, core.ErrFull) {
+		return refuse(codePreconditionFailed, "partial tx completion")
+	}
+	if err != nil {
 		return err
 	}
 	done := ch.tx

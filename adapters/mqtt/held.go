@@ -109,15 +109,19 @@ func (c *conn) storeHeld() {
 		one := &c.held.queue[0]
 		c.inMu.Unlock()
 		result, err := c.publish(&one.message)
+		ack := session.PendingAck{ID: one.id, QoS: one.message.QoS}
 		switch {
 		case errors.Is(err, core.ErrPressure):
 			return
+		case errors.Is(err, core.ErrFull) && c.v5:
+			ack.Reason, ack.Detail = uint8(reasonsFor(err).ack), err.Error()
 		case err != nil:
 			c.fail("publish what was held", err)
 			return
 		}
+		ack.Seq = result.Seq
 		c.inMu.Lock()
-		c.in.Answer(session.PendingAck{Seq: result.Seq, ID: one.id, QoS: one.message.QoS})
+		c.in.Answer(ack)
 		c.answers.Add(1)
 		c.unhold()
 		c.inRoom.Broadcast()

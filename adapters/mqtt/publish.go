@@ -47,6 +47,8 @@ func (c *conn) onPublish(flags byte, body []byte) error {
 		return c.pressed(p, m)
 	case errors.Is(err, core.ErrFenced), errors.Is(err, core.ErrClosed):
 		return fmt.Errorf("publish: %w", err)
+	case errors.Is(err, core.ErrFull) && p.QoS == 0:
+		return nil // the queue goes without
 	case err != nil:
 		return c.refusePublish(p, reasonsFor(err).ack, err.Error())
 	case p.QoS == 0:

@@ -35,6 +35,7 @@ var refusals = []struct {
 	{core.ErrNotOwner, reasons{wire.NotAuthorized, wire.NotAuthorized, wire.NotAuthorized}},
 	{core.ErrTooLarge, reasons{wire.QuotaExceeded, wire.QuotaExceeded, wire.PacketTooLarge}},
 	{core.ErrLimit, reasons{wire.QuotaExceeded, wire.QuotaExceeded, wire.QuotaExceeded}},
+	{core.ErrFull, reasons{wire.QuotaExceeded, wire.ServerBusy, wire.QuotaExceeded}},
 	{core.ErrPressure, reasons{wire.QuotaExceeded, wire.ServerBusy, wire.QuotaExceeded}},
 }
 

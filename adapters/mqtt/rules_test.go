@@ -225,7 +225,7 @@ func TestErrorTableKnowsEverySentinel(t *testing.T) {
 	for _, err := range []error{
 		core.ErrNotFound, core.ErrInequivalent, core.ErrLocked, core.ErrInUse, core.ErrNotEmpty, core.ErrReserved,
 		core.ErrInvalid, core.ErrUnsupported, core.ErrUnavailable, core.ErrStorage, core.ErrClosed, core.ErrFenced,
-		core.ErrNotOwner, core.ErrTooLarge, core.ErrLimit, core.ErrPressure,
+		core.ErrNotOwner, core.ErrTooLarge, core.ErrLimit, core.ErrFull, core.ErrPressure,
 	} {
 		if !mqtt.Knows(fmt.Errorf("wrapped: %w", err)) {
 			t.Errorf("no reason codes for %v", err)

@@ -42,6 +42,8 @@ func TestGoldenState(t *testing.T) {
 		{"cursor", index.CursorKey(stream.ID, 77), index.AppendCursor(nil, &cursor)},
 		{"references", index.ChunkKey(stream.ID, 1), index.AppendChunk(nil, lsns)},
 		{"transient", index.TransientChunkKey(stream.ID, 2), index.AppendChunk(nil, lsns[2:])},
+		{"sizes", index.SizesKey(stream.ID, 300), index.AppendSizes(nil, []uint32{7, 7, 7, 0, 70000})},
+		{"transient-sizes", index.TransientSizesKey(stream.ID, 300), index.AppendSizes(nil, []uint32{5})},
 		{"retained", index.RetainedKey([]byte("/"), []byte("plant/7/temp")), index.AppendLSN(nil, 12)},
 		{"once", index.OnceKey(record.Once{Session: 9, ID: 65534}), index.AppendLSN(nil, 13)},
 		{"session", index.SessionKey(9), record.AppendSession(nil, &session)},

@@ -79,6 +79,8 @@ func (i *inspection) run(id record.Identity) error {
 		{StreamPrefix, i.stream},
 		{CursorPrefix, i.cursor},
 		{ChunkPrefix, i.chunk},
+		{SizesPrefix, i.sizes},
+		{TransientSizesPrefix, i.sizes},
 		{KeptPrefix, i.kept},
 		{PartsPrefix, i.part},
 		{RetainedPrefix, i.retained},
@@ -99,6 +101,19 @@ func (i *inspection) run(id record.Identity) error {
 		}
 	}
 	return nil
+}
+
+// sizes checks an entry of sizes, which may outlive its stream's references.
+func (i *inspection) sizes(k, v []byte) error {
+	first, err := Uint64(k, 1)
+	if err != nil {
+		return err
+	}
+	sizes, err := DecodeSizes(v, nil)
+	if err == nil && (len(sizes) == 0 || first%ChunkLen+uint64(len(sizes)) > ChunkLen) {
+		err = fmt.Errorf("%d sizes from %d on: %w", len(sizes), first, record.ErrCorrupt)
+	}
+	return err
 }
 
 func (i *inspection) fault(err error) {

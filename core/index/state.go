@@ -20,6 +20,10 @@ import (
 //	'x' stream u64, chunk u64      references: per entry the LSN as a uvarint, less the one before
 //	'y' stream u64, chunk u64      references of a stream that ends with the process
 //	'y' stream u64                 such a stream, as Stream
+//	'z' stream u64, offset u64     sizes of a queue's messages from the offset on: runs of equal ones,
+//	                               each the size and the number as uvarints; up to the chunk's end
+//	'Z' stream u64, offset u64     as 'z', of a stream that ends with the process
+//	'b'                            nothing; 'z' and 'Z' have all messages of queues
 //	'k' block u64                  nothing; a record of the block says more than a message does
 //	't' deadline u64, stream u64,  number of neighbours from the offset on that end at the
 //	    offset u64                 deadline (unix milliseconds), uvarint
@@ -206,12 +210,12 @@ var (
 )
 
 // AllPrefixes are the prefixes of all keys but AppliedKey,
-// RecountedKey, MarkedKey and FormatKey.
+// RecountedKey, MarkedKey, SizedKey and FormatKey.
 var AllPrefixes = [][]byte{
 	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix,
 	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix, KeptPrefix, PartsPrefix,
 	DeadlinePrefix, NewestPrefix, EndedPrefix, TransferPrefix, TransferredPrefix,
-	TransferDoneKey,
+	TransferDoneKey, SizesPrefix, TransientSizesPrefix,
 }
 
 // Uint64 reads the n-th u64 of a key behind its kind.

@@ -203,7 +203,7 @@ func TestSnapshots(t *testing.T) {
 // TestKindsOfKeysAreApart asks that no kind of key begins like another one, so
 // that deleting a range of one never takes keys of another.
 func TestKindsOfKeysAreApart(t *testing.T) {
-	all := append([][]byte{index.AppliedKey, index.FormatKey}, index.AllPrefixes...)
+	all := append([][]byte{index.AppliedKey, index.FormatKey, index.SizedKey}, index.AllPrefixes...)
 	for i, a := range all {
 		for _, b := range all[i+1:] {
 			if bytes.HasPrefix(a, b) || bytes.HasPrefix(b, a) {
@@ -214,6 +214,7 @@ func TestKindsOfKeysAreApart(t *testing.T) {
 	for _, key := range [][]byte{
 		index.KeptKey(1), index.GroupKey(1, 2), index.PartsKey(1), index.ChunkInfoKey(1, 2), index.DueKey(1, 2),
 		index.LastKey(1, "k"), index.TombstoneKey(1, 2), index.ControlKey(1), index.StreamKey(1),
+		index.SizesKey(1, 2), index.TransientSizesKey(1, 2),
 	} {
 		if !slices.ContainsFunc(index.AllPrefixes, func(p []byte) bool { return bytes.HasPrefix(key, p) }) {
 			t.Errorf("key %q begins with none of the prefixes", key)

@@ -7,8 +7,8 @@ package queue
 import "github.com/tidegate/tidegate/core/record"
 
 // Cursor is how far one reader of a stream has got. Each offset below the
-// stream's end is in one of four states: settled, in flight, returned (waits
-// for its redelivery) or fresh. The zero Cursor begins at offset 0.
+// stream's end is in one of five states: settled, in flight, returned (waits
+// for its redelivery), dead (given up, but not settled yet) or fresh. The zero Cursor begins at offset 0.
 type Cursor struct {
 	floor record.Offset // everything below is settled
 	next  record.Offset // the first offset never handed out since the start
@@ -19,12 +19,14 @@ type Cursor struct {
 	// handed out as redelivered.
 	suspect record.Offset
 	w       *window // nil while the cursor rests
+	load    *load   // nil unless bytes are counted
 }
 
 // window is what a cursor knows of single offsets at or above its floor.
 type window struct {
 	settled bitset
 	out     bitset // in flight
+	dead    bitset // see Die
 	back    heap   // returned; may hold offsets settled meanwhile
 	// acks are ranges settled since the last TakeAcks, not yet in the log.
 	acks []record.Range
@@ -51,7 +53,7 @@ func (c *Cursor) write() *window {
 
 // Rest frees what a cursor without anything in flight does not need.
 func (c *Cursor) Rest() {
-	if w := c.w; w != nil && w.settled.count+w.out.count+len(w.back)+len(w.acks) == 0 {
+	if w := c.w; w != nil && w.settled.count+w.out.count+w.dead.count+len(w.back)+len(w.acks) == 0 {
 		c.w = nil
 	}
 }
@@ -74,18 +76,20 @@ func (c *Cursor) Take(end record.Offset) (o record.Offset, redelivered, ok bool)
 	w := c.write()
 	for len(w.back) > 0 {
 		r := w.back.pop()
-		if r.offset < c.floor || w.settled.has(r.offset) {
+		if r.offset < c.floor || w.over(r.offset) {
 			continue
 		}
 		w.out.set(r.offset)
+		c.load.went(r.offset)
 		return r.offset, r.redelivered, true
 	}
-	c.next = w.settled.next(max(c.next, c.floor))
+	c.next = w.open(max(c.next, c.floor))
 	if c.next >= end {
 		return 0, false, false
 	}
 	o = c.next
 	w.out.set(o)
+	c.load.went(o)
 	c.next++
 	return o, o < c.suspect, true
 }
@@ -94,12 +98,12 @@ func (c *Cursor) Take(end record.Offset) (o record.Offset, redelivered, ok bool)
 func (c *Cursor) Peek(end record.Offset) (record.Offset, bool) {
 	w := c.read()
 	for len(w.back) > 0 {
-		if o := w.back[0].offset; o >= c.floor && !w.settled.has(o) {
+		if o := w.back[0].offset; o >= c.floor && !w.over(o) {
 			return o, true
 		}
 		w.back.pop()
 	}
-	c.next = w.settled.next(max(c.next, c.floor))
+	c.next = w.open(max(c.next, c.floor))
 	return c.next, c.next < end
 }
 
@@ -124,7 +128,7 @@ func (c *Cursor) Apply(ranges []record.Range, end record.Offset) {
 		r.First, r.End = max(r.First, c.floor), min(r.End, end)
 		switch {
 		case r.First >= r.End:
-		case c.read().out.count > 0:
+		case c.read().out.count+c.read().dead.count > 0:
 			for o := r.First; o < r.End; o++ {
 				c.settle(o)
 			}
@@ -133,6 +137,9 @@ func (c *Cursor) Apply(ranges []record.Range, end record.Offset) {
 		default:
 			c.write().settled.setRange(r.First, r.End)
 		}
+	}
+	if c.load != nil {
+		c.CountBytes(c.load.sizes, end)
 	}
 }
 
@@ -159,7 +166,11 @@ func (c *Cursor) settle(o record.Offset) bool {
 		return false
 	}
 	w := c.write()
-	w.out.remove(o)
+	switch {
+	case w.out.remove(o), w.dead.remove(o): // did not wait
+	default:
+		c.load.went(o)
+	}
 	if o != c.floor {
 		return w.settled.set(o)
 	}
@@ -181,21 +192,23 @@ func (c *Cursor) Return(o record.Offset, redelivered bool) bool {
 		return false
 	}
 	w.back.push(returned{o, redelivered})
+	c.load.came(o)
 	return true
 }
 
 // Reserve marks a fresh message as in flight without handing it out.
 func (c *Cursor) Reserve(o, end record.Offset) bool {
 	w := c.write()
-	if o < c.floor || o >= end || w.settled.has(o) || !w.out.set(o) {
+	if o < c.floor || o >= end || w.over(o) || !w.out.set(o) {
 		return false
 	}
+	c.load.went(o)
 	if o < c.next {
 		w.back.remove(o)
 		return true
 	}
 	for p := max(c.next, c.floor); p < o; p++ {
-		if !w.settled.has(p) && !w.out.has(p) {
+		if !w.over(p) && !w.out.has(p) {
 			w.back.push(returned{p, p < c.suspect})
 		}
 	}
@@ -209,13 +222,13 @@ func (c *Cursor) InFlight(o record.Offset) bool { return c.read().out.has(o) }
 // Settled tells whether a message is done.
 func (c *Cursor) Settled(o record.Offset) bool { return o < c.floor || c.read().settled.has(o) }
 
-// Purge settles every message below end that is not in flight, and returns
-// how many those were.
+// Purge settles every message below end that is not in flight and not dead, and
+// returns how many those were.
 func (c *Cursor) Purge(end record.Offset) uint64 {
 	var n uint64
 	w := c.write()
 	for o := w.settled.next(c.floor); o < end; o = w.settled.next(o + 1) {
-		if !w.out.has(o) && c.Settle(o) {
+		if !w.out.has(o) && !w.dead.has(o) && c.Settle(o) {
 			n++
 		}
 	}
@@ -228,7 +241,7 @@ func (c *Cursor) Floor() record.Offset { return c.floor }
 // Ready counts the messages below end that wait to be handed out.
 func (c *Cursor) Ready(end record.Offset) uint64 {
 	w := c.read()
-	return uint64(end-c.floor) - uint64(w.settled.count) - uint64(w.out.count)
+	return uint64(end-c.floor) - uint64(w.settled.count) - uint64(w.out.count) - uint64(w.dead.count)
 }
 
 // Unsettled counts the messages in flight.

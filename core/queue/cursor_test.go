@@ -15,7 +15,7 @@ import (
 func TestCursorAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := queue.NewCursor(0)
-		const fresh, flying, back, done = 0, 1, 2, 3
+		const fresh, flying, back, done, dead = 0, 1, 2, 3, 4
 		state := map[record.Offset]int{}
 		var end record.Offset
 		pick := func(states ...int) (record.Offset, bool) {
@@ -52,11 +52,40 @@ func TestCursorAgainstModel(t *testing.T) {
 				}
 			},
 			"settle": func(t *rapid.T) {
-				if o, ok := pick(flying, fresh, back); ok {
+				if o, ok := pick(flying, fresh, back, dead); ok {
 					if !c.Settle(o) {
 						t.Fatalf("offset %d was settled already", o)
 					}
 					state[o] = done
+				}
+			},
+			"die": func(t *rapid.T) {
+				for range rapid.IntRange(1, 20).Draw(t, "n") {
+					o, ok := pick(flying, fresh, back)
+					if !ok {
+						return
+					}
+					if !c.Die(o) || c.Die(o) || !c.Dead(o) || c.InFlight(o) || c.Settled(o) {
+						t.Fatalf("offset %d did not die once", o)
+					}
+					state[o] = dead
+				}
+			},
+			"die again": func(t *rapid.T) {
+				if o, ok := pick(done, dead); ok && (c.Die(o) || c.Return(o, true)) {
+					t.Fatalf("offset %d died twice, or came back", o)
+				}
+			},
+			"purge": func(t *rapid.T) {
+				var want uint64
+				for o := range end {
+					if s := state[o]; s == fresh || s == back {
+						want++
+						state[o] = done
+					}
+				}
+				if n := c.Purge(end); n != want {
+					t.Fatalf("purged %d, want %d", n, want)
 				}
 			},
 			"settle again": func(t *rapid.T) {

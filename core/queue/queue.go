@@ -84,20 +84,6 @@ func (q *Queue) Dispatch(end, limit record.Offset, woken []*Consumer) []*Consume
 	return woken
 }
 
-// Shorten settles the first of the messages that wait below end, until no more
-// than most do. It calls fn for each, and returns how many those were.
-func (q *Queue) Shorten(end record.Offset, most uint64, fn func(record.Offset)) (n uint64) {
-	for ready := q.Ready(end); ready > most; ready-- {
-		o, ok := q.Peek(end)
-		if !ok || !q.Settle(o) {
-			break
-		}
-		fn(o)
-		n++
-	}
-	return n
-}
-
 // Fetch moves up to n of the consumer's messages to dst.
 func (q *Queue) Fetch(c *Consumer, dst []Item, n int) []Item {
 	n = min(n, len(c.assigned))

@@ -158,7 +158,10 @@ func (s *stage) dispatch() string {
 	}
 	if s.most != nil {
 		var dropped []string
-		n := s.q.Shorten(s.end, *s.most, func(o record.Offset) { dropped = append(dropped, fmt.Sprint(o)) })
+		n := s.q.Shorten(s.end, &queue.Bounds{Limited: true, Length: *s.most}, func(o record.Offset) bool {
+			dropped = append(dropped, fmt.Sprint(o))
+			return s.q.Settle(o)
+		})
 		if int(n) != len(dropped) || s.q.Ready(s.end) > *s.most {
 			s.t.Errorf("dropped %d, told of %v; %d wait", n, dropped, s.q.Ready(s.end))
 		}

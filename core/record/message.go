@@ -23,6 +23,8 @@ import (
 //	6  priority          7  deliver at     8  transaction id
 //	9  origin            session u64
 //	10 deadlines         per stream: i64 unix milliseconds, 0 is never
+//	11 dead letter       u8 1
+//	12 hidden keys       one or more: string
 //
 // Tags 3 and 5 to 8 are reserved; this version neither writes nor reads them.
 type Message struct {
@@ -49,6 +51,12 @@ type Message struct {
 	// OrderingKey is what the message is about, noted where a stream that it was
 	// routed to is compacted by key; empty when that is Key.
 	OrderingKey []byte
+	// DeadLetter tells that the broker published the message since it had died in a
+	// queue, and wrote that into Properties.
+	DeadLetter bool
+	// HiddenKeys are further routing keys that Properties do not tell of, as
+	// AppendKey appends them.
+	HiddenKeys []byte
 	// Streams is where the message was routed to. AppendMessage writes it;
 	// DecodeMessage leaves it nil and sets StreamBytes.
 	Streams []StreamID
@@ -68,7 +76,10 @@ const (
 	tagOrdering = 4
 	tagOrigin   = 9
 	tagDeadline = 10
+	tagDead     = 11
+	tagHidden   = 12
 
+	deadSize     = 1
 	expireAtSize = 8
 	onceSize     = 10
 	originSize   = 8
@@ -137,6 +148,12 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 	if deadlines > 0 {
 		size += 1 + uvarintSize(uint64(deadlines)) + deadlines
 	}
+	if m.DeadLetter {
+		size += 2 + deadSize
+	}
+	if n := len(m.HiddenKeys); n > 0 {
+		size += 1 + uvarintSize(uint64(n)) + n
+	}
 	dst = binary.AppendUvarint(dst, uint64(size))
 	if m.ExpireAt != 0 {
 		dst = append(dst, tagExpireAt, expireAtSize)
@@ -155,12 +172,38 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 	}
 	if deadlines > 0 {
 		dst = binary.AppendUvarint(append(dst, tagDeadline), uint64(deadlines))
-		if len(m.Deadlines) == 0 {
-			return append(dst, m.DeadlineBytes...)
-		}
-		for _, at := range m.Deadlines {
-			dst = binary.LittleEndian.AppendUint64(dst, uint64(at))
-		}
+		dst = appendDeadlines(dst, m)
+	}
+	if m.DeadLetter {
+		dst = append(dst, tagDead, deadSize, 1)
+	}
+	if len(m.HiddenKeys) > 0 {
+		dst = appendString(append(dst, tagHidden), m.HiddenKeys)
+	}
+	return dst
+}
+
+// AppendKey appends a routing key to hidden keys.
+func AppendKey(dst, key []byte) []byte { return appendString(dst, key) }
+
+// CutKey cuts the first of the hidden keys off; ok is false behind the last.
+func CutKey(keys []byte) (key, rest []byte, ok bool) { return cutString(keys) }
+
+// areKeys tells whether p is keys as AppendKey appends them, at least one.
+func areKeys(p []byte) bool {
+	ok := len(p) > 0
+	for ok && len(p) > 0 {
+		_, p, ok = cutString(p)
+	}
+	return ok
+}
+
+func appendDeadlines(dst []byte, m *Message) []byte {
+	if len(m.Deadlines) == 0 {
+		return append(dst, m.DeadlineBytes...)
+	}
+	for _, at := range m.Deadlines {
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(at))
 	}
 	return dst
 }
@@ -221,7 +264,11 @@ func (m *Message) annotate(p []byte) error {
 			m.Origin = binary.LittleEndian.Uint64(value)
 		case tag == tagDeadline && len(value) == deadlineSize*m.NumStreams():
 			m.DeadlineBytes = value
-		case tag <= tagOnce || tag == tagOrdering || tag == tagOrigin || tag == tagDeadline:
+		case tag == tagDead && len(value) == deadSize && value[0] == 1:
+			m.DeadLetter = true
+		case tag == tagHidden && areKeys(value):
+			m.HiddenKeys = value
+		case tag <= tagOnce || tag == tagOrdering || tag >= tagOrigin && tag <= tagHidden:
 			return badMessage("annotation length")
 		}
 		if (tag == tagExpireAt && m.ExpireAt == 0) || (tag == tagOnce && m.Once.Session == 0) ||

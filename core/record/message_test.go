@@ -27,7 +27,12 @@ func messages() map[string]record.Message {
 		},
 		"deadlines-many": {Streams: make([]record.StreamID, 300), Deadlines: make([]int64, 300)},
 		"origin":         {Payload: []byte("p"), Format: 2, Origin: 7, ExpireAt: 1},
-		"large":          {Key: bytes.Repeat([]byte("k"), 300), Payload: bytes.Repeat([]byte("x"), 1<<20)},
+		"dead":           {Payload: []byte("p"), Format: 1, Deadlines: []int64{0, 5}, Streams: []record.StreamID{1, 2}, DeadLetter: true},
+		"hidden": {
+			Payload: []byte("p"), Format: 1, DeadLetter: true,
+			HiddenKeys: record.AppendKey(record.AppendKey(nil, []byte("k")), nil),
+		},
+		"large": {Key: bytes.Repeat([]byte("k"), 300), Payload: bytes.Repeat([]byte("x"), 1<<20)},
 	}
 }
 
@@ -82,6 +87,8 @@ func TestMessageAnnotations(t *testing.T) {
 		"no value":     "\x01\x08\x00\x00\x00\x00\x00\x00\x00\x00",
 		"no length":    "\x03",
 		"no streams":   "\x0a\x00",
+		"no keys":      "\x0c\x00",
+		"short key":    "\x0c\x02\x02k",
 		"deadlines":    "\x0a\x08\x00\x00\x00\x00\x00\x00\x00\x00",
 	} {
 		if _, err := decode(annotations); !errors.Is(err, record.ErrCorrupt) {

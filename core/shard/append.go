@@ -36,13 +36,28 @@ func (s *Shard) Publish(m *record.Message, sync bool, w *Waiter) (record.LSN, er
 	if s.failed != nil {
 		return 0, s.failed
 	}
-	if m.Once.Session != 0 {
-		if lsn, known := s.once[m.Once.Session][m.Once.ID]; known {
-			s.await(w)
-			s.wake()
-			return lsn, nil
-		}
+	if lsn, known := s.knownOnce(m, w); known {
+		return lsn, nil
 	}
+	return s.appendMessage(m, sync, w), nil
+}
+
+// knownOnce returns the record of an exactly-once number that is known, and has the
+// waiter told of it. amu is held.
+func (s *Shard) knownOnce(m *record.Message, w *Waiter) (record.LSN, bool) {
+	if m.Once.Session == 0 {
+		return 0, false
+	}
+	lsn, known := s.once[m.Once.Session][m.Once.ID]
+	if known {
+		s.await(w)
+		s.wake()
+	}
+	return lsn, known
+}
+
+// appendMessage appends the record of a message. amu is held.
+func (s *Shard) appendMessage(m *record.Message, sync bool, w *Waiter) record.LSN {
 	b := s.open
 	b.Begin(record.KindMessage)
 	b.Raw = record.AppendMessage(b.Raw, m)
@@ -51,7 +66,7 @@ func (s *Shard) Publish(m *record.Message, sync bool, w *Waiter) (record.LSN, er
 	if m.Once.Session != 0 {
 		s.remember(m.Once, lsn)
 	}
-	return lsn, nil
+	return lsn
 }
 
 // Knows tells whether a publish with the exactly-once number would append nothing.

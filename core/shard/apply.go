@@ -136,6 +136,7 @@ func (s *Shard) applyStreamDrop(id record.StreamID, lsn record.LSN) {
 	s.pending.Delete(index.StreamKey(id))
 	s.pending.DeletePrefix(index.CursorsKey(id))
 	s.pending.DeletePrefix(index.ChunksKey(id))
+	s.pending.DeletePrefix(index.SizesOfKey(id))
 	s.pending.DeletePrefix(index.GroupsKey(id))
 	s.pending.DeletePrefix(index.PartsKey(id))
 	if st := s.streams[id]; st != nil && s.recovering {
@@ -192,8 +193,14 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 		if !live {
 			continue
 		}
-		if at := m.DeadlineAt(i); at != 0 && st.queue != nil {
-			s.addDeadline(st, o, at)
+		if st.queue != nil {
+			st.sized(o, m)
+			if st.limits != nil {
+				st.limits.coming.applied(lsn)
+			}
+			if at := m.DeadlineAt(i); at != 0 {
+				s.addDeadline(st, o, at)
+			}
 		}
 		s.checkpoint.refs++
 		if !s.recovering {

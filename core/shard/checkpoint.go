@@ -127,7 +127,7 @@ func (s *Shard) write(sp *spill) error {
 	defer s.mu.Unlock()
 	for i, st := range sp.streams {
 		s.breathe(i)
-		st.refs.Spilled()
+		st.spilled()
 		if st.kept != nil {
 			st.kept.spilled()
 		}

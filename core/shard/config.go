@@ -30,6 +30,7 @@ import (
 var (
 	ErrClosed   = errors.New("shard closed")
 	ErrFailed   = errors.New("shard stopped after a storage error")
+	ErrFull     = errors.New("queue is full")
 	ErrNotFound = errors.New("no such stream, cursor or record")
 	ErrBusy     = errors.New("the group has consumers")
 	ErrLeft     = errors.New("consumer removed while it waited for a read")

@@ -15,6 +15,8 @@ type Ref struct {
 	Stream      record.StreamID
 	Offset      record.Offset
 	Redelivered bool
+	// Returns is how often it came back before, on a queue that counts that.
+	Returns uint32
 	// Also are further streams of the same session that refer to the same
 	// message; settling the first settles them too.
 	Also []record.StreamID
@@ -110,7 +112,9 @@ func (c *Consumer) fetch(dst []Ref, n int) ([]Ref, error) {
 		if !ok {
 			continue // settled by a purge meanwhile
 		}
-		dst = append(dst, Ref{LSN: lsn, Stream: c.st.id, Offset: it.Offset, Redelivered: it.Redelivered})
+		dst = append(dst, Ref{
+			LSN: lsn, Stream: c.st.id, Offset: it.Offset, Redelivered: it.Redelivered, Returns: c.st.returns.count(it.Offset),
+		})
 	}
 	if took > 0 {
 		c.items = c.st.queue.Fetch(c.c, c.items[:0], took)
@@ -136,7 +140,7 @@ func (c *Consumer) Settle(offsets []record.Offset, giveBack bool) (n int) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	for _, o := range offsets {
-		if back := giveBack && !c.s.endsLate(c.st, o); back && c.st.queue.GiveBack(c.c, o) || !back && c.st.queue.Done(c.c, o) {
+		if !giveBack && c.st.queue.Done(c.c, o) || giveBack && c.giveBack(o) {
 			n++
 		}
 	}
@@ -144,6 +148,18 @@ func (c *Consumer) Settle(offsets []record.Offset, giveBack bool) (n int) {
 		c.s.moved(c.st)
 	}
 	return n
+}
+
+// giveBack gives one message back, unless it is late or has come back too often. mu
+// is held.
+func (c *Consumer) giveBack(o record.Offset) bool {
+	switch {
+	case c.s.endsLate(c.st, o):
+		return c.buryHeld(o, Expired)
+	case c.st.comesBack(o):
+		return c.buryHeld(o, Returned)
+	}
+	return c.st.queue.GiveBack(c.c, o)
 }
 
 // Unfetch gives back the last messages that Fetch returned, which nobody has
@@ -230,7 +246,7 @@ func (s *Shard) takeOne(ctx context.Context, id record.StreamID) (ref Ref, left 
 		if err == nil {
 			_, redelivered, _ := st.queue.Take(st.refs.End())
 			s.mark(st.self)
-			ref := Ref{LSN: lsn, Stream: st.id, Offset: o, Redelivered: redelivered}
+			ref := Ref{LSN: lsn, Stream: st.id, Offset: o, Redelivered: redelivered, Returns: st.returns.count(o)}
 			return ref, st.queue.Ready(st.refs.End()), false, nil
 		}
 		if err = s.bring(err, uint64(id), ctx.Done()); errors.Is(err, ErrLeft) {
@@ -257,11 +273,25 @@ func (s *Shard) SettleTaken(id record.StreamID, offsets []record.Offset, giveBac
 		return 0
 	}
 	for _, o := range offsets {
-		back := giveBack && !s.endsLate(st, o)
-		if back && st.queue.Return(o, true) || !back && st.queue.InFlight(o) && st.queue.Settle(o) {
+		if !st.queue.InFlight(o) {
+			continue
+		}
+		if giveBack && s.returnTaken(st, o) || !giveBack && st.queue.Settle(o) {
 			n++
 		}
 	}
 	s.moved(st)
 	return n
+}
+
+// returnTaken gives one message back, unless it is late or has come back too often.
+// mu is held.
+func (s *Shard) returnTaken(st *stream, o record.Offset) bool {
+	switch {
+	case s.endsLate(st, o):
+		return s.bury(st, o, Expired)
+	case st.comesBack(o):
+		return s.bury(st, o, Returned)
+	}
+	return st.queue.Return(o, true)
 }

@@ -30,6 +30,7 @@ func (s *Shard) cool() {
 		st.warm = false
 		if !st.changed {
 			st.refs.Rest()
+			st.coolSizes()
 			if st.kept != nil {
 				st.kept.forgetClean()
 			}
@@ -118,6 +119,7 @@ func (s *Shard) gatherStream(st *stream, value *[]byte) error {
 	if st.kept != nil {
 		st.kept.gather(value)
 	}
+	st.gatherSizes(value)
 	return st.refs.Spill(st, func(no uint64, lsns []record.LSN) {
 		*value = index.AppendChunk((*value)[:0], lsns)
 		s.pending.Set(key(st.id, no), *value)

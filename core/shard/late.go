@@ -72,27 +72,30 @@ func (s *Shard) endAtOnce() {
 	d.atOnce = d.atOnce[:0]
 }
 
-// end settles messages that are over, and returns how many of them are in
-// flight. mu is held.
-func (s *Shard) end(st *stream, d *index.Deadline, atOnce bool) (flying int) {
+// end gives up messages that are over, and returns how many of them are not
+// settled by that, since they are in flight or die: their deadline stays. mu is held.
+func (s *Shard) end(st *stream, d *index.Deadline, atOnce bool) (open int) {
 	ended := false
 	for o := d.First; o < d.End(); o++ {
 		switch {
 		case st.queue.InFlight(o):
 			st.late.add(o, atOnce)
-			flying++
+			open++
 		default:
 			st.late.take(o)
 			ended = s.endOne(st, o) || ended
+			if st.queue.Dead(o) {
+				open++
+			}
 		}
 	}
 	s.endedSome(st, ended)
-	return flying
+	return open
 }
 
-// endOne settles a message that is over; false if it was settled. mu is held.
+// endOne gives up a message that is over; false if it was given up. mu is held.
 func (s *Shard) endOne(st *stream, o record.Offset) bool {
-	if !st.queue.Settle(o) {
+	if !s.bury(st, o, Expired) {
 		return false
 	}
 	s.deadlines.ended++
@@ -121,7 +124,7 @@ func (c *Consumer) endLate() {
 		return
 	}
 	for _, it := range c.items {
-		if c.st.late.over(it.Offset) && c.st.queue.Done(c.c, it.Offset) {
+		if c.st.late.over(it.Offset) && c.buryHeld(it.Offset, Expired) {
 			c.st.late.take(it.Offset)
 			c.s.deadlines.ended++
 		}

@@ -54,6 +54,7 @@ func (s *Shard) beginRebuild(fs vfs.FS) error {
 		wipe.DeletePrefix(prefix)
 	}
 	wipe.Set(index.MarkedKey, index.AppendLSN(nil, 0))
+	wipe.Set(index.SizedKey, nil)
 	wipe.Set(index.FormatKey, index.AppendFormat(nil, s.cfg.Identity))
 	return s.store.Commit(&wipe)
 }
@@ -171,7 +172,7 @@ func (s *Shard) skipFar(st *stream, to record.Offset, before record.LSN) error {
 	if err := s.gatherStream(st, &value); err != nil {
 		return err
 	}
-	st.refs.Spilled()
+	st.spilled()
 	value = index.AppendChunk(value[:0], []record.LSN{before})
 	for no := uint64(st.refs.End()) / index.ChunkLen; no < uint64(to)/index.ChunkLen; no++ {
 		s.pending.Set(index.ChunkKey(st.id, no), value)
@@ -288,6 +289,12 @@ func (s *Shard) loadable() (bool, error) {
 		return false, nil
 	}
 	if err != nil {
+		return false, err
+	}
+	if _, err := s.store.Get(index.SizedKey); errors.Is(err, index.ErrNotFound) {
+		s.logger.Warn("index without the sizes of messages, will be rebuilt", slog.Any("shard", s.cfg.Identity.Shard))
+		return false, nil
+	} else if err != nil {
 		return false, err
 	}
 	format, err := s.store.Get(index.FormatKey)

@@ -185,6 +185,7 @@ func TestRebuild(t *testing.T) {
 				again.mustDoubt(t)
 				fs2 := fs.CrashClone(vfs.CrashCloneCfg{})
 				endings = again.endings(t)
+				again.mustKnowSizes(t)
 				must(t, again.Close())
 				mustHold(t, store, endings)
 				fs = fs2

@@ -144,6 +144,7 @@ func (s *Shard) load() (record.LSN, error) {
 		return 0, err
 	}
 	s.pending.DeletePrefix(index.TransientPrefix)
+	s.pending.DeletePrefix(index.TransientSizesPrefix)
 	for _, part := range []struct {
 		prefix []byte
 		load   func(key, value []byte) error

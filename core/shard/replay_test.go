@@ -244,6 +244,7 @@ func (x *script) publish(session uint64, sync bool) {
 // settle takes messages of a stream and ends most of them, in any order.
 func (x *script) settle(id record.StreamID) {
 	if id > filters {
+		x.s.weigh(x.t, id, x.rng.IntN(2) == 0)
 		var taken []record.Offset
 		for range x.rng.IntN(60) {
 			ref, _, ok, err := x.s.Get(x.t.Context(), id)
@@ -382,6 +383,7 @@ func compareWithReplay(t *testing.T, m moment, cfg Config) {
 		must(t, err)
 		states = append(states, s.state(t))
 		endings := s.endings(t)
+		s.mustKnowSizes(t)
 		must(t, s.Close())
 		mustHold(t, store, endings)
 		must(t, store.Scan(index.ChunkPrefix, func(k, _ []byte) error {

@@ -10,36 +10,65 @@ import (
 type QueueSettings struct {
 	// Sharing says which consumers get the messages.
 	Sharing queue.Sharing
-	// Limited has the first of the messages that wait dropped when more than
-	// MaxLength do. What is in flight does not count.
-	Limited   bool
-	MaxLength uint64
+	// Bounds has the first of the messages that wait dropped when there are more.
+	Bounds queue.Bounds
+	// Refuse has messages that would go over the bounds refused instead, where they
+	// are offered, see [Shard.Offer].
+	Refuse bool
+	// DeadLetters has messages die that the queue gives up, for TakeDead.
+	DeadLetters bool
+	// Counted has it count how often a message comes back. When that is more often
+	// than MaxReturns, the message is given up; below 0 is no limit.
+	Counted    bool
+	MaxReturns int64
 }
 
 // Configure has a queue behave as the settings say. Streams that are not there,
-// and those that are no queues, are passed over.
-func (s *Shard) Configure(id record.StreamID, settings QueueSettings) {
+// and those that are no queues, are passed over. With an error, of the store, the
+// queue is bounded by its length alone.
+func (s *Shard) Configure(id record.StreamID, settings QueueSettings) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.streams[id]
 	if st == nil || st.queue == nil {
-		return
+		return nil
 	}
 	st.queue.Share(settings.Sharing)
-	st.limited, st.maxLength = settings.Limited, settings.MaxLength
+	err := st.countBytes(settings.Bounds.Weighed)
+	settings.Bounds.Weighed = settings.Bounds.Weighed && err == nil
+	st.limit(&settings)
+	st.countReturns(settings.Counted, settings.MaxReturns)
+	st.configured = true
+	s.wantDead(st, settings.DeadLetters)
 	s.dispatch(st)
+	return err
+}
+
+// limit sets the limits of a queue. mu is held.
+func (st *stream) limit(settings *QueueSettings) {
+	if settings.Bounds == (queue.Bounds{}) {
+		st.limits = nil
+		return
+	}
+	if st.limits == nil {
+		st.limits = new(limits)
+	}
+	st.limits.bounds, st.limits.refuses = settings.Bounds, settings.Refuse
 }
 
 // shorten drops what waits beyond the queue's length, once consumers have got what
 // they have room for. mu is held.
 func (s *Shard) shorten(st *stream) {
-	if !st.limited || st.gone {
+	if st.limits == nil || st.limits.refuses || st.gone {
 		return
 	}
 	if st.self.marking && st.queue.Consumers() > 0 {
 		return // they get some as soon as the mark is in the log; then the queue is looked at again
 	}
-	n := st.queue.Shorten(st.refs.End(), st.maxLength, func(o record.Offset) { st.late.take(o) })
+	n := st.queue.Shorten(st.refs.End(), &st.limits.bounds, func(o record.Offset) bool {
+		st.late.take(o)
+		return s.bury(st, o, TooLong)
+	})
 	if n > 0 {
 		s.overflowed += n
 		s.endedSome(st, true)

@@ -75,6 +75,7 @@ type Shard struct {
 	dirty       []*place                           // cursors with acks that are not in the log
 	unpublished []*place                           // cursors whose acks are in the log and not in etcd
 	deadlines   deadlines
+	dying       []*stream // queues with dead to be taken
 	overflowed  uint64
 	checkpoint  checkpoint
 	flow        flow
@@ -90,16 +91,22 @@ type Shard struct {
 	warm         []*stream // hold memory that they can do without, see cool
 	pending      index.Batch
 	woke         []*queue.Consumer // scratch
-	wokenReader  []*Reader
+	sifted       struct {          // scratch
+		streams   []record.StreamID
+		deadlines []int64
+	}
+	wokenReader []*Reader
 
 	kick    chan struct{}
 	ackKick chan struct{}
-	stop    chan struct{}
-	done    <-chan struct{}
-	acks    *clock.Timer // the committer's: acks wait for company until then
-	idle    *clock.Timer // likewise: the log has rested by then
-	due     *clock.Timer // likewise: a deadline has come
-	closing sync.Once
+	// deadKick is for who takes the dead, see Died.
+	deadKick chan struct{}
+	stop     chan struct{}
+	done     <-chan struct{}
+	acks     *clock.Timer // the committer's: acks wait for company until then
+	idle     *clock.Timer // likewise: the log has rested by then
+	due      *clock.Timer // likewise: a deadline has come
+	closing  sync.Once
 }
 
 // Open recovers a shard from its log and starts its committer.
@@ -121,6 +128,7 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 		reading:    map[away]*chunkRead{},
 		kick:       make(chan struct{}, 1),
 		ackKick:    make(chan struct{}, 1),
+		deadKick:   make(chan struct{}, 1),
 		stop:       make(chan struct{}),
 	}
 	if s.work == nil {

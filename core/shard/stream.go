@@ -34,7 +34,9 @@ type stream struct {
 	changed bool // in Shard.changed
 	warm    bool // in Shard.warm
 	gone    bool
-	found   bool // made again: its cursors begin at its beginning, see strays
+	// configured tells that it is known how a queue behaves, see buries.
+	configured bool
+	found      bool // made again: its cursors begin at its beginning, see strays
 
 	// A queue has one cursor that its consumers share: self. A filter's stream
 	// has places instead, one per session.
@@ -44,10 +46,12 @@ type stream struct {
 	places    places
 	consumers map[*Consumer]struct{} // nil while there is none
 	late      late
-	fresh     int  // its last in deadlines.fresh, if that is of this stream
-	limited   bool // to maxLength messages that wait
-	maxLength uint64
+	fresh     int           // its last in deadlines.fresh, if that is of this stream
+	sizes     *queue.Sizes  // of a queue's messages; nil when the store has all that are needed
+	limits    *limits       // of what waits; nil while there are none
 	trimmedAt record.Offset // end of the stream when trim last looked
+	graves    *graves       // nil while there are none and the queue has no dead letters
+	returns   *returns      // nil when they are not counted
 }
 
 func (s *Shard) addStream(info *record.Stream, durable bool, since record.LSN) {
@@ -120,6 +124,9 @@ func (st *stream) trim(p *place) {
 	}
 	if st.self != nil {
 		st.refs.Trim(p.cur.Floor())
+		if st.sizes != nil {
+			st.sizes.Trim(p.cur.Floor())
+		}
 		return
 	}
 	if st.refs.End() < st.trimmedAt+trimStep && st.places.len() > 1 {
@@ -155,6 +162,7 @@ func (s *Shard) CreateStream(info record.Stream, durable bool) error {
 		}
 	}
 	s.addStream(&info, durable, since)
+	s.streams[info.ID].configured = true // until it is told otherwise
 	return nil
 }
 
@@ -189,6 +197,7 @@ func (s *Shard) DropStream(id record.StreamID) (record.LSN, error) {
 	st.consumers = nil
 	if !st.durable {
 		s.pending.DeletePrefix(index.TransientKey(id))
+		s.pending.DeletePrefix(index.TransientSizesOfKey(id))
 		return 0, nil
 	}
 	return s.Append(record.KindStreamDrop, record.AppendCursorRef(nil, record.CursorRef{Stream: id}), nil)

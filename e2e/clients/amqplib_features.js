@@ -160,6 +160,33 @@ const features = {
     assert.deepEqual(seen, ['1', '2', '3']);
   },
 
+  async deadLetters(connection) {
+    const channel = await connection.createChannel();
+    const dead = await own(channel);
+    const queue = `amqplib.quorum.${Date.now()}`;
+    await channel.assertQueue(queue, {
+      durable: true,
+      deadLetterExchange: '',
+      deadLetterRoutingKey: dead,
+      arguments: { 'x-queue-type': 'quorum', 'x-delivery-limit': 1 },
+    });
+    channel.sendToQueue(queue, Buffer.from('poison'), { persistent: true });
+    const counts = [];
+    await channel.consume(queue, (msg) => {
+      if (!msg) return; // the queue was deleted
+      counts.push(msg.properties.headers['x-delivery-count']);
+      channel.nack(msg, false, true);
+    });
+    const msg = await within(new Promise((resolve, reject) => {
+      channel.consume(dead, resolve, { noAck: true }).catch(reject);
+    }), 'a dead letter');
+    assert.equal(msg.content.toString(), 'poison');
+    assert.deepEqual(counts, [undefined, 1]);
+    const [death] = msg.properties.headers['x-death'];
+    assert.deepEqual([death.queue, death.reason, death.count], [queue, 'delivery_limit', 1]);
+    await channel.deleteQueue(queue);
+  },
+
   async refusals(connection) {
     const queue = await own(await connection.createChannel());
     await closes(connection, 404, "no queue 'nothing' in vhost '/'", (c) => c.checkQueue('nothing'));

@@ -171,9 +171,56 @@ def refusals(connection):
     other.close()
 
 
+def dead_letters(connection):
+    channel = connection.channel()
+    dead = declared(channel, ("amq.fanout", "", None))
+    arguments = {"x-dead-letter-exchange": "amq.fanout", "x-message-ttl": 60000}
+    queue = channel.queue_declare("", exclusive=True, arguments=arguments).method.queue
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue, "x-message-ttl": 20}
+    wait = channel.queue_declare("", exclusive=True, arguments=arguments).method.queue
+    channel.basic_publish("", wait, b"again", pika.BasicProperties(headers={"n": 1}))
+    for method, _, body in channel.consume(queue, inactivity_timeout=20):
+        check("after the wait", body, b"again")
+        channel.basic_reject(method.delivery_tag, requeue=False)
+        break
+    channel.cancel()
+    for method, properties, body in channel.consume(dead, inactivity_timeout=20):
+        check("dead letter", (body, method.exchange, method.routing_key), (b"again", "amq.fanout", queue))
+        deaths = properties.headers["x-death"]
+        check("deaths", [(d["queue"], d["reason"], d["count"]) for d in deaths], [(queue, "rejected", 1), (wait, "expired", 1)])
+        check("keys", [d["routing-keys"] for d in deaths], [[queue], [wait]])
+        check("first", properties.headers["x-first-death-queue"], wait)
+        check("last", properties.headers["x-last-death-queue"], queue)
+        check("own", properties.headers["n"], 1)
+        break
+    channel.cancel()
+
+
+def full_queues(connection):
+    channel = connection.channel()
+    dead = declared(channel)
+    arguments = {
+        "x-max-length-bytes": 5, "x-overflow": "reject-publish-dlx",
+        "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead,
+    }
+    queue = channel.queue_declare("", exclusive=True, arguments=arguments).method.queue
+    channel.confirm_delivery()
+    channel.basic_publish("", queue, b"abc")
+    try:
+        channel.basic_publish("", queue, b"def")
+    except pika.exceptions.NackError:
+        pass
+    else:
+        raise RuntimeError("a full queue takes more")
+    channel.basic_publish("", queue, b"gh")
+    check("in the queue", drain(channel, queue), ["abc", "gh"])
+    _, properties, body = channel.basic_get(dead, auto_ack=True)
+    check("dead letter", (body, properties.headers["x-death"][0]["reason"]), (b"def", "maxlen"))
+
+
 for feature in (
     headers_exchange, exchange_bindings, alternate_exchange, mandatory, direct_reply, cancel_notification, requeue,
-    properties, refusals,
+    properties, refusals, dead_letters, full_queues,
 ):
     with pika.BlockingConnection(parameters) as fresh:
         feature(fresh)

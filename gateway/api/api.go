@@ -24,9 +24,9 @@ type Dialect struct {
 	CheckExchange func(namespace string, spec *core.ExchangeSpec) error
 	// Refusal returns the protocol's code and words for an error.
 	Refusal func(err error) (code int, text string)
-	// Copies returns the further routing keys that the properties ask for, and
-	// removes those from them that no receiver is to see.
-	Copies func(p *core.Properties) ([][]byte, error)
+	// Copies returns the further routing keys that the properties ask for, and of
+	// them those that no receiver is to see, which it removes from the properties.
+	Copies func(p *core.Properties) (keys, hidden [][]byte, err error)
 	// AppendProperties appends the properties of a message of Format.
 	AppendProperties func(dst []byte, p *core.Properties) []byte
 	Format           core.Format

@@ -63,7 +63,7 @@ func (a *API) publish(ctx context.Context, r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	more, err := a.Dialect.Copies(&properties)
+	more, hidden, err := a.Dialect.Copies(&properties)
 	if err != nil {
 		return answer{}, err
 	}
@@ -76,8 +76,8 @@ func (a *API) publish(ctx context.Context, r *request) (answer, error) {
 		return answer{}, badRequest("user_id property set to '%s' but authenticated user was '%s'", user, r.user.User)
 	}
 	m := core.Message{
-		Format: a.Dialect.Format, Exchange: []byte(exchange), Key: []byte(*body.RoutingKey), MoreKeys: more, Payload: payload,
-		Properties: a.Dialect.AppendProperties(nil, &properties),
+		Format: a.Dialect.Format, Exchange: []byte(exchange), Key: []byte(*body.RoutingKey), MoreKeys: more, HiddenKeys: hidden,
+		Payload: payload, Properties: a.Dialect.AppendProperties(nil, &properties),
 	}
 	if properties.Persistent {
 		m.QoS = 1

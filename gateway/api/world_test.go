@@ -69,7 +69,8 @@ func newWorld(t *testing.T) *world {
 	}
 	broker, err := core.Open(t.Context(), core.DefaultConfig(), core.Deps{
 		Dir: "data", FS: vfs.NewMem(), Clock: clock.System, Rand: rand.Reader, Catalog: w.catalog, Log: log,
-		Formats: map[core.Format]core.PropertyDecoder{core.FormatAMQP: amqp.Properties},
+		DeadLetter: amqp.DeadLetter,
+		Formats:    map[core.Format]core.PropertyDecoder{core.FormatAMQP: amqp.Properties},
 	})
 	w.must(err)
 	auth := gateway.NewAuthenticator(gateway.DefaultAuthConfig(), w.catalog, log)

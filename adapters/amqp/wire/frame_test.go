@@ -151,7 +151,7 @@ func TestGoldenFrames(t *testing.T) {
 	}{
 		{"heartbeat", "08000000000000ce", wire.AppendHeartbeat(nil)},
 		{"ack", "0100010000000d003c0050000000000000000701ce", wire.AppendConfirm(nil, 1, 7, true, false)},
-		{"nack", "0100010000000d003c0078000000000000000800ce", wire.AppendConfirm(nil, 1, 8, false, true)},
+		{"nack", "0100010000000d003c0078000000000000000802ce", wire.AppendConfirm(nil, 1, 8, false, true)},
 		{"deliver", "01000200000015003c003c01630000000000000001010178036b6579ce", deliver.Append(nil, 2)},
 		{
 			"close", "01000000000012" + "000a0032" + "0194" + "07" + "6e6f2077617921" + "000a000b" + "ce",

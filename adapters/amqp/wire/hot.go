@@ -122,7 +122,8 @@ func ParseSettlement(id MethodID, args []byte) (Settlement, error) {
 	return s, d.end()
 }
 
-// AppendConfirm appends basic.ack of a publish, or basic.nack when refused.
+// AppendConfirm appends basic.ack of a publish, or basic.nack when refused. The bit for
+// requeue says nothing there; RabbitMQ sets it.
 func AppendConfirm(dst []byte, channel uint16, tag uint64, multiple, refused bool) []byte {
 	id := IDBasicAck
 	if refused {
@@ -131,5 +132,5 @@ func AppendConfirm(dst []byte, channel uint16, tag uint64, multiple, refused boo
 	dst = appendFrameHeader(dst, FrameMethod, channel, 4+8+1)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(id))
 	dst = binary.BigEndian.AppendUint64(dst, tag)
-	return append(dst, bits(multiple), frameEnd)
+	return append(dst, bits(multiple, refused), frameEnd)
 }
