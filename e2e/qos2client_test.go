@@ -19,7 +19,9 @@ var errSessionLost = errors.New("the broker forgot the session")
 
 // qos2Publisher publishes QoS 2 messages over many connections of one session,
 // as the specification asks: after a reconnect it resends what has no PUBREC
-// with DUP and the same packet id, and PUBREL for what has one.
+// with DUP and the same packet id, and PUBREL for what has one. A message that is
+// refused is given up: what was sent behind it may have been taken, so that it would come
+// out of order. All that is in flight is answered then before the connection ends.
 type qos2Publisher struct {
 	addr, name, topic string
 	history           *checker.History
@@ -29,8 +31,9 @@ type qos2Publisher struct {
 	room     *sync.Cond // signalled when inflight shrinks or the connection ends
 	inflight []*qos2Message
 	nextID   uint16
-	known    bool // the broker has confirmed that it keeps the session
-	ended    bool // the connection in use has ended
+	known    bool  // the broker has confirmed that it keeps the session
+	ended    bool  // the connection in use has ended
+	refused  error // why the connection in use is to end
 }
 
 // qos2Message is one message between its first PUBLISH and its PUBCOMP.
@@ -60,7 +63,7 @@ func (p *qos2Publisher) run(stop context.Context) error {
 	}
 	wire := packets.NewThreadSafeConn(conn)
 	p.mu.Lock()
-	p.ended = false
+	p.ended, p.refused = false, nil
 	p.mu.Unlock()
 	forget := context.AfterFunc(stop, func() {
 		conn.SetDeadline(time.Now().Add(patience)) // what is in flight must complete by then
@@ -151,7 +154,7 @@ func (p *qos2Publisher) send(conn net.Conn, m qos2Message, again bool) error {
 func (p *qos2Publisher) claim(stop context.Context) (qos2Message, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.ended && (len(p.inflight) >= p.window || stop.Err() != nil && len(p.inflight) > 0) {
+	for !p.ended && (len(p.inflight) >= p.window || p.refused != nil || stop.Err() != nil && len(p.inflight) > 0) {
 		p.room.Wait()
 	}
 	if p.ended || stop.Err() != nil {
@@ -189,9 +192,8 @@ func (p *qos2Publisher) read(conn net.Conn) error {
 		switch c := packet.Content.(type) {
 		case *packets.Pubrec:
 			if c.ReasonCode >= 0x80 {
-				return fmt.Errorf("the broker refused packet %d: %#x", c.PacketID, c.ReasonCode)
-			}
-			if err := p.release(conn, c.PacketID); err != nil {
+				p.refuse(c.PacketID, c.ReasonCode)
+			} else if err := p.release(conn, c.PacketID); err != nil {
 				return err
 			}
 		case *packets.Pubcomp:
@@ -200,6 +202,9 @@ func (p *qos2Publisher) read(conn net.Conn) error {
 			return fmt.Errorf("the broker disconnected: %#x", c.ReasonCode)
 		default:
 			return fmt.Errorf("unexpected packet %v", packet)
+		}
+		if err := p.refusal(); err != nil {
+			return err
 		}
 	}
 }
@@ -216,6 +221,24 @@ func (p *qos2Publisher) release(conn net.Conn, packetID uint16) error {
 	p.mu.Unlock()
 	_, err := (&packets.Pubrel{PacketID: packetID, Properties: &packets.Properties{}}).WriteTo(conn)
 	return err
+}
+
+// refuse gives up a message that the broker has refused.
+func (p *qos2Publisher) refuse(packetID uint16, reason byte) {
+	p.complete(packetID)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused = fmt.Errorf("the broker refused packet %d: %#x", packetID, reason)
+}
+
+// refusal tells why the connection has to end, once nothing is in flight.
+func (p *qos2Publisher) refusal() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.inflight) > 0 {
+		return nil
+	}
+	return p.refused
 }
 
 // complete forgets a message.
