@@ -274,3 +274,33 @@ func TestAccessCommands(t *testing.T) {
 		t.Errorf("delete of nothing: got %v %s", err, out)
 	}
 }
+
+// TestClientRabbitMQAdmin has RabbitMQ's own program declare, publish, take and delete.
+// It writes booleans and numbers as strings.
+func TestClientRabbitMQAdmin(t *testing.T) {
+	program := needsProgram(t, "rabbitmqadmin")
+	b := startBroker(t, 1)
+	b.needsHTTP()
+	host, port, err := net.SplitHostPort(b.HTTP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := func(args ...string) string {
+		t.Helper()
+		return output(t, "", program, append([]string{"-H", host, "-P", port, "-u", "guest", "-p", "guest"}, args...)...)
+	}
+	admin("declare", "queue", "name=orders", "durable=true", "auto_delete=false", `arguments={"x-max-length":5}`)
+	admin("declare", "exchange", "name=shop", "type=topic", "durable=true", "internal=false")
+	admin("declare", "binding", "source=shop", "destination=orders", "routing_key=order.#")
+	admin("declare", "policy", "name=short", "pattern=^orders$", `definition={"message-ttl":3600000}`, "priority=3", "apply-to=queues")
+	admin("publish", "exchange=shop", "routing_key=order.new", "payload=one")
+	if got := admin("-f", "raw_json", "list", "queues", "name", "messages", "durable"); !strings.Contains(got, `"orders"`) {
+		t.Errorf("list queues: %s", got)
+	}
+	if got := admin("get", "queue=orders", "count=1", "ackmode=ack_requeue_false"); !strings.Contains(got, "one") {
+		t.Errorf("get: %s", got)
+	}
+	admin("purge", "queue", "name=orders")
+	admin("delete", "queue", "name=orders")
+	admin("delete", "exchange", "name=shop")
+}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	amqp091 "github.com/rabbitmq/amqp091-go"
 )
 
@@ -224,5 +225,24 @@ func TestExclusiveAndAutoDelete(t *testing.T) {
 		if e, ok := errors.AsType[*amqp091.Error](err); !ok || e.Code != 404 {
 			t.Fatalf("passive declare of %s: got %v", name, err)
 		}
+	}
+}
+
+// TestCapabilities: clients look here before they use a feature.
+func TestCapabilities(t *testing.T) {
+	conn := newHarness(t).connect()
+	got, ok := conn.Properties["capabilities"].(amqp091.Table)
+	if !ok {
+		t.Fatalf("server properties: %v", conn.Properties)
+	}
+	want := amqp091.Table{}
+	for _, name := range []string{
+		"publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify", "connection.blocked",
+		"consumer_priorities", "authentication_failure_close", "per_consumer_qos", "direct_reply_to",
+	} {
+		want[name] = true
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("capabilities (-want +got):\n%s", diff)
 	}
 }

@@ -64,6 +64,7 @@ func start(cfg *Config, certified bool) *wire.ConnectionStart {
 			capability("basic.nack"),
 			capability("consumer_cancel_notify"),
 			capability("connection.blocked"),
+			capability("consumer_priorities"),
 			capability("authentication_failure_close"),
 			capability("per_consumer_qos"),
 			capability("direct_reply_to"),

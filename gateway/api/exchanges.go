@@ -59,17 +59,17 @@ type exchangeBody struct {
 	Name       string          `json:"name"`
 	Vhost      string          `json:"vhost"`
 	Type       string          `json:"type"`
-	Durable    *bool           `json:"durable"`
-	AutoDelete bool            `json:"auto_delete"`
-	Internal   bool            `json:"internal"`
+	Durable    *truth          `json:"durable"`
+	AutoDelete truth           `json:"auto_delete"`
+	Internal   truth           `json:"internal"`
 	Arguments  json.RawMessage `json:"arguments"`
 }
 
 func (b *exchangeBody) spec(name string) (core.ExchangeSpec, error) {
 	args, err := decodeArguments(b.Arguments)
 	spec := core.ExchangeSpec{
-		Name: name, Type: b.Type, Durable: b.Durable == nil || *b.Durable,
-		AutoDelete: b.AutoDelete, Internal: b.Internal, Args: args,
+		Name: name, Type: b.Type, Durable: b.Durable == nil || bool(*b.Durable),
+		AutoDelete: bool(b.AutoDelete), Internal: bool(b.Internal), Args: args,
 	}
 	if spec.Type == "" {
 		spec.Type = "direct"

@@ -21,11 +21,11 @@ const (
 
 // getBody asks for messages.
 type getBody struct {
-	Count    *int   `json:"count"`
-	AckMode  string `json:"ackmode"`
-	Requeue  *bool  `json:"requeue"` // the older form of AckMode
-	Encoding string `json:"encoding"`
-	Truncate *int   `json:"truncate"`
+	Count    *integer `json:"count"`
+	AckMode  string   `json:"ackmode"`
+	Requeue  *truth   `json:"requeue"` // the older form of AckMode
+	Encoding string   `json:"encoding"`
+	Truncate *integer `json:"truncate"`
 }
 
 func (b *getBody) check() (requeue bool, err error) {
@@ -44,7 +44,7 @@ func (b *getBody) check() (requeue bool, err error) {
 		return false, nil
 	case "":
 		if b.Requeue != nil {
-			return *b.Requeue, nil
+			return bool(*b.Requeue), nil
 		}
 	}
 	return false, badRequest("ackmode is missing or unknown")
@@ -77,7 +77,7 @@ func (a *API) getMessages(ctx context.Context, r *request) (answer, error) {
 		}
 		getter.Settle(core.Ack, taken...)
 	}()
-	for size := 0; len(out) < *body.Count && size < maxGetBytes; {
+	for size := 0; len(out) < int(*body.Count) && size < maxGetBytes; {
 		d, g, left, ok, getErr := a.Broker.Get(ctx, vhost, name, owner, false)
 		if err = getErr; err != nil || !ok {
 			break
@@ -105,7 +105,7 @@ func (a *API) describeMessage(d *core.Delivery, how *getBody) (object, error) {
 	}
 	p.Persistent = p.Persistent || m.QoS > 0
 	payload := m.Payload
-	if how.Truncate != nil && len(payload) > *how.Truncate {
+	if how.Truncate != nil && len(payload) > int(*how.Truncate) {
 		payload = payload[:*how.Truncate]
 	}
 	text, encoding := string(payload), "string"

@@ -20,6 +20,9 @@ func TestObjects(t *testing.T) {
 	}{
 		{201, "PUT", "queues/%2F/q", `{"durable":true,"arguments":{}}`, ""},
 		{204, "PUT", "queues/%2F/q", `{"durable":true,"arguments":[]}`, ""},
+		{204, "PUT", "queues/%2F/q", `{"durable":"true","auto_delete":"false","arguments":{}}`, ""},
+		{400, "PUT", "queues/%2F/q", `{"durable":"false"}`, "received 'false' but current is 'true'"},
+		{400, "PUT", "queues/%2F/q", `{"durable":"yes"}`, "bool"},
 		{400, "PUT", "queues/%2F/q", `{"durable":false}`, "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'"},
 		{400, "PUT", "queues/%2F/bad", `{"arguments":{"x-queue-type":"zz"}}`, "unsupported queue type 'zz'"},
 		{400, "PUT", "queues/%2F/bad", `{"exclusive":true}`, "exclusive"},
@@ -28,7 +31,7 @@ func TestObjects(t *testing.T) {
 		{404, "GET", "queues/%2F/none", "", "Not Found"},
 		{404, "DELETE", "queues/%2F/none", "", "Not Found"},
 		{201, "PUT", "exchanges/%2F/x", `{"type":"topic"}`, ""},
-		{204, "PUT", "exchanges/%2F/x", `{"type":"topic"}`, ""},
+		{204, "PUT", "exchanges/%2F/x", `{"type":"topic","durable":"true","auto_delete":"false","internal":"false"}`, ""},
 		{400, "PUT", "exchanges/%2F/x", `{"type":"fanout"}`, "inequivalent arg 'type' for exchange 'x' in vhost '/': received 'fanout' but current is 'topic'"},
 		{400, "PUT", "exchanges/%2F/y", `{"type":"nope"}`, "unknown exchange type 'nope'"},
 		{201, "PUT", "exchanges/%2F/hash", `{"type":"x-consistent-hash","arguments":{"hash-header":"id"}}`, ""},

@@ -33,14 +33,14 @@ type policyBody struct {
 	Vhost      string          `json:"vhost"`
 	Pattern    *string         `json:"pattern"`
 	ApplyTo    string          `json:"apply-to"`
-	Priority   int             `json:"priority"`
+	Priority   integer         `json:"priority"`
 	Definition json.RawMessage `json:"definition"`
 }
 
 // policy reads the body. A setting that the engine does not apply is refused:
 // a policy that is kept and does nothing would deceive.
 func (b *policyBody) policy(vhost, name string, operator bool) (metadata.Policy, error) {
-	p := metadata.Policy{Namespace: vhost, Name: name, Operator: operator, ApplyTo: b.ApplyTo, Priority: b.Priority}
+	p := metadata.Policy{Namespace: vhost, Name: name, Operator: operator, ApplyTo: b.ApplyTo, Priority: int(b.Priority)}
 	if b.Pattern == nil {
 		return p, badRequest("key pattern is missing")
 	}

@@ -82,16 +82,18 @@ func missing(err error) error {
 type queueBody struct {
 	Name       string          `json:"name"`
 	Vhost      string          `json:"vhost"`
-	Durable    *bool           `json:"durable"`
-	AutoDelete bool            `json:"auto_delete"`
-	Exclusive  bool            `json:"exclusive"`
+	Durable    *truth          `json:"durable"`
+	AutoDelete truth           `json:"auto_delete"`
+	Exclusive  truth           `json:"exclusive"`
 	Arguments  json.RawMessage `json:"arguments"`
 }
 
 // spec is the declaration that the body asks for; durable unless it says no.
 func (b *queueBody) spec(name string) (core.QueueSpec, error) {
 	args, err := decodeArguments(b.Arguments)
-	spec := core.QueueSpec{Name: name, Durable: b.Durable == nil || *b.Durable, AutoDelete: b.AutoDelete, Args: args}
+	spec := core.QueueSpec{
+		Name: name, Durable: b.Durable == nil || bool(*b.Durable), AutoDelete: bool(b.AutoDelete), Args: args,
+	}
 	if b.Exclusive {
 		err = badRequest("an exclusive queue belongs to a connection, which a request is not")
 	}
