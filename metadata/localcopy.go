@@ -142,8 +142,15 @@ func (c *Catalog) saveOrLog() bool {
 	return true
 }
 
+// saveCopy writes the copy. A catalog without a namespace has not begun, or is an
+// empty one in the place of the one that the copy is of: then the copy is the last there
+// is, and stays.
 func (c *Catalog) saveCopy() error {
 	c.mu.RLock()
+	if len(c.view.namespaces) == 0 {
+		c.mu.RUnlock()
+		return nil
+	}
 	out := localCopy{Cluster: c.cfg.Cluster, Revision: c.view.rev, Entries: make([]copyEntry, 0, len(c.view.entries))}
 	for key, e := range c.view.entries {
 		out.Entries = append(out.Entries, copyEntry{Key: key, Value: e.value, Revision: e.rev})

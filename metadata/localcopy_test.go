@@ -75,6 +75,30 @@ func TestNoCopyAndAway(t *testing.T) {
 	wantError(t, "open with the copy of another cluster", err, metadata.ErrUnavailable)
 }
 
+// TestEmptyStoreLeavesTheCopy opens an empty store beside the copy of another, as one
+// whose data was lost: the copy is the last that is left.
+func TestEmptyStoreLeavesTheCopy(t *testing.T) {
+	fs := vfs.NewMem()
+	saved(t, fs)
+	good := read(t, fs)
+	store := memory.New()
+	c := open(t, store, keepIn(fs))
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, fs); string(got) != string(good) {
+		t.Errorf("the copy is %s, want it as it was: %s", got, good)
+	}
+	c = open(t, store, keepIn(fs))
+	declare(t, c, "namespace")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, fs); string(got) == string(good) {
+		t.Error("the copy is not of the store that has begun anew")
+	}
+}
+
 // TestCorruptCopy damages the copy in every byte and cuts it everywhere: no
 // such copy is served, and with the store at hand it does not matter.
 func TestCorruptCopy(t *testing.T) {

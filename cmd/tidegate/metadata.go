@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -110,8 +111,21 @@ func openStore(ctx context.Context, cfg Config, log *slog.Logger, closers *close
 func openCatalog(ctx context.Context, cfg Config, store metadata.Store, log *slog.Logger) (*metadata.Catalog, error) {
 	catalog := metadata.DefaultCatalogConfig()
 	catalog.Cluster = cfg.Metadata.Cluster
-	catalog.FS, catalog.Path = vfs.Default, filepath.Join(cfg.Data, "catalog", "copy.json")
+	catalog.FS, catalog.Path = vfs.Default, copyPath(cfg)
 	return metadata.OpenCatalog(ctx, store, catalog, log)
+}
+
+func copyPath(cfg Config) string { return filepath.Join(cfg.Data, "catalog", "copy.json") }
+
+// setCopyAside keeps the copy of metadata that are lost beside the one of those that
+// take their place.
+func setCopyAside(cfg Config) error {
+	path := copyPath(cfg)
+	err := os.Rename(path, fmt.Sprintf("%s.%d", path, time.Now().Unix()))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("keep the copy of the lost metadata: %w", err)
+	}
+	return nil
 }
 
 // rootNamespace is the namespace that always exists.
@@ -131,8 +145,13 @@ func bootstrap(ctx context.Context, cfg Config, catalog *metadata.Catalog, log *
 	if len(catalog.Namespaces()) > 0 {
 		return nil
 	}
-	if _, err := core.ReadLayout(vfs.Default, filepath.Join(cfg.Data, "log")); !errors.Is(err, os.ErrNotExist) && !cfg.Metadata.Recreate {
-		return errMetadataLost
+	if _, err := core.ReadLayout(vfs.Default, filepath.Join(cfg.Data, "log")); !errors.Is(err, os.ErrNotExist) {
+		if !cfg.Metadata.Recreate {
+			return errMetadataLost
+		}
+		if err := setCopyAside(cfg); err != nil {
+			return err
+		}
 	}
 	name, password := cfg.DefaultUser, string(cfg.DefaultPass)
 	if name == "" {

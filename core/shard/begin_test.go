@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -93,6 +94,37 @@ func TestLogEndsBeforeItsEnds(t *testing.T) {
 		FS: fs, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
 		OpenStore: func() (index.Store, error) { return index.NewMap(), nil },
 	})
+	if !errors.Is(err, commitlog.ErrBehind) {
+		t.Errorf("got %v, want ErrBehind", err)
+	}
+}
+
+// TestLogEndsBeforeItsEndsBesideAnIndex is the same with an index of the time at which
+// the log ended where it ends now.
+func TestLogEndsBeforeItsEndsBesideAnIndex(t *testing.T) {
+	cfg := testConfig(100)
+	cfg.SegmentBytes, cfg.CheckpointBytes = 4<<10, 1
+	fs, store := vfs.NewCrashableMem(), index.NewMap()
+	s := openPublished(t, fs, store, cfg, published{})
+	must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "s", Kept: true}, true))
+	putNumbered(t, s, 1, 0, 20)
+	s.rest(t)
+	early, segments := store.Copy(), len(s.log.Segments())+1 // the active one too
+	putNumbered(t, s, 1, 20, 612)
+	must(t, s.Keep(1, Retention{MaxBytes: 1}))
+	lsn, err := s.Retain(time.Now(), 0)
+	must(t, err)
+	must(t, s.Wait(t.Context(), lsn))
+	must(t, s.writeEnds(nil))
+	must(t, s.Close())
+	removeLog(t, fs, segments)
+	again, err := Open(cfg, Deps{
+		FS: fs, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
+		OpenStore: func() (index.Store, error) { return early, nil },
+	})
+	if err == nil {
+		_ = again.Close()
+	}
 	if !errors.Is(err, commitlog.ErrBehind) {
 		t.Errorf("got %v, want ErrBehind", err)
 	}

@@ -59,6 +59,9 @@ func (s *Shard) recover(deps Deps) error {
 			return errors.Join(fmt.Errorf("rebuild the index: %w", err), s.log.Close())
 		}
 	}
+	if err := s.reachesEnds(); err != nil {
+		return errors.Join(err, s.log.Close())
+	}
 	s.endStrays()
 	if err := s.noOrphans(); err != nil {
 		return errors.Join(err, s.log.Close())
@@ -66,6 +69,25 @@ func (s *Shard) recover(deps Deps) error {
 	if next := s.log.NextLSN(); next != s.Committed()+1 {
 		return errors.Join(fmt.Errorf("the index holds records up to %d, the log ends at %d: %w",
 			s.Committed(), next-1, record.ErrCorrupt), s.log.Close())
+	}
+	return nil
+}
+
+// reachesEnds refuses a log that ends before a record of which its file of ends tells,
+// as one does whose newest segments were replaced by older copies, though an older index
+// lets it start. A file that is no use is only needed when the index is lost.
+func (s *Shard) reachesEnds() error {
+	if s.rebuild != nil {
+		return nil // it has looked
+	}
+	all, err := readEnds(s.fs, s.cfg.Dir, s.cfg.Identity)
+	if err != nil {
+		s.logger.Warn("ends of streams not read: an index that is lost could not be made again",
+			slog.Any("shard", s.cfg.Identity.Shard), slog.Any("error", err))
+		return nil
+	}
+	if s.Committed() < all.highest {
+		return fmt.Errorf("log ends at %d, %s tells of record %d: %w", s.Committed(), endsName, all.highest, commitlog.ErrBehind)
 	}
 	return nil
 }
