@@ -12,8 +12,12 @@ import (
 // prioritised returns the plan for a message of whose queues some have priorities: to
 // these it goes by the stream of its own.
 func (p *Publisher) prioritised(pl *plan, m *Message) (*plan, error) {
-	look := &lookup{broker: p.b, format: m.Format, properties: m.Properties}
-	priority := min(look.decode().Priority, pl.highest)
+	priority := m.Priority
+	if !m.PriorityKnown {
+		look := &lookup{broker: p.b, format: m.Format, properties: m.Properties}
+		priority = look.decode().Priority
+	}
+	priority = min(priority, pl.highest)
 	if priority == 0 {
 		return pl, nil
 	}
