@@ -9,10 +9,11 @@ import (
 	"github.com/tidegate/tidegate/core/record"
 )
 
-// Chunks of bytes that readers take from a file at once.
+// Chunks of bytes that readers take from a file at once. They are small: a sync of
+// the log waits for a read that the disk has begun.
 const (
 	locateChunk = IndexStep
-	scanChunk   = 1 << 20
+	scanChunk   = 256 << 10
 )
 
 // Reader reads one segment. It is safe for concurrent use, also while a
@@ -28,8 +29,11 @@ type Reader struct {
 
 // Open opens a segment for reading and reads its header and, when it is
 // sealed, its footer. The frames are not looked at.
+//
+// The kernel does not read ahead: it may be set to do so by many megabytes, and each
+// time the log's syncs wait for all of them. See [Reader.ReadRun].
 func Open(fs vfs.FS, path string, id record.Identity) (*Reader, error) {
-	file, err := fs.Open(path)
+	file, err := fs.Open(path, vfs.RandomReadsOption)
 	if err != nil {
 		return nil, fmt.Errorf("open segment: %w", err)
 	}
