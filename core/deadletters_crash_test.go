@@ -52,8 +52,8 @@ var waysToDie = map[string]dying{
 	"aged, with priorities":   {ranked: true, args: with(upTo(3), "x-message-ttl", int64(20)), again: true, die: byThemselves},
 	"maxlen, with priorities": {ranked: true, args: upTo(3), again: true, die: tooLong},
 	"expired":                 {life: 20 * time.Millisecond, again: true, die: byThemselves},
-	"aged":    {args: map[string]any{"x-message-ttl": int64(20)}, again: true, die: byThemselves},
-	"maxlen":  {again: true, die: tooLong},
+	"aged":                    {args: map[string]any{"x-message-ttl": int64(20)}, again: true, die: byThemselves},
+	"maxlen":                  {again: true, die: tooLong},
 	"maxbytes": {again: true, die: func(w *world) func() bool {
 		return func() bool { return w.empty("max-length-bytes") }
 	}},
