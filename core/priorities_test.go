@@ -13,12 +13,13 @@ import (
 
 // ranked has a world take a digit that properties begin with for the priority.
 func ranked(_ *core.Config, d *core.Deps) {
-	d.Formats = map[core.Format]core.PropertyDecoder{core.FormatAMQP: func(p []byte) (core.Properties, error) {
+	digit := func(p []byte) (core.Properties, error) {
 		if len(p) == 0 || p[0] < '0' || p[0] > '9' {
 			return core.Properties{}, nil
 		}
 		return core.Properties{HasPriority: true, Priority: p[0] - '0'}, nil
-	}}
+	}
+	d.Formats = map[core.Format]core.PropertyDecoder{core.FormatAMQP: digit, core.FormatMQTT: digit}
 }
 
 func rankedLetters(c *core.Config, d *core.Deps) {
@@ -343,4 +344,18 @@ func TestOffsetsOfPriorities(t *testing.T) {
 	_, err := w.DeleteQueue(t.Context(), "/", "q", "", false, false)
 	w.must(err)
 	published(0)
+}
+
+func TestPrioritiesOfAnotherProtocol(t *testing.T) {
+	w := newWorldWith(t, 1, ranked)
+	w.declare("q", upTo(5))
+	w.must(w.Bind(t.Context(), "/", core.BindingSpec{Source: core.TopicExchange, Dest: "q", Key: "t"}))
+	p := w.publisher(nil)
+	for i, body := range []string{"a", "b", "c"} {
+		m := mqtt("t", body, 1)
+		m.Properties = fmt.Append(nil, i)
+		p.send(m)
+	}
+	p.confirmed()
+	w.mustHave("q", "c", "b", "a")
 }
