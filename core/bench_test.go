@@ -38,8 +38,11 @@ func benchBroker(b *testing.B) *core.Broker {
 			b.Error(err)
 		}
 	})
-	if _, err := broker.DeclareQueue(b.Context(), "/", core.QueueSpec{Name: "q", Durable: true}); err != nil {
-		b.Fatal(err)
+	for name, args := range map[string]map[string]any{"q": nil, "priorities": upTo(9)} {
+		spec := core.QueueSpec{Name: name, Durable: true, Args: args}
+		if _, err := broker.DeclareQueue(b.Context(), "/", spec); err != nil {
+			b.Fatal(err)
+		}
 	}
 	return broker
 }
@@ -84,18 +87,25 @@ func BenchmarkCommit(b *testing.B) {
 }
 
 // BenchmarkEndToEnd adds a consumer that settles everything.
-func BenchmarkEndToEnd(b *testing.B) {
+func BenchmarkEndToEnd(b *testing.B) { endToEnd(b, "q") }
+
+// BenchmarkEndToEndOfPriorities is BenchmarkEndToEnd for messages of ten priorities.
+func BenchmarkEndToEndOfPriorities(b *testing.B) { endToEnd(b, "priorities") }
+
+func endToEnd(b *testing.B, queue string) {
+	b.Helper()
 	broker := benchBroker(b)
 	wake, ready := make(chan struct{}, 1), make(chan struct{}, 1)
 	p, err := broker.NewPublisher("/", nil, signal(wake))
 	if err != nil {
 		b.Fatal(err)
 	}
-	c, err := broker.Consume(b.Context(), "/", core.ConsumeSpec{Queue: "q", Notify: signal(ready)})
+	c, err := broker.Consume(b.Context(), "/", core.ConsumeSpec{Queue: queue, Notify: signal(ready)})
 	if err != nil {
 		b.Fatal(err)
 	}
-	m := amqp("", "q", string(payload()))
+	m := amqp("", queue, string(payload()))
+	m.PriorityKnown = true
 	b.ReportAllocs()
 	var sent, got uint64
 	var ds []core.Delivery
@@ -116,6 +126,7 @@ func BenchmarkEndToEnd(b *testing.B) {
 			<-ready
 			take()
 		}
+		m.Priority = uint8(sent % 10)
 		if _, err := p.Publish(&m); err != nil {
 			b.Fatal(err)
 		}

@@ -144,7 +144,7 @@ func (b *Broker) reportUnknownStreams() {
 				return
 			}
 			q, ok := b.deps.Catalog.Queue(info.Namespace, info.Name)
-			if !ok || q.Stream != uint64(info.ID) {
+			if !ok || !isStreamOf(&q, info.ID) {
 				b.deps.Log.Warn("queue in the log is not in the metadata: its messages are kept and not served",
 					slog.String("namespace", info.Namespace), slog.String("queue", info.Name),
 					slog.Uint64("stream", uint64(info.ID)), slog.Int("shard", i))

@@ -40,7 +40,7 @@ func (h *history) delivered(d *core.Delivery) int {
 	}
 	delete(h.mayReturn, n)
 	delete(h.acked, n)
-	if key := string(d.Message.Key); !d.Redelivered {
+	if key := string(d.Message.Key) + string(d.Message.Properties); !d.Redelivered {
 		if last, some := h.last[key]; some && n < last {
 			h.test.Fatalf("message %d after %d", n, last)
 		}
@@ -65,7 +65,8 @@ type driver struct {
 	*world
 	*history
 	rng   *rand.Rand
-	topic bool // an MQTT session, else a queue
+	topic bool           // an MQTT session, else a queue
+	args  map[string]any // of the queue
 	pub   *publisher
 	cons  *core.Consumer
 	sess  *core.Session
@@ -84,7 +85,7 @@ func (d *driver) connect() {
 		d.next = d.sess
 		return
 	}
-	d.queue("q")
+	d.declare("q", d.args)
 	d.cons, d.wake = d.consume("q", core.NewLimit(uint32(1+d.rng.IntN(40))))
 	d.next = d.cons
 }
@@ -96,6 +97,9 @@ func (d *driver) publish() {
 			d.pub.send(mqtt("t/"+strconv.Itoa(d.rng.IntN(5)), body, 1))
 		} else {
 			m := amqp("", "q", body)
+			if d.args != nil {
+				m = prior("q", body, d.rng.IntN(7))
+			}
 			if d.rng.IntN(4) == 0 { // not persistent: may be in the log, or not
 				m.QoS, d.weak[d.published] = 0, true
 			}
@@ -220,28 +224,49 @@ func TestRandomCrashes(t *testing.T) {
 		for seed := range uint64(60) {
 			t.Run(fmt.Sprintf("topic=%v/seed=%d", topic, seed), func(t *testing.T) {
 				w := newWorld(t, 1+int(seed%3))
-				h := &history{
-					test: t, owed: map[int]bool{}, seen: map[int]bool{}, acked: map[int]bool{},
-					recent: map[int]bool{}, mayReturn: map[int]bool{}, last: map[string]int{},
-				}
-				d := &driver{world: w, history: h, rng: rand.New(rand.NewPCG(seed, 1)), topic: topic, weak: map[int]bool{}}
-				d.connect()
-				for range 120 {
-					switch d.rng.IntN(12) {
-					case 0, 1, 2:
-						d.publish()
-					case 3, 4, 5, 6:
-						d.receive()
-					case 7, 8, 9:
-						d.settle()
-					case 10:
-						d.confirms()
-					default:
-						d.restartSomehow()
-					}
-				}
-				d.drain()
+				d := &driver{world: w, history: newHistory(t), rng: rand.New(rand.NewPCG(seed, 1)), topic: topic, weak: map[int]bool{}}
+				d.drive()
 			})
 		}
+	}
+}
+
+func newHistory(t *testing.T) *history {
+	return &history{
+		test: t, owed: map[int]bool{}, seen: map[int]bool{}, acked: map[int]bool{},
+		recent: map[int]bool{}, mayReturn: map[int]bool{}, last: map[string]int{},
+	}
+}
+
+func (d *driver) drive() {
+	d.connect()
+	for range 120 {
+		switch d.rng.IntN(12) {
+		case 0, 1, 2:
+			d.publish()
+		case 3, 4, 5, 6:
+			d.receive()
+		case 7, 8, 9:
+			d.settle()
+		case 10:
+			d.confirms()
+		default:
+			d.restartSomehow()
+		}
+	}
+	d.drain()
+}
+
+// TestRandomCrashesOfPriorities is TestRandomCrashes for a queue with priorities, each of
+// which keeps its order.
+func TestRandomCrashesOfPriorities(t *testing.T) {
+	for seed := range uint64(40) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			w := newWorldWith(t, 1+int(seed%3), ranked)
+			d := &driver{
+				world: w, history: newHistory(t), rng: rand.New(rand.NewPCG(seed, 2)), weak: map[int]bool{}, args: upTo(9),
+			}
+			d.drive()
+		})
 	}
 }

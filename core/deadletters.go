@@ -243,7 +243,7 @@ func (b *Broker) afterlifeOf(dead *shard.Dead) (*namespace, *declared, afterlife
 	ns.mu.RLock()
 	defer ns.mu.RUnlock()
 	q := ns.queues[dead.Queue]
-	if q == nil || q.stream != dead.Stream {
+	if q == nil || !q.has(dead.Stream) {
 		return nil, nil, afterlife{}
 	}
 	return ns, q, q.now.after

@@ -24,6 +24,8 @@ type dying struct {
 	// again tells that they die again after a crash that came before the move; else
 	// they come again.
 	again bool
+	// ranked gives the messages priorities.
+	ranked bool
 }
 
 var waysToDie = map[string]dying{
@@ -37,13 +39,27 @@ var waysToDie = map[string]dying{
 			return true
 		}
 	}},
-	"expired": {life: 20 * time.Millisecond, again: true, die: byThemselves},
-	"aged":    {args: map[string]any{"x-message-ttl": int64(20)}, again: true, die: byThemselves},
-	"maxlen":  {again: true, die: func(w *world) func() bool { return func() bool { return w.empty("max-length") } }},
+	"rejected, with priorities": {ranked: true, args: upTo(3), die: func(w *world) func() bool {
+		c, wake := w.consume("q")
+		held := w.take(c, wake, 5)
+		return func() bool {
+			for _, d := range held {
+				c.Settle(core.Discard, d.Position)
+			}
+			return true
+		}
+	}},
+	"aged, with priorities":   {ranked: true, args: with(upTo(3), "x-message-ttl", int64(20)), again: true, die: byThemselves},
+	"maxlen, with priorities": {ranked: true, args: upTo(3), again: true, die: tooLong},
+	"expired":                 {life: 20 * time.Millisecond, again: true, die: byThemselves},
+	"aged":                    {args: map[string]any{"x-message-ttl": int64(20)}, again: true, die: byThemselves},
+	"maxlen":                  {again: true, die: tooLong},
 	"maxbytes": {again: true, die: func(w *world) func() bool {
 		return func() bool { return w.empty("max-length-bytes") }
 	}},
 }
+
+func tooLong(w *world) func() bool { return func() bool { return w.empty("max-length") } }
 
 func byThemselves(*world) func() bool { return func() bool { return true } }
 
@@ -82,7 +98,10 @@ func TestDeadLettersAreMovedOnce(t *testing.T) {
 // at what is left.
 func moveAndCrashAt(t *testing.T, way dying, shards, step, kept int) (reached int) {
 	t.Helper()
-	w := newWorldWith(t, shards, calmLetters)
+	w := newWorldWith(t, shards, func(c *core.Config, d *core.Deps) {
+		calmLetters(c, d)
+		ranked(c, d)
+	})
 	w.queue("d") // in another shard than q, where there are three
 	args := deadTo("", "d")
 	maps.Copy(args, way.args)
@@ -90,6 +109,9 @@ func moveAndCrashAt(t *testing.T, way dying, shards, step, kept int) (reached in
 	p := w.publisher(nil)
 	for i := range 5 {
 		m := amqp("", "q", strconv.Itoa(i))
+		if way.ranked {
+			m.Properties = strconv.AppendInt(nil, int64(i), 10)
+		}
 		if way.life > 0 {
 			m.ExpireAt = time.Now().Add(way.life).UnixMilli()
 		}
@@ -120,7 +142,7 @@ func (w *world) onceEach(step int, again bool) {
 	} else {
 		all = w.drain("d")
 		for _, s := range w.drain("q") {
-			if !strings.HasSuffix(s, "!") {
+			if !strings.HasPrefix(s[1:], "!") {
 				w.t.Errorf("crash at step %d: %s comes again and is not marked", step, s)
 			}
 			all = append(all, s)

@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -83,6 +84,22 @@ func (w *world) letters(queue string, n int) (all []string) {
 	return all
 }
 
+// counted waits until as many dead letters are counted, which is after they came.
+func (w *world) counted(want uint64) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for w.Stats().DeadLetters != want {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			w.t.Fatalf("counted %d dead letters, want %d", w.Stats().DeadLetters, want)
+		}
+	}
+}
+
 func wantLetters(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -136,9 +153,7 @@ func TestDeadLettersOfEachReason(t *testing.T) {
 		if st, err := w.CheckQueue("/", "q", ""); err != nil || st.Ready+st.Unsettled > 0 {
 			t.Errorf("the queue has %d and %d, %v", st.Ready, st.Unsettled, err)
 		}
-		if n := w.Stats().DeadLetters; n != 6 {
-			t.Errorf("counted %d dead letters, want 6", n)
-		}
+		w.counted(6)
 		w.crash()
 		wantLetters(t, w.drain("q"))
 		wantLetters(t, w.drain("short"), "4")

@@ -35,6 +35,10 @@ type Message struct {
 	// Lossy lets the message be dropped, rather than refused, where it would have
 	// to be stored while there is pressure; sessions that get it from memory do.
 	Lossy bool
+	// Priority is that of the message, if PriorityKnown; else it is looked for in the
+	// properties where a queue asks for it. Deliveries do not tell it.
+	Priority      uint8
+	PriorityKnown bool
 	// Time is when the broker took the message, unix milliseconds. Publish
 	// ignores it.
 	Time int64

@@ -78,7 +78,7 @@ func (mv *moves) release() {
 // without returns the part without some of its streams.
 func (part *planPart) without(gone []record.StreamID) planPart {
 	left := *part
-	left.streams, left.ttls = nil, nil
+	left.streams, left.ttls, left.highest = nil, nil, nil
 	for i, id := range part.streams {
 		if slices.Contains(gone, id) {
 			continue

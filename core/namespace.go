@@ -271,12 +271,15 @@ func (ns *namespace) forgetQueue(q *declared) (autoDelete []string) {
 func (b *Broker) removeQueue(ns *namespace, q *declared) (autoDelete []string) {
 	b.leases.drop(q)
 	autoDelete = ns.forgetQueue(q)
+	streams := append(b.shards[q.shard].Priorities(q.stream), q.stream)
 	if _, err := b.shards[q.shard].DropStream(q.stream); err != nil {
 		b.deps.Log.Error("queue not removed from the log", slog.String("queue", q.spec.Name),
 			slog.String("namespace", ns.name), slog.Any("error", err))
 	}
 	if q.spec.Durable {
-		b.unpublish.add(ended{stream: uint64(q.stream)})
+		for _, id := range streams {
+			b.unpublish.add(ended{stream: uint64(id)})
+		}
 	}
 	return autoDelete
 }

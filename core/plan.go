@@ -25,7 +25,11 @@ type plan struct {
 	// keyed tells that a stream among the targets is compacted by key.
 	keyed   bool
 	noLocal bool // a session with a no-local subscription is among the targets
-	err     error
+	// highest is the highest priority that one of the queues knows, byPriority the
+	// plans for messages that have one, as far as they are made.
+	highest    uint8
+	byPriority []*plan
+	err        error
 }
 
 // planPart is the streams of one shard.
@@ -36,6 +40,9 @@ type planPart struct {
 	// ttls are the times to live in the streams, in milliseconds and noTTL for
 	// none; nil when none has one.
 	ttls []int64
+	// highest are the highest priorities that the streams know, 0 for none; nil when
+	// none knows any.
+	highest []uint8
 	// refuses tells that one of the queues refuses what is too much for it.
 	refuses bool
 	// spills are those of the queues that make dead letters of what they refuse.
@@ -54,6 +61,15 @@ const maxPlans = 4096
 
 // plan returns the plan for a message.
 func (p *Publisher) plan(m *Message) (*plan, error) {
+	pl, err := p.route(m)
+	if err != nil || pl.highest == 0 {
+		return pl, err
+	}
+	return p.prioritised(pl, m)
+}
+
+// route is plan, but for the message's priority.
+func (p *Publisher) route(m *Message) (*plan, error) {
 	// The length keeps an exchange whose name has any byte apart from its key.
 	p.planKey = append(p.planKey[:0], byte(m.Format), byte(len(m.Exchange)), byte(len(m.Exchange)>>8))
 	p.planKey = append(p.planKey, m.Exchange...)
@@ -107,10 +123,12 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 		}
 		if t.queue != nil {
 			durable := p.ns.durabilityOf(t.queue)
+			pl.highest = max(pl.highest, t.queue.now.settings.Highest)
 			pl.keyed = pl.keyed || t.queue.kept != nil && t.queue.kept.compacted
 			for _, parts := range []*[]planPart{&pl.queued, &pl.stored} {
 				part := pl.store(parts, t.queue.shard, t.queue.stream, durable, t.queue.now.ttl)
 				part.refuses = part.refuses || t.queue.now.settings.Refuse
+				part.prioritise(t.queue.now.settings.Highest)
 				if t.queue.now.spills {
 					part.spills = append(part.spills, spill{t.queue.stream, t.queue.spec.Name, t.queue.now.after})
 				}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/shard"
 	"github.com/tidegate/tidegate/metadata"
 )
 
@@ -52,10 +53,13 @@ func (b *Broker) DeclareQueue(ctx context.Context, namespace string, spec QueueS
 
 func (b *Broker) createQueue(ctx context.Context, ns *namespace, spec QueueSpec) error {
 	id, err := b.newStreamID(spec.Durable && !spec.Exclusive)
+	if highestPriority(&spec) > 0 {
+		id &^= shard.PriorityBits
+	}
 	if err != nil {
 		return err
 	}
-	shard := b.home(ns.name, []byte(spec.Name))
+	home := b.home(ns.name, []byte(spec.Name))
 	if spec.Exclusive || !spec.Durable {
 		ns.mu.Lock()
 		if ns.queues[spec.Name] != nil { // declared meanwhile
@@ -66,7 +70,7 @@ func (b *Broker) createQueue(ctx context.Context, ns *namespace, spec QueueSpec)
 		defer ns.mu.Unlock()
 		asked := spec.Durable
 		spec.Durable = false
-		if err := b.addQueue(ns, spec, id, shard); err != nil {
+		if err := b.addQueue(ns, spec, id, home); err != nil {
 			return err
 		}
 		ns.queues[spec.Name].askedDurable = asked
@@ -74,7 +78,7 @@ func (b *Broker) createQueue(ctx context.Context, ns *namespace, spec QueueSpec)
 	}
 	now, created, err := b.deps.Catalog.CreateQueue(ctx, metadata.Queue{
 		Namespace: ns.name, Name: spec.Name, AutoDelete: spec.AutoDelete, Args: spec.Args,
-		Stream: uint64(id), Shard: shard,
+		Stream: uint64(id), Shard: home,
 	})
 	if err != nil {
 		return metadataError(err)
@@ -140,6 +144,7 @@ func (ns *namespace) equivalentQueue(got *QueueSpec, q *declared) error {
 		{argDeadStrategy, text(got.Args[argDeadStrategy]), text(q.spec.Args[argDeadStrategy])},
 		{argMaxReturns, text(got.Args[argMaxReturns]), text(q.spec.Args[argMaxReturns])},
 		{argMaxLength, text(got.Args[argMaxLength]), text(q.spec.Args[argMaxLength])},
+		{argMaxPriority, text(got.Args[argMaxPriority]), text(q.spec.Args[argMaxPriority])},
 		overflowProperty(got, &q.spec),
 		{argMessageTTL, text(got.Args[argMessageTTL]), text(q.spec.Args[argMessageTTL])},
 		{argAckTimeout, text(got.Args[argAckTimeout]), text(q.spec.Args[argAckTimeout])},

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"math"
 	"time"
 
 	"github.com/tidegate/tidegate/core/queue"
@@ -19,6 +20,7 @@ const (
 	argDeadKey      = "x-dead-letter-routing-key"
 	argDeadStrategy = "x-dead-letter-strategy"
 	argMaxReturns   = "x-delivery-limit"
+	argMaxPriority  = "x-max-priority"
 )
 
 // What becomes of a message that is too much for its queue.
@@ -69,6 +71,16 @@ func queueTTL(spec *QueueSpec) int64 {
 	return noTTL
 }
 
+// highestPriority is the highest one that the arguments let messages have, 0 when
+// priorities change nothing. Only classic queues have some.
+func highestPriority(spec *QueueSpec) uint8 {
+	highest, ok := spec.Args[argMaxPriority].(int64)
+	if !ok || highest <= 0 || spec.queueType() != classicQueue {
+		return 0
+	}
+	return uint8(min(highest, math.MaxUint8))
+}
+
 // queueTerm is how long the arguments let the queue stay without being used, 0
 // for ever.
 func queueTerm(spec *QueueSpec) time.Duration {
@@ -113,6 +125,7 @@ func queueSettings(spec *QueueSpec) shard.QueueSettings {
 	if most, ok := spec.Args[argMaxBytes].(int64); ok && most >= 0 {
 		s.Bounds.Weighed, s.Bounds.Bytes = true, uint64(most)
 	}
+	s.Highest = highestPriority(spec)
 	refuses := spec.Args[argOverflow] == overflowReject || spec.Args[argOverflow] == overflowSpill
 	s.Refuse = refuses && (s.Bounds.Limited || s.Bounds.Weighed)
 	return s

@@ -27,6 +27,11 @@ func (b *Broker) queuesOf(i int) func() map[record.StreamID]record.Stream {
 				spec := QueueSpec{Name: q.Name, Durable: true, AutoDelete: q.AutoDelete, Args: q.Args}
 				info, _, _ := queueStream(ns.Name, &spec, record.StreamID(q.Stream)) // an error is told by addQueue
 				all[info.ID] = info
+				for priority := range int(highestPriority(&spec)) {
+					of := info
+					of.ID = shard.PriorityStream(info.ID, uint8(priority+1))
+					all[of.ID] = of
+				}
 			}
 		}
 		return all

@@ -14,14 +14,14 @@ func TestClientPikaFeatures(t *testing.T) {
 	needsPython(t, "pika")
 	b := startBroker(t, 1)
 	b.needsAMQP()
-	runFeatures(t, os.Environ(), 11, python, "clients/pika_features.py", b.AMQP)
+	runFeatures(t, os.Environ(), 12, python, "clients/pika_features.py", b.AMQP)
 }
 
 func TestClientAMQPLibFeatures(t *testing.T) {
 	env := needsNode(t, "amqplib")
 	b := startBroker(t, 1)
 	b.needsAMQP()
-	runFeatures(t, env, 11, "node", "clients/amqplib_features.js", b.AMQP)
+	runFeatures(t, env, 12, "node", "clients/amqplib_features.js", b.AMQP)
 }
 
 // runFeatures runs a program that prints the name of each feature that works.

@@ -163,6 +163,11 @@ var mutations = []mutation{
 		"core", "^(TestRequeueGoesToItsOldPlace|TestRandomCrashes)$",
 	},
 	{
+		"a transaction before the stream of its priority", "core/shard/priorities.go",
+		"return s.Await(up.since)", "return nil",
+		"core", "^TestFirstOfItsPriorityInATransaction$",
+	},
+	{
 		"no sync of the log, on a real disk", "core/commitlog/log.go",
 		"if b.Sync {", "if false {",
 		"e2e", "^TestNothingConfirmedIsLostByPowerCut$",

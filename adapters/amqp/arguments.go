@@ -3,6 +3,7 @@ package amqp
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -38,7 +39,7 @@ var queueArguments = map[string]argumentRule{
 	"x-expires":                       number,
 	"x-max-length":                    number,
 	"x-max-length-bytes":              number,
-	"x-max-priority":                  unsupported,
+	argMaxPriority:                    checked,
 	argDeadExchange:                   deadLetter,
 	argDeadKey:                        deadLetter,
 	argDeadStrategy:                   deadLetter,
@@ -88,6 +89,10 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 			if err := checkDeadLetters(name, args, queue); err != nil {
 				return err
 			}
+		case name == argMaxPriority:
+			if err := checkMaxPriority(args, queue); err != nil {
+				return err
+			}
 		case name == argSingleActive:
 			if err := checkSingleActive(args, queue); err != nil {
 				return err
@@ -133,6 +138,23 @@ func checkNumber(name string, value any, queue string) error {
 		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {value_negative,%d}", name, queue, n)
 	case n == 0 && name == "x-expires":
 		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {value_zero,0}", name, queue)
+	}
+	return nil
+}
+
+// argMaxPriority is the argument with the highest priority of messages.
+const argMaxPriority = "x-max-priority"
+
+// checkMaxPriority checks the highest priority, which classic queues alone have.
+func checkMaxPriority(args map[string]any, queue string) error {
+	if args["x-queue-type"] == "quorum" {
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_quorum_queue", argMaxPriority, queue)
+	}
+	if err := checkNumber(argMaxPriority, args[argMaxPriority], queue); err != nil {
+		return err
+	}
+	if n := args[argMaxPriority].(int64); n > math.MaxUint8 { //nolint:errcheck,forcetypeassert // checkNumber saw to that
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {max_value_exceeded,%d}", argMaxPriority, queue, n)
 	}
 	return nil
 }

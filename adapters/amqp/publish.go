@@ -31,6 +31,11 @@ func (ch *channel) publish() error {
 		Properties: t.names[t.key:],
 		Payload:    t.payload,
 		ExpireAt:   asks.expireAt,
+
+		PriorityKnown: true,
+	}
+	if t.properties.Has(wire.FlagPriority) {
+		ch.message.Priority = t.properties.Priority
 	}
 	if asks.reply || asks.copies {
 		if err := ch.rewrite(&ch.message, t.properties, asks); err != nil {

@@ -229,6 +229,13 @@ func contentOf(t *testing.T, words []string) (p wire.Properties, body []byte) {
 		case "mode":
 			p.Flags |= wire.FlagDeliveryMode
 			p.DeliveryMode = value[0] - '0'
+		case "priority":
+			n, err := strconv.ParseUint(value, 10, 8)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Flags |= wire.FlagPriority
+			p.Priority = uint8(n)
 		case "expiration":
 			p.Flags |= wire.FlagExpiration
 			p.Expiration = []byte(value)
@@ -320,6 +327,9 @@ func describeHeader(t testing.TB, h wire.Header) string {
 	}
 	if p.Has(wire.FlagDeliveryMode) {
 		line += " mode=" + strconv.Itoa(int(p.DeliveryMode))
+	}
+	if p.Has(wire.FlagPriority) {
+		line += " priority=" + strconv.Itoa(int(p.Priority))
 	}
 	if p.Has(wire.FlagExpiration) {
 		line += " expiration=" + string(p.Expiration)

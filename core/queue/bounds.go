@@ -18,6 +18,14 @@ func (b *Bounds) Over(length, bytes uint64) bool {
 	return b.Limited && length > b.Length || b.Weighed && bytes > b.Bytes
 }
 
+// Beside is what the bounds leave where that much waits already.
+func (b *Bounds) Beside(length, bytes uint64) Bounds {
+	left := *b
+	left.Length -= min(length, b.Length)
+	left.Bytes -= min(bytes, b.Bytes)
+	return left
+}
+
 // Shorten has drop settle the first of the messages that wait below end, or have
 // them die, until what waits is within the bounds. It returns how many those were.
 func (q *Queue) Shorten(end record.Offset, within *Bounds, drop func(record.Offset) bool) (n uint64) {

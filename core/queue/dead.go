@@ -24,11 +24,12 @@ func (c *Cursor) Dead(o record.Offset) bool { return c.read().dead.has(o) }
 // Reject has a message die that the consumer fetched. It returns false if the
 // message was not in flight.
 func (q *Queue) Reject(c *Consumer, o record.Offset) bool {
-	if !q.InFlight(o) {
+	from, o := q.at(o)
+	if !from.InFlight(o) {
 		return false
 	}
 	c.release()
-	return q.Die(o)
+	return from.Die(o)
 }
 
 // over tells whether a message is settled or dead.

@@ -16,10 +16,11 @@ type Item struct {
 	Redelivered bool
 }
 
-// Queue hands the messages of one stream to its consumers. It is the only reader
-// of its Cursor.
+// Queue hands messages to its consumers: those of one stream, or of one for each of
+// their priorities. It is the only reader of its Cursor.
 type Queue struct {
 	Cursor
+	above   *above // nil unless there are messages of priorities above 0
 	levels  levels
 	sharing Sharing
 	active  *Consumer // the one that is served, unless Shared; nil is nobody
@@ -40,11 +41,7 @@ func (q *Queue) Remove(c *Consumer) bool {
 	if !q.levels.remove(c) {
 		return false
 	}
-	for _, it := range c.assigned {
-		if q.Return(it.Offset, it.Redelivered) {
-			c.release()
-		}
-	}
+	q.giveBackAll(c, c.assigned)
 	c.assigned, c.gone = nil, true
 	if q.active == c {
 		q.active = nil
@@ -61,27 +58,36 @@ func (q *Queue) Dispatch(end, limit record.Offset, woken []*Consumer) []*Consume
 		return woken
 	}
 	first := len(woken)
+	woken, _ = q.handOut(Source{Cursor: &q.Cursor, End: end, Limit: limit}, woken)
+	for _, c := range woken[first:] {
+		c.woken = false
+	}
+	return woken
+}
+
+// handOut assigns the messages of a source to consumers that have room, and tells
+// whether those were all.
+func (q *Queue) handOut(from Source, woken []*Consumer) (_ []*Consumer, all bool) {
 	for {
-		o, ok := q.Peek(end)
-		if !ok || o >= limit {
-			break
+		o, ok := from.Cursor.Peek(from.End)
+		if !ok {
+			return woken, true
+		}
+		if o >= from.Limit {
+			return woken, false
 		}
 		c := q.pick()
 		if c == nil {
-			break
+			return woken, false
 		}
-		o, redelivered, _ := q.Take(end)
-		c.assigned = append(c.assigned, Item{o, redelivered})
+		o, redelivered, _ := from.Cursor.Take(from.End)
+		c.assigned = append(c.assigned, Item{WithPriority(o, from.Priority), redelivered})
 		c.held++
 		if !c.woken {
 			c.woken = true
 			woken = append(woken, c)
 		}
 	}
-	for _, c := range woken[first:] {
-		c.woken = false
-	}
-	return woken
 }
 
 // Fetch moves up to n of the consumer's messages to dst.
@@ -101,8 +107,13 @@ func (q *Queue) Unfetch(c *Consumer, items []Item) {
 		c.assigned = slices.Insert(c.assigned, 0, items...)
 		return
 	}
+	q.giveBackAll(c, items)
+}
+
+// giveBackAll returns to their places what nobody has seen.
+func (q *Queue) giveBackAll(c *Consumer, items []Item) {
 	for _, it := range items {
-		if q.Return(it.Offset, it.Redelivered) {
+		if from, o := q.at(it.Offset); from.Return(o, it.Redelivered) {
 			c.release()
 		}
 	}
@@ -111,17 +122,19 @@ func (q *Queue) Unfetch(c *Consumer, items []Item) {
 // Done settles a message that the consumer fetched. It returns false if the
 // message was not in flight.
 func (q *Queue) Done(c *Consumer, o record.Offset) bool {
-	if !q.InFlight(o) {
+	from, o := q.at(o)
+	if !from.InFlight(o) {
 		return false
 	}
 	c.release()
-	return q.Settle(o)
+	return from.Settle(o)
 }
 
 // GiveBack returns a message that the consumer fetched to its place, to be
 // redelivered.
 func (q *Queue) GiveBack(c *Consumer, o record.Offset) bool {
-	if !q.Return(o, true) {
+	from, o := q.at(o)
+	if !from.Return(o, true) {
 		return false
 	}
 	c.release()

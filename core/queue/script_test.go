@@ -2,8 +2,10 @@ package queue_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +23,8 @@ import (
 //	append 3          -> a 0 1
 //	ack a 0           -> a 2
 //
+// "append 2 at 5" appends messages of priority 5, which are named 5:0 and 5:1, and
+// "mark 5 1" has those of priority 5 from 5:1 on wait for their mark.
 // Whatever is handed out is fetched at once. "share single" sets how the
 // consumers share the queue, "remove a" detaches one, "requeue a 1" gives a
 // message back, "serves" lists who is served, and "keep 5" drops what waits
@@ -38,7 +42,7 @@ func TestScripts(t *testing.T) {
 		for story := range strings.SplitSeq(string(text), "\n== ") {
 			title, lines, _ := strings.Cut(story, "\n")
 			t.Run(strings.TrimPrefix(title, "== "), func(t *testing.T) {
-				s := stage{t: t, q: new(queue.Queue), named: map[string]*queue.Consumer{}}
+				s := stage{t: t, q: new(queue.Queue), named: map[string]*queue.Consumer{}, above: map[uint8]*queue.Source{}}
 				for line := range strings.SplitSeq(lines, "\n") {
 					s.line(line)
 				}
@@ -55,6 +59,7 @@ type stage struct {
 	named map[string]*queue.Consumer
 	end   record.Offset
 	most  *uint64 // keep
+	above map[uint8]*queue.Source
 }
 
 var sharings = map[string]queue.Sharing{
@@ -88,11 +93,17 @@ func (s *stage) play(words []string) string {
 		most := uint64(s.number(words[1]))
 		s.most = &most
 	case "append":
+		if len(words) == 4 {
+			s.priority(uint8(s.number(words[3]))).End += record.Offset(s.number(words[1]))
+			break
+		}
 		s.end += record.Offset(s.number(words[1]))
+	case "mark":
+		s.priority(uint8(s.number(words[1]))).Limit = record.Offset(s.number(words[2]))
 	case "ack", "requeue":
 		c := s.named[words[1]]
 		for _, w := range words[2:] {
-			o, settle := record.Offset(s.number(w)), s.q.Done
+			o, settle := s.offset(w), s.q.Done
 			if words[0] == "requeue" {
 				settle = s.q.GiveBack
 			}
@@ -123,6 +134,34 @@ func (s *stage) number(word string) int64 {
 	return n
 }
 
+// priority returns the messages of a priority above 0.
+func (s *stage) priority(n uint8) *queue.Source {
+	if s.above[n] == nil {
+		s.above[n] = &queue.Source{Priority: n, Cursor: new(queue.Cursor), Limit: noLimit}
+		s.q.SetPriority(n, s.above[n].Cursor)
+	}
+	return s.above[n]
+}
+
+// offset reads the name of a message.
+func (s *stage) offset(name string) record.Offset {
+	s.t.Helper()
+	priority, in, above := strings.Cut(name, ":")
+	if !above {
+		return record.Offset(s.number(name))
+	}
+	return queue.WithPriority(record.Offset(s.number(in)), uint8(s.number(priority)))
+}
+
+// nameOf is the name of a message.
+func nameOf(o record.Offset) string {
+	in, priority := queue.SplitPriority(o)
+	if priority == 0 {
+		return fmt.Sprint(in)
+	}
+	return fmt.Sprintf("%d:%d", priority, in)
+}
+
 func (s *stage) add(name string, options []string) {
 	var priority int64
 	var limits []*queue.Limit
@@ -141,7 +180,15 @@ func (s *stage) add(name string, options []string) {
 
 // dispatch hands out what can be, and tells who got what.
 func (s *stage) dispatch() string {
-	s.q.Dispatch(s.end, noLimit, nil)
+	if len(s.above) == 0 {
+		s.q.Dispatch(s.end, noLimit, nil)
+	} else {
+		var sources []queue.Source
+		for _, n := range slices.Backward(slices.Sorted(maps.Keys(s.above))) {
+			sources = append(sources, *s.above[n])
+		}
+		s.q.DispatchAll(append(sources, queue.Source{Cursor: &s.q.Cursor, End: s.end, Limit: noLimit}), nil)
+	}
 	var got []string
 	for _, name := range s.names {
 		items := s.q.Fetch(s.named[name], nil, 1000)
@@ -153,7 +200,7 @@ func (s *stage) dispatch() string {
 			if it.Redelivered {
 				mark = "!"
 			}
-			got = append(got, fmt.Sprint(it.Offset)+mark)
+			got = append(got, nameOf(it.Offset)+mark)
 		}
 	}
 	if s.most != nil {

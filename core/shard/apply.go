@@ -195,8 +195,8 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 		}
 		if st.queue != nil {
 			st.sized(o, m)
-			if st.limits != nil {
-				st.limits.coming.applied(lsn)
+			if l := st.head().limits; l != nil {
+				l.coming.applied(lsn)
 			}
 			if at := m.DeadlineAt(i); at != 0 {
 				s.addDeadline(st, o, at)
@@ -340,8 +340,11 @@ func (s *Shard) assign(st *stream) {
 		}
 		return
 	}
-	end := st.refs.End()
-	s.wokenBy(st.queue.Dispatch(end, st.self.limit(), s.woke[:0]))
+	if st.priorities != nil {
+		s.assignAll(st.head())
+		return
+	}
+	s.wokenBy(st.queue.Dispatch(st.refs.End(), st.self.limit(), s.woke[:0]))
 	if st.queue.Consumers() > 0 {
 		s.mark(st.self)
 	}

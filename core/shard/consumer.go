@@ -69,7 +69,7 @@ func (s *Shard) Consume(
 		st.consumers = map[*Consumer]struct{}{}
 	}
 	st.consumers[c] = struct{}{}
-	s.mark(st.self)
+	s.markAll(st)
 	s.dispatch(st)
 	return c, nil
 }
@@ -97,11 +97,12 @@ func (c *Consumer) Fetch(dst []Ref, n int) ([]Ref, error) {
 func (c *Consumer) fetch(dst []Ref, n int) ([]Ref, error) {
 	took, kept := 0, len(dst)
 	for _, it := range c.c.Assigned(n) {
-		if c.st.late.over(it.Offset) {
+		st, o := c.st.at(it.Offset)
+		if st.late.over(o) {
 			took++
 			continue
 		}
-		lsn, ok, err := c.st.ref(it.Offset)
+		lsn, ok, err := st.ref(o)
 		if err != nil && took == 0 {
 			return dst, err
 		}
@@ -113,7 +114,7 @@ func (c *Consumer) fetch(dst []Ref, n int) ([]Ref, error) {
 			continue // settled by a purge meanwhile
 		}
 		dst = append(dst, Ref{
-			LSN: lsn, Stream: c.st.id, Offset: it.Offset, Redelivered: it.Redelivered, Returns: c.st.returns.count(it.Offset),
+			LSN: lsn, Stream: c.st.id, Offset: it.Offset, Redelivered: it.Redelivered, Returns: st.returns.count(o),
 		})
 	}
 	if took > 0 {
@@ -130,8 +131,15 @@ func (c *Consumer) fetch(dst []Ref, n int) ([]Ref, error) {
 // moved follows up on a change of a queue's cursor: acks for the log,
 // references to forget, messages for consumers with room. mu is held.
 func (s *Shard) moved(st *stream) {
+	st = st.head()
 	s.settled(st.self)
 	st.trim(st.self)
+	for _, up := range st.above() {
+		if up.queue.HasAcks() {
+			s.settled(up.self)
+			up.trim(up.self)
+		}
+	}
 	s.dispatch(st)
 }
 
@@ -153,10 +161,11 @@ func (c *Consumer) Settle(offsets []record.Offset, giveBack bool) (n int) {
 // giveBack gives one message back, unless it is late or has come back too often. mu
 // is held.
 func (c *Consumer) giveBack(o record.Offset) bool {
+	st, in := c.st.at(o)
 	switch {
-	case c.s.endsLate(c.st, o):
+	case c.s.endsLate(st, in):
 		return c.buryHeld(o, Expired)
-	case c.st.comesBack(o):
+	case st.comesBack(in):
 		return c.buryHeld(o, Returned)
 	}
 	return c.st.queue.GiveBack(c.c, o)
@@ -235,19 +244,22 @@ func (s *Shard) takeOne(ctx context.Context, id record.StreamID) (ref Ref, left 
 		if st == nil || st.queue == nil {
 			return Ref{}, 0, false, ErrNotFound
 		}
-		o, some := st.queue.Peek(st.refs.End())
+		from, o, some := st.next()
 		if !some {
 			return Ref{}, 0, false, nil
 		}
-		if o >= st.self.limit() {
-			return Ref{}, 0, true, s.askMark(st.self)
+		if o >= from.self.limit() {
+			return Ref{}, 0, true, s.askMark(from.self)
 		}
-		lsn, _, err := st.ref(o)
+		lsn, _, err := from.ref(o)
 		if err == nil {
-			_, redelivered, _ := st.queue.Take(st.refs.End())
-			s.mark(st.self)
-			ref := Ref{LSN: lsn, Stream: st.id, Offset: o, Redelivered: redelivered, Returns: st.returns.count(o)}
-			return ref, st.queue.Ready(st.refs.End()), false, nil
+			_, redelivered, _ := from.queue.Take(from.refs.End())
+			s.mark(from.self)
+			left, _ := st.waiting()
+			return Ref{
+				LSN: lsn, Stream: st.id, Offset: queue.WithPriority(o, from.priority()),
+				Redelivered: redelivered, Returns: from.returns.count(o),
+			}, left, false, nil
 		}
 		if err = s.bring(err, uint64(id), ctx.Done()); errors.Is(err, ErrLeft) {
 			return Ref{}, 0, false, fmt.Errorf("read reference %d: %w", o, context.Cause(ctx))
@@ -273,10 +285,11 @@ func (s *Shard) SettleTaken(id record.StreamID, offsets []record.Offset, giveBac
 		return 0
 	}
 	for _, o := range offsets {
-		if !st.queue.InFlight(o) {
+		of, o := st.at(o)
+		if !of.queue.InFlight(o) {
 			continue
 		}
-		if giveBack && s.returnTaken(st, o) || !giveBack && st.queue.Settle(o) {
+		if giveBack && s.returnTaken(of, o) || !giveBack && of.queue.Settle(o) {
 			n++
 		}
 	}

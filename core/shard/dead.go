@@ -108,7 +108,8 @@ func (c *Consumer) buryHeld(o record.Offset, why Reason) bool {
 	if !c.st.queue.Reject(c.c, o) {
 		return false
 	}
-	c.s.died(c.st, o, why)
+	st, o := c.st.at(o)
+	c.s.died(st, o, why)
 	return true
 }
 
@@ -141,7 +142,7 @@ func (s *Shard) RejectTaken(id record.StreamID, offsets []record.Offset, why Rea
 		return 0
 	}
 	for _, o := range offsets {
-		if st.queue.InFlight(o) && s.bury(st, o, why) {
+		if of, o := st.at(o); of.queue.InFlight(o) && s.bury(of, o, why) {
 			n++
 		}
 	}

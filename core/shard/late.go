@@ -120,12 +120,10 @@ func (s *Shard) Expired() uint64 {
 
 // endLate ends those of the messages just fetched that were late. mu is held.
 func (c *Consumer) endLate() {
-	if len(c.st.late) == 0 {
-		return
-	}
 	for _, it := range c.items {
-		if c.st.late.over(it.Offset) && c.buryHeld(it.Offset, Expired) {
-			c.st.late.take(it.Offset)
+		st, o := c.st.at(it.Offset)
+		if len(st.late) > 0 && st.late.over(o) && c.buryHeld(it.Offset, Expired) {
+			st.late.take(o)
 			c.s.deadlines.ended++
 		}
 	}
@@ -143,13 +141,15 @@ func (s *Shard) endsLate(st *stream, o record.Offset) bool {
 
 // endReturned ends late messages that are in flight no more, since a consumer
 // was removed that had not fetched them. mu is held.
-func (s *Shard) endReturned(st *stream) {
-	ended := false
-	for o := range st.late {
-		if !st.queue.InFlight(o) {
-			st.late.take(o)
-			ended = s.endOne(st, o) || ended
+func (s *Shard) endReturned(of *stream) {
+	for st := range of.everyPriority() {
+		ended := false
+		for o := range st.late {
+			if !st.queue.InFlight(o) {
+				st.late.take(o)
+				ended = s.endOne(st, o) || ended
+			}
 		}
+		s.endedSome(st, ended)
 	}
-	s.endedSome(st, ended)
 }

@@ -64,16 +64,18 @@ const (
 // room tells whether a queue that refuses what is too much takes n messages more. mu
 // is held.
 func (st *stream) room(n, bytes uint64) room {
+	st = st.head()
 	l := st.limits
 	if l == nil || !l.refuses {
 		return hasRoom
 	}
-	n += st.queue.Ready(st.refs.End()) + l.reserved.messages
-	bytes += st.queue.ReadyBytes() + l.reserved.bytes
+	waiting, waitingBytes := st.waiting()
+	n += waiting + l.reserved.messages
+	bytes += waitingBytes + l.reserved.bytes
 	switch {
 	case !l.bounds.Over(n+l.coming.len(), bytes+l.coming.bytes):
 		return hasRoom
-	case !l.bounds.Over(n, bytes), st.self.marking && st.queue.Consumers() > 0:
+	case !l.bounds.Over(n, bytes), st.marking() && st.queue.Consumers() > 0:
 		return mayHaveRoom
 	}
 	return hasNone
@@ -117,8 +119,12 @@ func (s *Shard) offer(
 	}
 	lsn = s.appendMessage(m, sync, w)
 	for _, id := range m.Streams {
-		if st := s.streams[id]; st != nil && st.limits != nil && st.limits.refuses {
-			st.limits.coming.add(lsn, uint64(len(m.Payload)))
+		st := s.streams[id]
+		if st == nil {
+			continue
+		}
+		if l := st.head().limits; l != nil && l.refuses {
+			l.coming.add(lsn, uint64(len(m.Payload)))
 		}
 	}
 	return lsn, refused, true

@@ -54,14 +54,19 @@ func (r *Reservation) takeAll(all map[record.StreamID]need) room {
 	r.s.endExpired()
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	worst := hasRoom
+	queues := map[*stream]need{} // one may have several of the streams
 	for id, n := range all {
 		if st := r.s.streams[id]; st != nil {
-			worst = max(worst, st.room(n.messages, n.bytes))
+			before := queues[st.head()]
+			queues[st.head()] = need{before.messages + n.messages, before.bytes + n.bytes}
 		}
 	}
-	for id, n := range all {
-		if st := r.s.streams[id]; worst == hasRoom && st != nil {
+	worst := hasRoom
+	for st, n := range queues {
+		worst = max(worst, st.room(n.messages, n.bytes))
+	}
+	for st, n := range queues {
+		if worst == hasRoom {
 			r.take(st, n)
 		}
 	}
@@ -70,7 +75,7 @@ func (r *Reservation) takeAll(all map[record.StreamID]need) room {
 
 // take takes room in a queue. mu is held.
 func (r *Reservation) take(st *stream, n need) {
-	l := st.limits
+	l := st.head().limits
 	if l == nil {
 		return
 	}
@@ -111,7 +116,7 @@ func (r *Reservation) add(
 	}
 	for _, id := range queues {
 		st := r.s.streams[id]
-		if !may && st != nil && st.room(1, size) == hasNone && r.taken[st.limits].messages > 0 {
+		if !may && st != nil && st.room(1, size) == hasNone && r.taken[st.head().limits].messages > 0 {
 			return refused, false, ErrReserved
 		}
 	}
@@ -136,8 +141,8 @@ func (r *Reservation) Cancel(queues []record.StreamID, size int) {
 		if st == nil {
 			continue
 		}
-		if n, ok := r.taken[st.limits]; ok && n.messages > 0 {
-			l := st.limits
+		l := st.head().limits
+		if n, ok := r.taken[l]; ok && n.messages > 0 {
 			l.reserved = need{l.reserved.messages - 1, l.reserved.bytes - uint64(size)}
 			r.taken[l] = need{n.messages - 1, n.bytes - uint64(size)}
 		}

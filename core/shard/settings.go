@@ -1,6 +1,8 @@
 package shard
 
 import (
+	"errors"
+
 	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
 )
@@ -21,6 +23,9 @@ type QueueSettings struct {
 	// than MaxReturns, the message is given up; below 0 is no limit.
 	Counted    bool
 	MaxReturns int64
+	// Highest is the highest priority of messages, which never changes: 0 for a queue
+	// without priorities.
+	Highest uint8
 }
 
 // Configure has a queue behave as the settings say. Streams that are not there,
@@ -34,12 +39,18 @@ func (s *Shard) Configure(id record.StreamID, settings QueueSettings) error {
 		return nil
 	}
 	st.queue.Share(settings.Sharing)
-	err := st.countBytes(settings.Bounds.Weighed)
+	s.joinAll(st, settings.Highest)
+	var err error
+	for of := range st.everyPriority() {
+		err = errors.Join(err, of.countBytes(settings.Bounds.Weighed))
+	}
 	settings.Bounds.Weighed = settings.Bounds.Weighed && err == nil
 	st.limit(&settings)
-	st.countReturns(settings.Counted, settings.MaxReturns)
-	st.configured = true
-	s.wantDead(st, settings.DeadLetters)
+	for of := range st.everyPriority() {
+		of.countReturns(settings.Counted, settings.MaxReturns)
+		of.configured = true
+		s.wantDead(of, settings.DeadLetters)
+	}
 	s.dispatch(st)
 	return err
 }
@@ -59,13 +70,24 @@ func (st *stream) limit(settings *QueueSettings) {
 // shorten drops what waits beyond the queue's length, once consumers have got what
 // they have room for. mu is held.
 func (s *Shard) shorten(st *stream) {
+	st = st.head()
 	if st.limits == nil || st.limits.refuses || st.gone {
 		return
 	}
-	if st.self.marking && st.queue.Consumers() > 0 {
+	if st.marking() && st.queue.Consumers() > 0 {
 		return // they get some as soon as the mark is in the log; then the queue is looked at again
 	}
-	n := st.queue.Shorten(st.refs.End(), &st.limits.bounds, func(o record.Offset) bool {
+	if st.priorities != nil {
+		s.shortenAll(st)
+		return
+	}
+	s.shortenTo(st, &st.limits.bounds)
+}
+
+// shortenTo drops the first that wait in one stream until what waits there is within
+// the bounds. mu is held.
+func (s *Shard) shortenTo(st *stream, within *queue.Bounds) {
+	n := st.queue.Shorten(st.refs.End(), within, func(o record.Offset) bool {
 		st.late.take(o)
 		return s.bury(st, o, TooLong)
 	})

@@ -1,8 +1,10 @@
 package shard
 
 import (
+	"iter"
 	"slices"
 
+	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
 )
 
@@ -17,8 +19,8 @@ type Settlement struct {
 type Settler interface {
 	// settle ends messages and returns how many were not yet. The shard's mu is held.
 	settle(offsets []record.Offset) int
-	// cursor names the durable cursor that moves; false when none does. The shard's
-	// mu is held.
+	// cursor names the durable cursor that moves, that of priority 0 of a queue that
+	// has several; false when none does. The shard's mu is held.
 	cursor() (record.CursorRef, bool)
 }
 
@@ -68,7 +70,7 @@ func (t taken) settle(offsets []record.Offset) (n int) {
 		return 0
 	}
 	for _, o := range offsets {
-		if st.queue.InFlight(o) && st.queue.Settle(o) {
+		if of, o := st.at(o); of.queue.InFlight(o) && of.queue.Settle(o) {
 			n++
 		}
 	}
@@ -143,21 +145,38 @@ func (s *Shard) Acks(settle []Settlement) [][]byte {
 		if !durable {
 			continue
 		}
-		a := record.Ack{Stream: ref.Stream, Cursor: ref.Cursor, Ranges: ranges(settle[i].Offsets)}
-		all = append(all, record.AppendAck(nil, &a))
+		for priority, some := range byPriority(settle[i].Offsets) {
+			a := record.Ack{Stream: PriorityStream(ref.Stream, priority), Cursor: ref.Cursor, Ranges: some}
+			all = append(all, record.AppendAck(nil, &a))
+		}
 	}
 	return all
 }
 
-// ranges returns offsets, in any order and each once, as ascending ranges.
-func ranges(offsets []record.Offset) (rs []record.Range) {
-	offsets = slices.Sorted(slices.Values(offsets))
-	for _, o := range offsets {
-		if n := len(rs); n > 0 && rs[n-1].End == o {
-			rs[n-1].End++
-			continue
+// byPriority ranges over the priorities among what consumers have, with the offsets in
+// the stream of each as ascending ranges. The offsets come in any order, each once.
+func byPriority(offsets []record.Offset) iter.Seq2[uint8, []record.Range] {
+	return func(yield func(uint8, []record.Range) bool) {
+		var rs []record.Range
+		var of uint8
+		for _, o := range slices.Sorted(slices.Values(offsets)) {
+			in, priority := queue.SplitPriority(o)
+			n := len(rs)
+			switch {
+			case n > 0 && priority != of:
+				if !yield(of, rs) {
+					return
+				}
+				rs = append([]record.Range(nil), record.Range{First: in, End: in + 1})
+			case n > 0 && rs[n-1].End == in:
+				rs[n-1].End++
+			default:
+				rs = append(rs, record.Range{First: in, End: in + 1})
+			}
+			of = priority
 		}
-		rs = append(rs, record.Range{First: o, End: o + 1})
+		if len(rs) > 0 {
+			yield(of, rs)
+		}
 	}
-	return rs
 }

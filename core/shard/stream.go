@@ -52,6 +52,9 @@ type stream struct {
 	trimmedAt record.Offset // end of the stream when trim last looked
 	graves    *graves       // nil while there are none and the queue has no dead letters
 	returns   *returns      // nil when they are not counted
+	// priorities tie the stream to the others of a queue that has several; nil
+	// while it is the only one.
+	priorities *priorities
 }
 
 func (s *Shard) addStream(info *record.Stream, durable bool, since record.LSN) {
@@ -146,6 +149,11 @@ func (st *stream) trim(p *place) {
 func (s *Shard) CreateStream(info record.Stream, durable bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.createStream(info, durable)
+}
+
+// createStream is CreateStream with mu held.
+func (s *Shard) createStream(info record.Stream, durable bool) error {
 	if st := s.streams[info.ID]; st != nil {
 		if st.info != info && (!durable || !s.adopt(st, &info)) {
 			return fmt.Errorf("stream %x of %q is already %q of %q",
@@ -166,8 +174,9 @@ func (s *Shard) CreateStream(info record.Stream, durable bool) error {
 	return nil
 }
 
-// DropStream removes a stream with its references and cursors. Its consumers
-// are told. The result is the LSN to wait for, 0 for a transient stream.
+// DropStream removes a stream with its references and cursors, and those of the
+// queue's priorities. Its consumers are told. The result is the LSN to wait for, 0 for
+// a transient stream.
 func (s *Shard) DropStream(id record.StreamID) (record.LSN, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,6 +184,17 @@ func (s *Shard) DropStream(id record.StreamID) (record.LSN, error) {
 	if st == nil {
 		return 0, nil
 	}
+	for _, up := range st.above() {
+		if _, err := s.dropStream(up); err != nil {
+			return 0, err
+		}
+	}
+	return s.dropStream(st)
+}
+
+// dropStream is DropStream for one stream. mu is held.
+func (s *Shard) dropStream(st *stream) (record.LSN, error) {
+	id := st.id
 	delete(s.streams, id)
 	delete(s.keptStreams, id)
 	st.gone = true
@@ -222,20 +242,35 @@ func (s *Shard) QueueStats(id record.StreamID) (QueueStats, error) {
 	if st == nil || st.queue == nil {
 		return QueueStats{}, ErrNotFound
 	}
-	return QueueStats{
-		Ready: st.queue.Ready(st.refs.End()), Unsettled: st.queue.Unsettled(), Consumers: st.queue.Consumers(),
-	}, nil
+	stats := QueueStats{Consumers: st.queue.Consumers()}
+	stats.Ready, _ = st.waiting()
+	for of := range st.everyPriority() {
+		stats.Unsettled += of.queue.Unsettled()
+	}
+	return stats, nil
 }
 
 // Purge settles all messages of a queue that are not in flight. It returns
 // their number and the LSN to wait for.
-func (s *Shard) Purge(id record.StreamID) (uint64, record.LSN, error) {
+func (s *Shard) Purge(id record.StreamID) (n uint64, lsn record.LSN, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.streams[id]
 	if st == nil || st.queue == nil {
 		return 0, 0, ErrNotFound
 	}
+	for of := range st.everyPriority() {
+		purged, acked, err := s.purge(of)
+		if err != nil {
+			return n, lsn, err
+		}
+		n, lsn = n+purged, max(lsn, acked)
+	}
+	return n, lsn, nil
+}
+
+// purge is Purge for one stream. mu is held.
+func (s *Shard) purge(st *stream) (uint64, record.LSN, error) {
 	n := st.queue.Purge(st.refs.End())
 	s.changedPlace(st.self)
 	st.trim(st.self)
@@ -243,7 +278,7 @@ func (s *Shard) Purge(id record.StreamID) (uint64, record.LSN, error) {
 		s.settled(st.self)
 		return n, 0, nil
 	}
-	s.ack.Stream, s.ack.Cursor, s.ack.Ranges = id, 0, st.queue.TakeAcks()
+	s.ack.Stream, s.ack.Cursor, s.ack.Ranges = st.id, 0, st.queue.TakeAcks()
 	s.unpublish(st.self)
 	lsn, err := s.Append(record.KindAck, record.AppendAck(nil, &s.ack), nil)
 	return n, lsn, err

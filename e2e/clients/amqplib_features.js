@@ -187,6 +187,26 @@ const features = {
     await channel.deleteQueue(queue);
   },
 
+  async priorities(connection) {
+    const channel = await connection.createConfirmChannel();
+    const { queue } = await channel.assertQueue('', { exclusive: true, maxPriority: 5 });
+    for (const [body, priority] of [['1', undefined], ['2', 4], ['3', 9], ['4', 4]]) {
+      channel.sendToQueue(queue, Buffer.from(body), { priority });
+    }
+    await channel.waitForConfirms();
+    await channel.prefetch(1);
+    const seen = [];
+    let tell;
+    const done = new Promise((resolve) => { tell = resolve; });
+    await channel.consume(queue, (msg) => {
+      seen.push(msg.content.toString());
+      channel.ack(msg);
+      if (seen.length === 4) tell();
+    });
+    await within(done, 'four messages');
+    assert.deepEqual(seen, ['3', '2', '4', '1']);
+  },
+
   async refusals(connection) {
     const queue = await own(await connection.createChannel());
     await closes(connection, 404, "no queue 'nothing' in vhost '/'", (c) => c.checkQueue('nothing'));

@@ -218,9 +218,33 @@ def full_queues(connection):
     check("dead letter", (body, properties.headers["x-death"][0]["reason"]), (b"def", "maxlen"))
 
 
+def priorities(connection):
+    channel = connection.channel()
+    queue = channel.queue_declare("", exclusive=True, arguments={"x-max-priority": 10}).method.queue
+    channel.confirm_delivery()
+    for body, priority in (("1", None), ("2", 3), ("3", 10), ("4", 3), ("5", 255)):
+        channel.basic_publish("", queue, body, pika.BasicProperties(priority=priority))
+    check("waiting", channel.queue_declare(queue, passive=True).method.message_count, 5)
+    channel.basic_qos(prefetch_count=1)
+    got = []
+    for method, properties, body in channel.consume(queue):
+        again = body == b"2" and not method.redelivered
+        got.append((body.decode(), properties.priority, method.redelivered))
+        if again:
+            channel.basic_nack(method.delivery_tag)
+            continue
+        channel.basic_ack(method.delivery_tag)
+        if len(got) == 6:
+            break
+    channel.cancel()
+    check("deliveries", got, [
+        ("3", 10, False), ("5", 255, False), ("2", 3, False), ("2", 3, True), ("4", 3, False), ("1", None, False),
+    ])
+
+
 for feature in (
     headers_exchange, exchange_bindings, alternate_exchange, mandatory, direct_reply, cancel_notification, requeue,
-    properties, refusals, dead_letters, full_queues,
+    properties, refusals, dead_letters, full_queues, priorities,
 ):
     with pika.BlockingConnection(parameters) as fresh:
         feature(fresh)
