@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 
+	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -25,9 +26,14 @@ type Info struct {
 }
 
 // Inspect reads all of an index that is not open, and changes nothing. An error
-// tells that it can't be opened, or belongs to another shard or version;
+// tells that it can't be opened or read, or belongs to another shard or version;
 // os.ErrNotExist that there is none.
-func Inspect(fs vfs.FS, dir string, id record.Identity) (*Info, error) {
+func Inspect(fs vfs.FS, dir string, id record.Identity) (info *Info, err error) {
+	defer func() { // what is open then stays so: Pebble may hold its locks
+		if f, ok := recover().(pebbleFailure); ok {
+			info, err = nil, fmt.Errorf("inspect index %s: %s: %w", dir, string(f), record.ErrCorrupt)
+		}
+	}()
 	if _, err := fs.Stat(fs.PathJoin(dir, "LOCK")); err != nil {
 		return nil, fmt.Errorf("inspect index: %w", err)
 	}
@@ -35,6 +41,9 @@ func Inspect(fs vfs.FS, dir string, id record.Identity) (*Info, error) {
 		FS: fs, ReadOnly: true, ErrorIfNotExists: true, MaxOpenFiles: 64, FormatMajorVersion: pebble.FormatNewest,
 		Logger: pebbleLog{slog.New(slog.DiscardHandler)},
 	})
+	if oserror.IsNotExist(err) { // a file of it, not all of it
+		return nil, fmt.Errorf("inspect index %s: %v: %w", dir, err, record.ErrCorrupt) //nolint:errorlint // see above
+	}
 	if err != nil {
 		return nil, fmt.Errorf("inspect index %s: %w", dir, err)
 	}

@@ -160,10 +160,13 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 	l.log.Error("index", slog.String("message", fmt.Sprintf(format, args...)))
 }
 
+// pebbleFailure is what Fatalf panics with.
+type pebbleFailure string
+
 // Fatalf is called for a failure of the disk that Pebble can't go on after.
 // Pebble expects that it does not return.
 func (l pebbleLog) Fatalf(format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
 	l.log.Error("index failed", slog.String("message", message))
-	panic("index failed: " + message) //nolint:forbidigo // the contract of pebble.Logger
+	panic(pebbleFailure("index failed: " + message)) //nolint:forbidigo // the contract of pebble.Logger
 }

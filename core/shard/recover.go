@@ -21,7 +21,8 @@ func (s *Shard) recover(deps Deps) error {
 	}
 	store, err := open()
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (tidegate check tells what is wrong, and check --accept-loss sets an index aside that is no use: "+
+			"a start without one makes it from the log)", err)
 	}
 	s.store, s.fs = store, deps.FS
 	loadable, err := s.loadable()
