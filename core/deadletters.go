@@ -219,18 +219,8 @@ func (d *deadLetters) add(t *Transaction, dead *shard.Dead) error {
 		d.s.KeepDead(dead, full)
 		return nil
 	}
-	part := &t.parts[q.shard]
-	by := d.s.Buried(dead.Stream)
-	i, known := part.holds[by]
-	if !known {
-		if part.holds == nil {
-			part.holds = map[shard.Settler]int{}
-		}
-		i = len(part.change.Settle)
-		part.holds[by] = i
-		part.change.Settle = append(part.change.Settle, shard.Settlement{By: by})
-	}
-	part.change.Settle[i].Offsets = append(part.change.Settle[i].Offsets, dead.Offset)
+	s := t.parts[q.shard].settlement(d.s.Buried(dead.Stream))
+	s.Offsets = append(s.Offsets, dead.Offset)
 	return nil
 }
 

@@ -40,6 +40,20 @@ type part struct {
 	refuses bool
 }
 
+// settlement returns what the change settles by one settler.
+func (p *part) settlement(by shard.Settler) *shard.Settlement {
+	i, known := p.holds[by]
+	if !known {
+		if p.holds == nil {
+			p.holds = map[shard.Settler]int{}
+		}
+		i = len(p.change.Settle)
+		p.holds[by] = i
+		p.change.Settle = append(p.change.Settle, shard.Settlement{By: by})
+	}
+	return &p.change.Settle[i]
+}
+
 // Holder is who holds unsettled deliveries: a [Consumer] or a [Getter].
 type Holder interface {
 	// Settle settles deliveries at once, without a transaction.
@@ -215,18 +229,7 @@ func (t *Transaction) Settle(h Holder, outcome Outcome, positions ...Position) e
 		t.later = append(t.later, func() { h.Settle(outcome, all...) })
 		return nil
 	}
-	by := h.settler()
-	to := &t.parts[positions[0].Shard]
-	i, known := to.holds[by]
-	if !known {
-		if to.holds == nil {
-			to.holds = map[shard.Settler]int{}
-		}
-		i = len(to.change.Settle)
-		to.holds[by] = i
-		to.change.Settle = append(to.change.Settle, shard.Settlement{By: by})
-	}
-	s := &to.change.Settle[i]
+	s := t.parts[positions[0].Shard].settlement(h.settler())
 	for j := range positions {
 		s.Offsets = append(s.Offsets, positions[j].Offset)
 	}
