@@ -48,20 +48,7 @@ func dataDir(t *testing.T, applied record.LSN) (data string, cfg commitlog.Confi
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := range 40 {
-		b := &record.Batch{Base: l.NextLSN(), First: 1700000000000, Last: 1700000000000, Sync: true}
-		for i := range 5 {
-			b.Begin(record.KindMessage)
-			b.Raw = record.AppendMessage(b.Raw, &record.Message{
-				Namespace: []byte("/"), Exchange: []byte("amq.topic"), Key: []byte("plant/7/temp"), Format: 2, QoS: 1,
-				Streams: []record.StreamID{5}, Payload: []byte("message " + strconv.Itoa(5*n+i)),
-			})
-			b.End()
-		}
-		if err := l.Append(b); err != nil {
-			t.Fatal(err)
-		}
-	}
+	fillLog(t, l, 40)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +63,25 @@ func dataDir(t *testing.T, applied record.LSN) (data string, cfg commitlog.Confi
 		t.Fatal(err)
 	}
 	return data, cfg
+}
+
+// fillLog appends batches of five messages.
+func fillLog(t *testing.T, l *commitlog.Log, batches int) {
+	t.Helper()
+	for n := range batches {
+		b := &record.Batch{Base: l.NextLSN(), First: 1700000000000, Last: 1700000000000, Sync: true}
+		for i := range 5 {
+			b.Begin(record.KindMessage)
+			b.Raw = record.AppendMessage(b.Raw, &record.Message{
+				Namespace: []byte("/"), Exchange: []byte("amq.topic"), Key: []byte("plant/7/temp"), Format: 2, QoS: 1,
+				Streams: []record.StreamID{5}, Payload: []byte("message " + strconv.Itoa(5*n+i)),
+			})
+			b.End()
+		}
+		if err := l.Append(b); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // command runs a command line and returns its exit code.
@@ -190,6 +196,21 @@ func TestCheckAcceptsLoss(t *testing.T) {
 			damageFile(t, logSegments(t, cfg)[1], 9)
 			damageFile(t, logSegments(t, cfg)[2], 9)
 		}, "corrupt"},
+		"newest segment of another shard": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			cfg.Identity.Shard = 1
+			replaceNewest(t, cfg, segmentOf(t, cfg))
+		}, "segment of shard 1 of cluster ab0000000000000000000000000000cd: corrupt; nothing tells how many records there were"},
+		"newest segment of another broker": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			cfg.Identity.Cluster[7]++
+			replaceNewest(t, cfg, segmentOf(t, cfg))
+		}, "there were records up to 200 at least"},
+		"newest segment of another shard, without records": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			cfg.Identity.Shard = 1
+			replaceNewest(t, cfg, segmentOf(t, cfg)[:segment.HeaderSize])
+		}, "segment of shard 1 of cluster"},
+		"newest segment of zeros": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			replaceNewest(t, cfg, make([]byte, 3000))
+		}, "nothing tells how many records there were"},
 		"first segment missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
 			remove(t, logSegments(t, cfg)[0])
 		}, "where that of 1 should be"},
@@ -323,6 +344,32 @@ func TestCheckAcceptsLoss(t *testing.T) {
 			}
 			keptAll(t, before, contentOf(t, data))
 		})
+	}
+}
+
+// segmentOf is the content of a first segment of another log.
+func segmentOf(t *testing.T, cfg commitlog.Config) []byte {
+	t.Helper()
+	cfg.Dir = t.TempDir()
+	l, err := commitlog.Open(cfg, func(*record.Batch) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	fillLog(t, l, 20)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(cfg.Dir, "00000000000000000001.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func replaceNewest(t *testing.T, cfg commitlog.Config, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(slices.Max(logSegments(t, cfg)), content, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -215,19 +215,21 @@ func (s *SegmentReport) faults(c *court, e *expected, v *segment.Survey) {
 		if f.Last == 0 && !last {
 			f.Last = e.following - 1
 		}
-		if last && !d.Gap && f.From >= max(v.Watermark, segment.HeaderSize) && !isVersion(d.Err) {
+		if last && v.HeaderErr == nil && !d.Gap && f.From >= v.Watermark && !isVersion(d.Err) {
 			f.To, f.Last = v.Size, 0
 			s.Torn, v.Next, s.Last = &f, f.First, f.First-1
 			break // Open cuts here, whatever follows
 		}
 		s.Faults = append(s.Faults, f)
 	}
-	if last && v.HeaderErr != nil && v.Size <= segment.HeaderSize && !isVersion(v.HeaderErr) {
+	if last && v.HeaderErr != nil && !v.Stranger && v.Size <= segment.HeaderSize && !isVersion(v.HeaderErr) {
 		torn := s.Faults[0]
 		s.Faults, s.Torn = s.Faults[1:], &torn
 		return
 	}
-	if v.HeaderErr == nil && !c.follows(e, &v.Header) {
+	if v.HeaderErr != nil {
+		s.mergeHeader(v)
+	} else if !c.follows(e, &v.Header) {
 		s.foreign(e, v, fmt.Errorf("header does not follow the segment before: %w", ErrCorrupt))
 		return
 	}
@@ -240,6 +242,17 @@ func (s *SegmentReport) faults(c *court, e *expected, v *segment.Survey) {
 	if f := e.listed; f != nil && len(s.Faults) == 0 && (f.next != v.Next || f.size != v.Size || f.sum != v.Sum) {
 		s.foreign(e, v, fmt.Errorf("another segment than the manifest lists: %w", ErrCorrupt))
 	}
+}
+
+// mergeHeader makes one fault of a header that is not the segment's and of all that
+// follows it, where no frame of the segment does: then nothing tells how many there
+// were. A crash leaves no such file, since a segment begins with its header on disk.
+func (s *SegmentReport) mergeHeader(v *segment.Survey) {
+	if len(s.Faults) != 2 || v.End > segment.HeaderSize || s.Faults[1].To < v.Size {
+		return
+	}
+	s.Faults[1].From, s.Faults[1].Err = 0, s.Faults[0].Err
+	s.Faults = s.Faults[1:]
 }
 
 // foreign notes that no record of the file is one of this log.

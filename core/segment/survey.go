@@ -16,6 +16,8 @@ type Survey struct {
 	// HeaderErr is what is wrong with the header. It wraps record.ErrVersion
 	// when that is of a later version.
 	HeaderErr error
+	// Stranger tells that the header is a sound one, of another segment.
+	Stranger bool
 	// Size is the length of the file.
 	Size int64
 	// Base and Next are the range of LSNs that the file covers as far as its
@@ -96,14 +98,15 @@ func walk(file vfs.File, id record.Identity, base record.LSN,
 
 func (v *Survey) header(p []byte, id record.Identity) {
 	h, err := decodeHeader(p)
-	if err == nil && h.Identity != id {
+	sound := err == nil
+	if sound && h.Identity != id {
 		err = fmt.Errorf("segment of shard %d of cluster %x: %w", h.Identity.Shard, h.Identity.Cluster, record.ErrCorrupt)
 	}
 	if err == nil && h.Base != v.Base {
 		err = fmt.Errorf("segment of %d in the place of %d: %w", h.Base, v.Base, record.ErrCorrupt)
 	}
 	if err != nil {
-		v.HeaderErr = err
+		v.HeaderErr, v.Stranger = err, sound
 		v.Faults = append(v.Faults, Damage{To: min(HeaderSize, v.Size), First: v.Base, Last: v.Base - 1, Err: err})
 		return
 	}

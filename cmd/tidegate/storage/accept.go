@@ -102,7 +102,11 @@ func (l *Loss) String() string {
 	for _, r := range l.Records {
 		switch {
 		case r.Last == 0:
-			ranges = append(ranges, fmt.Sprintf("records from %d to the end of the log", r.First))
+			text := fmt.Sprintf("records from %d to the end of the log, which may have been confirmed", r.First)
+			if l.Known >= r.First {
+				text += fmt.Sprintf(", up to %d at least", l.Known)
+			}
+			ranges = append(ranges, text)
 		case r.Last >= r.First:
 			ranges = append(ranges, fmt.Sprintf("records %d to %d (%d)", r.First, r.Last, r.Last-r.First+1))
 		}

@@ -137,7 +137,7 @@ func (s *Shard) fill() {
 		v := &r.Segments[i]
 		s.Segments = append(s.Segments, segmentOf(v))
 		for j := range v.Faults {
-			s.Findings = append(s.Findings, faultFinding(v.Name, &v.Faults[j]))
+			s.Findings = append(s.Findings, faultFinding(v.Name, &v.Faults[j], s.known))
 		}
 		if t := v.Torn; t != nil {
 			s.Findings = append(s.Findings, Finding{
@@ -172,11 +172,17 @@ func (s *Shard) emptyLog(dir string) {
 	})
 }
 
-func faultFinding(name string, f *commitlog.Fault) Finding {
+func faultFinding(name string, f *commitlog.Fault, known record.LSN) Finding {
 	out := Finding{
 		Severity: Damage, File: name, From: f.From, To: f.To, First: f.First, Last: f.Last,
 		Open: f.Last == 0 && f.First > 0, Text: f.Err.Error(),
 		Advice: "restore the file from a copy of this disk, or give the records up with tidegate check --accept-loss",
+	}
+	if out.Open {
+		out.Text += "; nothing tells how many records there were, and they may have been confirmed"
+		if known >= f.First {
+			out.Text += fmt.Sprintf(": there were records up to %d at least", known)
+		}
 	}
 	if errors.Is(f.Err, record.ErrVersion) {
 		out.Advice = "written by a later version of Tidegate: start that one"

@@ -124,7 +124,7 @@ func (f *SegmentFile) Verify(fs vfs.FS) (Segment, []Finding, error) {
 	var findings []Finding
 	for i := range v.Faults {
 		d := &v.Faults[i]
-		fault := faultFinding(f.Path, &commitlog.Fault{From: d.From, To: d.To, First: d.First, Last: d.Last, Err: d.Err})
+		fault := faultFinding(f.Path, &commitlog.Fault{From: d.From, To: d.To, First: d.First, Last: d.Last, Err: d.Err}, 0)
 		if !v.Sealed && !d.Gap && d.From >= v.Watermark && v.HeaderErr == nil && !errors.Is(d.Err, record.ErrVersion) {
 			fault.Severity, fault.To = Notice, v.Size
 			fault.Text = "torn tail, above the durable watermark: " + d.Err.Error()
