@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -38,10 +40,7 @@ func dataDir(t *testing.T, applied record.LSN) (data string, cfg commitlog.Confi
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	identity := `{"v":1,"cluster":"ab0000000000000000000000000000cd","shards":1}`
-	if err := os.WriteFile(filepath.Join(dir, "IDENTITY"), []byte(identity), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeIdentity(t, data, `{"v":1,"cluster":"ab0000000000000000000000000000cd","shards":1`)
 	id := record.Identity{Cluster: testCluster}
 	cfg = commitlog.Config{FS: vfs.Default, Dir: filepath.Join(dir, "shard-0"), Identity: id, SegmentBytes: 4 << 10}
 	l, err := commitlog.Open(cfg, func(*record.Batch) error { return nil })
@@ -63,6 +62,16 @@ func dataDir(t *testing.T, applied record.LSN) (data string, cfg commitlog.Confi
 		t.Fatal(err)
 	}
 	return data, cfg
+}
+
+// writeIdentity writes an identity, which lacks its end and the checksum.
+func writeIdentity(t *testing.T, data, body string) {
+	t.Helper()
+	sum := crc32.Checksum([]byte(body), crc32.MakeTable(crc32.Castagnoli))
+	text := fmt.Appendf(nil, `%s,"crc":"%08x"}`, body, sum)
+	if err := os.WriteFile(filepath.Join(data, "log", "IDENTITY"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // fillLog appends batches of five messages.
@@ -276,11 +285,16 @@ func TestCheckAcceptsLoss(t *testing.T) {
 			damageFile(t, filepath.Join(data, "log", "IDENTITY"), 0)
 		}, "cluster ab0000000000000000000000000000cd by the headers of"},
 		"identity of another cluster": {func(t *testing.T, data string, _ commitlog.Config) {
-			other := `{"v":1,"cluster":"ef0000000000000000000000000000cd","shards":1}`
-			if err := os.WriteFile(filepath.Join(data, "log", "IDENTITY"), []byte(other), 0o600); err != nil {
+			writeIdentity(t, data, `{"v":1,"cluster":"ef0000000000000000000000000000cd","shards":1`)
+		}, "cluster ab0000000000000000000000000000cd by the headers of"},
+		"identity with a flipped bit in the number of shards": {func(t *testing.T, data string, _ commitlog.Config) {
+			path := filepath.Join(data, "log", "IDENTITY")
+			content, err := os.ReadFile(path)
+			if err != nil {
 				t.Fatal(err)
 			}
-		}, "cluster ab0000000000000000000000000000cd by the headers of"},
+			damageFile(t, path, bytes.Index(content, []byte(`"shards":1`))+len(`"shards":`))
+		}, "IDENTITY: checksum: corrupt"},
 		"ends of streams": {func(t *testing.T, _ string, cfg commitlog.Config) {
 			if err := os.WriteFile(filepath.Join(cfg.Dir, "ENDS"), []byte("TGen that is no use"), 0o600); err != nil {
 				t.Fatal(err)
@@ -444,10 +458,7 @@ func TestCheckRefuses(t *testing.T) {
 	if code, _, stderr := command(t, "check", "--data", data, "--accept-loss", "--json"); code != exitFailed || !strings.Contains(stderr, "--yes") {
 		t.Errorf("--json without --yes: exit code %d, %s", code, stderr)
 	}
-	later := `{"v":2,"cluster":"ab0000000000000000000000000000cd","shards":1}`
-	if err := os.WriteFile(filepath.Join(data, "log", "IDENTITY"), []byte(later), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeIdentity(t, data, `{"v":2,"cluster":"ab0000000000000000000000000000cd","shards":1`)
 	if code, _, stderr := command(t, "check", "--data", data); code != exitFailed || !strings.Contains(stderr, "IDENTITY") {
 		t.Errorf("identity of a later version: exit code %d, %s", code, stderr)
 	}
