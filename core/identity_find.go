@@ -33,7 +33,10 @@ func knownIdentity(fs vfs.FS, dir string) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	return id, there.fit(fs, path, id)
+	if err := there.fit(fs, path, id); err != nil {
+		return id, err
+	}
+	return id, there.inPlace(fs, dir, id.cluster())
 }
 
 // remains are the files that shards have left in an engine's directory.
@@ -159,6 +162,9 @@ func FindIdentity(fs vfs.FS, dir string) (*FoundIdentity, error) {
 				first.Cluster, h.Identity.Cluster, f.path, record.ErrCorrupt)
 		}
 		if int64(h.Identity.Shard) != int64(f.shard) {
+			if err := r.inPlace(fs, dir, first.Cluster); err != nil {
+				return nil, err
+			}
 			return nil, fmt.Errorf("segment %s is of shard %d: %w", f.path, h.Identity.Shard, record.ErrCorrupt)
 		}
 		found.Headers++

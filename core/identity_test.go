@@ -181,6 +181,50 @@ func TestLostIdentity(t *testing.T) {
 	}
 }
 
+// TestMisplacedLogs exchanges the logs of two shards, with their indexes and without:
+// the start is refused and says so, and goes once they are back.
+func TestMisplacedLogs(t *testing.T) {
+	for name, pairs := range map[string][]string{"logs": {"shard-"}, "logs and indexes": {"shard-", "index-"}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorldWith(t, 2, calm)
+			p := w.publisher(nil)
+			for i := range 20 { // in both shards
+				name := fmt.Sprintf("q%d", i)
+				w.queue(name)
+				p.send(amqp("", name, "a"))
+				p.confirmed()
+			}
+			w.must(w.Close())
+			exchange := func() {
+				for _, prefix := range pairs {
+					w.must(w.fs.Rename("data/"+prefix+"0", "data/x"))
+					w.must(w.fs.Rename("data/"+prefix+"1", "data/"+prefix+"0"))
+					w.must(w.fs.Rename("data/x", "data/"+prefix+"1"))
+				}
+			}
+			exchange()
+			err := w.refusal()
+			misplaced, ok := errors.AsType[*core.MisplacedError](err)
+			if !ok || !errors.Is(err, record.ErrCorrupt) || len(misplaced.Dirs) != 2 {
+				t.Fatalf("start: got %v, want MisplacedError of two", err)
+			}
+			if got := misplaced.Dirs[0]; got.Shard != 0 || got.Holds != 1 {
+				t.Errorf("got %+v, want shard 0 to hold shard 1", got)
+			}
+			if all, err := core.ReadLayout(w.fs, "data"); len(all) != 2 || !errors.As(err, &misplaced) {
+				t.Errorf("ReadLayout: got %+v, %v", all, err)
+			}
+			exchange()
+			w.must(w.cat.Close())
+			w.open()
+			for i := range 20 {
+				c, wake := w.consume(fmt.Sprintf("q%d", i))
+				want(t, w.take(c, wake, 1), "a")
+			}
+		})
+	}
+}
+
 // TestIdentityOfNobody has headers that do not agree, or that can't be read: there is
 // no identity to restore.
 func TestIdentityOfNobody(t *testing.T) {

@@ -35,33 +35,44 @@ var testCluster = [16]byte{0xab, 15: 0xcd}
 // whose index is as of the given record.
 func dataDir(t *testing.T, applied record.LSN) (data string, cfg commitlog.Config) {
 	t.Helper()
+	data, all := dataDirOf(t, applied)
+	return data, all[0]
+}
+
+// dataDirOf makes a data directory of as many shards as there are records that their
+// indexes are as of.
+func dataDirOf(t *testing.T, applied ...record.LSN) (data string, all []commitlog.Config) {
+	t.Helper()
 	data = t.TempDir()
 	dir := filepath.Join(data, "log")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	writeIdentity(t, data, `{"v":1,"cluster":"ab0000000000000000000000000000cd","shards":1`)
-	id := record.Identity{Cluster: testCluster}
-	cfg = commitlog.Config{FS: vfs.Default, Dir: filepath.Join(dir, "shard-0"), Identity: id, SegmentBytes: 4 << 10}
-	l, err := commitlog.Open(cfg, func(*record.Batch) error { return nil })
-	if err != nil {
-		t.Fatal(err)
+	writeIdentity(t, data, fmt.Sprintf(`{"v":1,"cluster":"ab0000000000000000000000000000cd","shards":%d`, len(applied)))
+	for i, lsn := range applied {
+		id := record.Identity{Cluster: testCluster, Shard: uint32(i)}
+		cfg := commitlog.Config{FS: vfs.Default, Dir: filepath.Join(dir, "shard-"+strconv.Itoa(i)), Identity: id, SegmentBytes: 4 << 10}
+		l, err := commitlog.Open(cfg, func(*record.Batch) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		fillLog(t, l, 40)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		store, err := index.OpenPebble(vfs.Default, filepath.Join(dir, "index-"+strconv.Itoa(i)), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var batch index.Batch
+		batch.Set(index.FormatKey, index.AppendFormat(nil, id))
+		batch.Set(index.AppliedKey, index.AppendLSN(nil, lsn))
+		if err := errors.Join(store.Commit(&batch), store.Flush(), store.Close()); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, cfg)
 	}
-	fillLog(t, l, 40)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	store, err := index.OpenPebble(vfs.Default, filepath.Join(dir, "index-0"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var batch index.Batch
-	batch.Set(index.FormatKey, index.AppendFormat(nil, id))
-	batch.Set(index.AppliedKey, index.AppendLSN(nil, applied))
-	if err := errors.Join(store.Commit(&batch), store.Flush(), store.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return data, cfg
+	return data, all
 }
 
 // writeIdentity writes an identity, which lacks its end and the checksum.

@@ -33,6 +33,10 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 	r := &Report{Version: ReportVersion, Data: o.Data, Shards: []Shard{}, Metadata: checkMetadata(o.FS, o.Data)}
 	dir := filepath.Join(o.Data, "log")
 	layout, err := core.ReadLayout(o.FS, dir)
+	misplaced, _ := errors.AsType[*core.MisplacedError](err)
+	if misplaced != nil {
+		layout, err = r.misplaced(misplaced, layout), nil
+	}
 	if errors.Is(err, record.ErrCorrupt) {
 		layout, err = r.findIdentity(o.FS, dir, err)
 	}
@@ -185,7 +189,7 @@ func faultFinding(name string, f *commitlog.Fault, known record.LSN) Finding {
 		}
 	}
 	if errors.Is(f.Err, record.ErrVersion) {
-		out.Advice = "written by a later version of Tidegate: start that one"
+		out.Advice, out.stays = "written by a later version of Tidegate: start that one", true
 	}
 	return out
 }
@@ -228,7 +232,7 @@ func (s *Shard) checkEnds(fs vfs.FS, files core.ShardFiles) (shard.EndsInfo, err
 	case err == nil:
 		return info, nil
 	case errors.Is(err, record.ErrVersion):
-		f.Advice = "written by a later version of Tidegate: start that one"
+		f.Advice, f.stays = "written by a later version of Tidegate: start that one", true
 	case errors.Is(err, record.ErrCorrupt):
 		s.noEnds = true
 		f.Advice = "no record is lost: tidegate check --accept-loss moves the file to quarantine; without an index, settled messages may come again"

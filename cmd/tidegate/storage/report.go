@@ -134,6 +134,8 @@ type Finding struct {
 	Text  string     `json:"text"`
 	// Advice says what to do.
 	Advice string `json:"advice"`
+
+	stays bool // damage that can't be given up
 }
 
 // conclude says whether there is damage, and of each notice that there is nothing to
