@@ -23,6 +23,12 @@ type Report struct {
 	Generation uint64
 	// First and Next are the first LSN of the log and the one behind its last.
 	First, Next record.LSN
+	// Synced is the LSN behind the last record that is known to have been on stable
+	// storage: by what the segments tell, and by cfg.From.
+	Synced record.LSN
+	// Transfers are, by shard, the highest number of a transfer from that shard that
+	// has taken effect here: a record that its log had on stable storage.
+	Transfers map[uint32]record.LSN
 	// Segments are all segments that there are or should be, in order.
 	Segments []SegmentReport
 	// Unknown are names of segment files that are no part of the log.
@@ -52,8 +58,9 @@ type SegmentReport struct {
 	Watermark int64
 	// Faults are ranges that are lost, in order.
 	Faults []Fault
-	// Torn is what a crash has left behind the last sound frame of the last
-	// segment, which Open cuts away. It is no loss.
+	// Torn is what is no use behind the last sound frame of the last segment and
+	// behind all that is known to have been on stable storage, as a crash leaves it.
+	// Open cuts it away. When a fault has the same range, the log was known to go on.
 	Torn *Fault
 }
 
@@ -84,7 +91,7 @@ func Verify(cfg Config, progress func(Progress)) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify log %s: %w", cfg.Dir, err)
 	}
-	r := &Report{Generation: m.generation, First: m.end}
+	r := &Report{Generation: m.generation, First: m.end, Transfers: map[uint32]record.LSN{}}
 	var done Progress
 	for _, e := range c.expected {
 		if size, err := sizeOf(&cfg, e.file.name()); err == nil {
@@ -95,7 +102,7 @@ func Verify(cfg Config, progress func(Progress)) (*Report, error) {
 	}
 	for i, e := range c.expected {
 		done.Segment = e.file.name()
-		s, _, err := verifySegment(c, e, nil, func(bytes int64) {
+		s, v, err := verifySegment(c, e, r.noteTransfers, func(bytes int64) {
 			if done.Done += bytes; progress != nil {
 				progress(done)
 			}
@@ -107,15 +114,34 @@ func Verify(cfg Config, progress func(Progress)) (*Report, error) {
 			r.First = s.Base
 		}
 		r.Segments = append(r.Segments, *s)
+		r.Synced = max(r.Synced, s.Base)
+		if v != nil {
+			r.Synced = max(r.Synced, v.Synced)
+		}
 	}
 	behind := c.next
 	c.close()
 	r.Next = max(c.next, behind)
+	r.Synced = max(r.Synced, m.end, cfg.From+1)
 	replaced, unknown := dir.unlisted(m)
 	for _, f := range append(replaced, unknown...) {
 		r.Unknown = append(r.Unknown, f.name())
 	}
 	return r, nil
+}
+
+// noteTransfers looks for transfers from other shards.
+func (r *Report) noteTransfers(_ int64, _ *record.Header, b *record.Batch) error {
+	for i := range b.Len() {
+		kind, body := b.Record(i)
+		if kind != record.KindTransferred {
+			continue
+		}
+		if ref, err := record.DecodeTransferRef(body); err == nil { // else a start tells
+			r.Transfers[ref.Source] = max(r.Transfers[ref.Source], ref.Number)
+		}
+	}
+	return nil
 }
 
 func sizeOf(cfg *Config, name string) (int64, error) {
@@ -185,11 +211,12 @@ func (s *SegmentReport) behind(c *court, e *expected, end int64) {
 	if n := len(s.Faults); !c.isLast(e) || c.cfg.From < next || n > 0 && s.Faults[n-1].Last == 0 {
 		return
 	}
+	from := end
 	if s.Torn != nil {
-		end = s.Torn.From
+		from = s.Torn.From
 	}
 	s.Faults = append(s.Faults, Fault{
-		From: end, To: end, First: next, Last: c.cfg.From,
+		From: from, To: end, First: next, Last: c.cfg.From,
 		Err: fmt.Errorf("%w: %w", ErrBehind, ErrCorrupt),
 	})
 	c.next, s.Last = c.cfg.From+1, c.cfg.From

@@ -29,6 +29,9 @@ type Survey struct {
 	// Watermark is the highest durable watermark that a sound frame or footer
 	// proves.
 	Watermark int64
+	// Synced is the LSN behind the last record of which the watermark tells that it
+	// was on stable storage.
+	Synced record.LSN
 	// Stats counts the sound frames, and Stored the bytes of their payloads as
 	// stored; Codecs is the number of batches stored with each codec.
 	Stats  Stats
@@ -38,6 +41,14 @@ type Survey struct {
 	Faults []Damage
 	// End is the position behind the last sound frame.
 	End int64
+
+	unsynced []frameEnd // of frames that no watermark has covered yet, in order
+}
+
+// frameEnd is where a frame ends, and the LSN behind its last record.
+type frameEnd struct {
+	pos  int64
+	next record.LSN
 }
 
 // Walk reads a whole segment file frame by frame, over all faults, and calls
@@ -65,7 +76,7 @@ func walk(file vfs.File, id record.Identity, base record.LSN,
 	if err != nil {
 		return nil, fmt.Errorf("stat: %w", err)
 	}
-	v := &Survey{Size: info.Size(), Base: base, Next: base, End: HeaderSize, Watermark: HeaderSize}
+	v := &Survey{Size: info.Size(), Base: base, Next: base, Synced: base, End: HeaderSize, Watermark: HeaderSize}
 	w := window{file: file, size: v.Size, chunk: HeaderSize}
 	p, err := w.at(0, HeaderSize)
 	if err != nil {
@@ -93,6 +104,7 @@ func walk(file vfs.File, id record.Identity, base record.LSN,
 	if t != nil && (t.next != v.Next || t.base != base) {
 		v.short(t)
 	}
+	v.unsynced = nil
 	return v, nil
 }
 
@@ -179,6 +191,10 @@ func (v *Survey) take(s *Scanner) {
 	v.Next, v.End = h.Next(), s.start+int64(h.Size())
 	s.pos = v.End
 	v.Watermark = max(v.Watermark, s.watermark())
+	v.unsynced = append(v.unsynced, frameEnd{v.End, v.Next})
+	for len(v.unsynced) > 0 && v.unsynced[0].pos <= v.Watermark {
+		v.Synced, v.unsynced = v.unsynced[0].next, v.unsynced[1:]
+	}
 	if !h.Mark {
 		v.Stats.note(h)
 		v.Stored += uint64(h.Stored)
