@@ -234,6 +234,11 @@ func TestCheckAcceptsLoss(t *testing.T) {
 		"first segment missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
 			remove(t, logSegments(t, cfg)[0])
 		}, "where that of 1 should be"},
+		"middle segment empty": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			if err := os.Truncate(logSegments(t, cfg)[1], 0); err != nil {
+				t.Fatal(err)
+			}
+		}, "records 66 to 130 are lost (65)"},
 		"middle segment missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
 			remove(t, logSegments(t, cfg)[2])
 		}, "should be"},

@@ -260,9 +260,13 @@ func (s *SegmentReport) faults(c *court, e *expected, v *segment.Survey) {
 		s.foreign(e, v, fmt.Errorf("header does not follow the segment before: %w", ErrCorrupt))
 		return
 	}
-	if n := len(s.Faults); !last && !v.Sealed && (n == 0 || s.Faults[n-1].To < v.Size) {
+	told := v.Next - 1 // up to which it is there, or told to be lost
+	if n := len(s.Faults); n > 0 {
+		told = max(told, s.Faults[n-1].Last)
+	}
+	if n := len(s.Faults); !last && !v.Sealed && (n == 0 || s.Faults[n-1].To < v.Size || told+1 < e.following) {
 		s.Faults = append(s.Faults, Fault{
-			From: v.End, To: v.Size, First: v.Next, Last: e.following - 1,
+			From: min(v.End, v.Size), To: v.Size, First: told + 1, Last: e.following - 1,
 			Err: fmt.Errorf("segment ends without a footer: %w", ErrCorrupt),
 		})
 	}

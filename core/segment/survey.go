@@ -11,7 +11,8 @@ import (
 
 // Survey is all that can be said of a segment file, sound or not.
 type Survey struct {
-	// Header is the segment's header, all zero when HeaderErr is set.
+	// Header is the segment's header, all zero when HeaderErr is set, but for a stranger
+	// of the same log: of that nothing else is read.
 	Header Header
 	// HeaderErr is what is wrong with the header. It wraps record.ErrVersion
 	// when that is of a later version.
@@ -82,7 +83,9 @@ func walk(file vfs.File, id record.Identity, base record.LSN,
 	if err != nil {
 		return nil, err
 	}
-	v.header(p, id)
+	if v.header(p, id); v.Stranger && v.Header.Identity == id {
+		return v, nil
+	}
 	t, _, err := readFooter(file, v.Size, id)
 	if err != nil && !errors.Is(err, record.ErrVersion) {
 		return nil, err
@@ -119,6 +122,11 @@ func (v *Survey) header(p []byte, id record.Identity) {
 	}
 	if err != nil {
 		v.HeaderErr, v.Stranger = err, sound
+		if sound && h.Identity == id { // its frames are of other records
+			v.Header = h
+			v.Faults = append(v.Faults, Damage{To: v.Size, First: v.Base, Err: err})
+			return
+		}
 		v.Faults = append(v.Faults, Damage{To: min(HeaderSize, v.Size), First: v.Base, Last: v.Base - 1, Err: err})
 		return
 	}
