@@ -51,9 +51,16 @@ func openIdentity(fs vfs.FS, dir string, shards int, random io.Reader) (identity
 	if err := syncDir(fs, fs.PathDir(dir)); err != nil {
 		return identity{}, err
 	}
-	id, err := knownIdentity(fs, dir)
+	there, err := findRemains(fs, dir)
+	if err != nil {
+		return identity{}, err
+	}
+	id, err := there.identity(fs, dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return newIdentity(fs, dir, shards, random)
+	}
+	if err == nil {
+		err = there.complete(fs, dir, id)
 	}
 	if err != nil {
 		return identity{}, err

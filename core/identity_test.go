@@ -225,6 +225,28 @@ func TestMisplacedLogs(t *testing.T) {
 	}
 }
 
+// TestMissingDirectory removes all that there is of a shard beside another: it is not
+// taken for one that never had a record.
+func TestMissingDirectory(t *testing.T) {
+	w := newWorldWith(t, 2, calm)
+	p := w.publisher(nil)
+	for i := range 20 { // in both shards
+		name := fmt.Sprintf("q%d", i)
+		w.queue(name)
+		p.send(amqp("", name, "a"))
+		p.confirmed()
+	}
+	w.must(w.Close())
+	w.must(w.fs.RemoveAll("data/shard-1"))
+	w.must(w.fs.RemoveAll("data/index-1"))
+	if err := w.refusal(); !errors.Is(err, record.ErrCorrupt) || !strings.Contains(err.Error(), "shard-1 is missing") {
+		t.Errorf("start: got %v, want ErrCorrupt and the directory named", err)
+	}
+	w.must(w.cat.Close())
+	w.must(w.fs.RemoveAll("data"))
+	w.open()
+}
+
 // TestIdentityOfNobody has headers that do not agree, or that can't be read: there is
 // no identity to restore.
 func TestIdentityOfNobody(t *testing.T) {

@@ -263,3 +263,22 @@ func extend(t *testing.T, cfg commitlog.Config, to record.LSN) {
 		t.Fatal(err)
 	}
 }
+
+// TestCheckOfMissingDirectories removes all that there is of a shard beside the others.
+func TestCheckOfMissingDirectories(t *testing.T) {
+	data, all := dataDirOf(t, 200, 200, 200)
+	for _, dir := range []string{all[2].Dir, filepath.Join(filepath.Dir(all[2].Dir), "index-2")} {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := checkJSON(t, data, exitDamaged)
+	if f := r.Shards[2].Findings; len(f) != 2 || f[1].Severity != storage.Damage || f[1].File != all[2].Dir || !f[1].Open {
+		t.Errorf("findings %+v, want the log's directory named", f)
+	}
+	code, stdout, stderr := command(t, "check", "--data", data, "--accept-loss", "--yes")
+	if code != exitOK || !strings.Contains(stderr, "shard 2: the log, all records that it had") {
+		t.Errorf("accept: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	checkJSON(t, data, exitOK)
+}

@@ -93,6 +93,9 @@ func (l *Loss) String() string {
 	case shard.EndsName:
 		return fmt.Sprintf("shard %d: the ends of streams (%s), which go to quarantine; no record is lost", l.Shard, shard.EndsName)
 	case manifestName:
+		if len(l.Records) > 0 && l.Known == 0 {
+			return fmt.Sprintf("shard %d: the log, all records that it had", l.Shard)
+		}
 		if len(l.Records) > 0 {
 			return fmt.Sprintf("shard %d: the log, records 1 to %d; what is published goes on behind them", l.Shard, l.Known)
 		}

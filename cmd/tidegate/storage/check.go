@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -59,6 +60,7 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 	if err := r.checkTransfers(ctx, &o, layout); err != nil {
 		return nil, err
 	}
+	r.checkDirectories()
 	r.conclude()
 	return r, nil
 }
@@ -81,7 +83,7 @@ func (s *Shard) check(ctx context.Context, o *Options, files core.ShardFiles) er
 	s.checkIndex(o.FS, files)
 	s.knows(s.Index.Applied, "the index")
 	if _, err := o.FS.Stat(files.Log); errors.Is(err, os.ErrNotExist) {
-		s.First, s.Next = 1, 1
+		s.First, s.Next, s.noDir = 1, 1, true
 		s.emptyLog(files.Log)
 		return nil
 	}
@@ -111,6 +113,26 @@ func (r *Report) checkTransfers(ctx context.Context, o *Options, layout []core.S
 		}
 	}
 	return nil
+}
+
+// checkDirectories tells of directories of logs that are gone: all of them are made
+// before the first record of any shard.
+func (r *Report) checkDirectories() {
+	if !slices.ContainsFunc(r.Shards, func(s Shard) bool { return len(s.Segments) > 0 }) {
+		return
+	}
+	for i := range r.Shards {
+		s := &r.Shards[i]
+		if !s.noDir || s.noLog {
+			continue
+		}
+		s.noLog = true
+		s.Findings = append(s.Findings, Finding{
+			Severity: Damage, File: s.Log, First: 1, Open: true,
+			Text:   "the directory of the log is missing beside those of other shards; nothing tells whether it had records",
+			Advice: "restore the directory from where it went; check --accept-loss gives up all messages of the shard",
+		})
+	}
 }
 
 // checkLog reads the directory of a log.

@@ -60,6 +60,7 @@ type Shard struct {
 	noManifest bool       // it is missing or no use
 	noEnds     bool       // likewise
 	noLog      bool       // there is no segment, and there were
+	noDir      bool       // nor a directory
 	known      record.LSN // the newest record that anything beside the log tells of
 	knownBy    string     // what does
 
