@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/shard"
 )
@@ -161,10 +162,30 @@ func finishTransfer(source, target *shard.Shard, number, lsn record.LSN) error {
 // done. Nobody is served before that, so nothing that a transfer settles is
 // delivered again.
 func (b *Broker) finishTransfers() error {
+	if err := b.reachTransfers(); err != nil {
+		return err
+	}
 	for i, source := range b.shards {
 		for _, number := range source.OpenTransfers() {
 			if err := b.resumeTransfer(source, number); err != nil {
 				return fmt.Errorf("finish transfer %d of shard %d: %w", number, i, err)
+			}
+		}
+	}
+	return nil
+}
+
+// reachTransfers refuses a log that ends before a transfer of its own that has taken
+// effect in another shard: it has lost its end, and would give the number to another
+// transfer, which the other shard would take for the one that it has.
+func (b *Broker) reachTransfers() error {
+	for i, s := range b.shards {
+		for source, number := range s.Transferred() {
+			if uint64(source) >= uint64(len(b.shards)) {
+				return fmt.Errorf("shard %d has a transfer of shard %d: %w", i, source, record.ErrCorrupt)
+			}
+			if end := b.begun[source]; number > end {
+				return fmt.Errorf("log of shard %d ends at %d, shard %d has its transfer %d: %w", source, end, i, number, commitlog.ErrBehind)
 			}
 		}
 	}

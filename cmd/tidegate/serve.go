@@ -89,7 +89,9 @@ func start(ctx context.Context, cfg Config, log *slog.Logger, started *closers) 
 		Memory: processMemory(cfg.Core.Pressure),
 	})
 	if err != nil {
-		if errors.Is(err, record.ErrCorrupt) || errors.Is(err, commitlog.ErrBehind) {
+		if _, misplaced := errors.AsType[*core.MisplacedError](err); misplaced {
+			err = fmt.Errorf("%w; nothing is lost and nothing was changed", err)
+		} else if errors.Is(err, record.ErrCorrupt) || errors.Is(err, commitlog.ErrBehind) {
 			err = fmt.Errorf("%w; nothing was changed: see what is lost with: tidegate check --data %s, and give it up with: tidegate check --accept-loss --data %s",
 				err, cfg.Data, cfg.Data)
 		}
