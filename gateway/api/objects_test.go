@@ -66,7 +66,7 @@ func TestObjects(t *testing.T) {
 		{400, "GET", "queues?page=2", "", "out of range"},
 		{400, "GET", "queues?name=%28&use_regex=true", "", "no regular expression"},
 		{400, "PUT", "queues/%2F/q", `{`, "body is not as expected"},
-		{400, "PUT", "policies/%2F/p", `{"pattern":".*","definition":{"ha-mode":"all"}}`, "policy key 'ha-mode' is not supported in this version"},
+		{400, "PUT", "policies/%2F/p", `{"pattern":".*","definition":{"love":1}}`, "are not recognised policy settings"},
 		{400, "PUT", "policies/%2F/p", `{"pattern":".*","definition":{"max-length":-1}}`, "-1 is not a valid maximum length"},
 		{400, "PUT", "policies/%2F/p", `{"pattern":"(","definition":{"max-length":1}}`, "no regular expression"},
 		{400, "PUT", "users/new", `{"password":"x"}`, "tags are missing"},
