@@ -22,6 +22,8 @@ type Limits struct {
 	MaxConnections *int `json:"max_connections,omitempty"`
 	// MaxQueues is for namespaces alone.
 	MaxQueues *int `json:"max_queues,omitempty"`
+	// MaxChannels is for users alone, over all of their connections.
+	MaxChannels *int `json:"max_channels,omitempty"`
 }
 
 // User may log in. Hash is an argon2id PHC string, or until the first login a
