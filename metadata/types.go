@@ -12,6 +12,9 @@ type Namespace struct {
 	// Description and Tags are for people.
 	Description string   `json:"description,omitempty"`
 	Tags        []string `json:"tags,omitempty"`
+	// DefaultQueueType is the type of queues that are declared without one:
+	// "classic", "quorum" or "stream". Empty is classic.
+	DefaultQueueType string `json:"default_queue_type,omitempty"`
 	// Limits bound what the namespace may hold.
 	Limits Limits `json:"limits,omitzero"`
 }

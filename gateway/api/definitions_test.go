@@ -118,7 +118,7 @@ func TestImportRefuses(t *testing.T) {
 		"pattern":    {`{"permissions":[{"user":"boss","vhost":"/","configure":"(","write":"","read":""}]}`, "configure is no regular expression"},
 		"no json":    {`{"users":`, "body is not as expected"},
 		"limit":      {`{"parameters":[{"component":"vhost-limits","name":"limits","vhost":"/","value":{"max-love":1}}]}`, "limit 'max-love'"},
-		"queue type": {`{"vhosts":[{"name":"v","default_queue_type":"stream"}]}`, "default_queue_type 'stream'"},
+		"queue type": {`{"vhosts":[{"name":"v","default_queue_type":"swift"}]}`, "default queue type 'swift'"},
 	} {
 		// Something that would work comes first.
 		body := strings.Replace(tc.body, "{", `{"vhosts":[{"name":"early"}],`, 1)
