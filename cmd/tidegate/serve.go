@@ -128,7 +128,7 @@ func openGateway(ctx context.Context, cfg Config, broker *core.Broker, catalog *
 	})
 	server, err := gateway.New(cfg.Gateway, cfg.endpoints(mqttServer, amqpServer),
 		gateway.Deps{
-			Auth: auth, Clients: clients, Routes: management.Routes(),
+			Auth: auth, Clients: clients, Node: management.Node, Routes: management.Routes(),
 			Stats: broker.Stats, Healthy: broker.Err, Log: log,
 			Collectors: []prometheus.Collector{mqttCollector{mqttServer.Stats}},
 		})
