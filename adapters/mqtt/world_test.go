@@ -133,7 +133,6 @@ func (w *world) stop() {
 	w.cancel()
 	w.listener.Close()
 	w.serving.Wait()
-	w.must(w.server.Close())
 }
 
 func (w *world) close() {

@@ -96,7 +96,7 @@ func start(ctx context.Context, cfg Config, log *slog.Logger, started *closers) 
 		return nil, fmt.Errorf("open broker: %w", err)
 	}
 	started.add("close broker", broker.Close)
-	return openGateway(ctx, cfg, broker, catalog, log, started)
+	return openGateway(ctx, cfg, broker, catalog, log)
 }
 
 // lockData makes the data directory and refuses one that another process uses.
@@ -113,11 +113,10 @@ func lockData(dir string, started *closers) error {
 }
 
 // openGateway builds the protocols and opens all addresses.
-func openGateway(ctx context.Context, cfg Config, broker *core.Broker, catalog *metadata.Catalog, log *slog.Logger, started *closers) (*gateway.Server, error) {
+func openGateway(ctx context.Context, cfg Config, broker *core.Broker, catalog *metadata.Catalog, log *slog.Logger) (*gateway.Server, error) {
 	auth := gateway.NewAuthenticator(cfg.Auth, catalog, log)
 	cfg.AMQP.Version, cfg.AMQP.ClusterName = versionName(), cfg.Metadata.Cluster
 	mqttServer := mqtt.New(broker, auth, cfg.MQTT, log.With(slog.String("part", "mqtt")))
-	started.add("close mqtt", mqttServer.Close)
 	amqpServer := amqp.New(broker, auth, cfg.AMQP, log.With(slog.String("part", "amqp")))
 	clients := gateway.NewClients(catalog)
 	var server *gateway.Server
