@@ -22,6 +22,7 @@ type Server struct {
 	log      *slog.Logger
 	limit    int // largest packet taken
 	counters counters
+	sys      sys
 	held     atomic.Int64 // bytes that connections hold, see holding
 }
 
@@ -29,7 +30,7 @@ var _ gateway.Protocol = (*Server)(nil)
 
 // New returns a server on the broker. cfg must be valid.
 func New(b *core.Broker, auth *gateway.Authenticator, cfg Config, log *slog.Logger) *Server {
-	s := &Server{broker: b, auth: auth, cfg: cfg, log: log, limit: cfg.packetLimit(b.MaxMessageSize())}
+	s := &Server{broker: b, auth: auth, cfg: cfg, log: log, limit: cfg.packetLimit(b.MaxMessageSize()), sys: newSys()}
 	b.GuardWills(s.mayWill)
 	return s
 }
