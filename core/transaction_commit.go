@@ -29,21 +29,11 @@ func (t *Transaction) Commit() error {
 	return nil
 }
 
-// commit commits the parts, of which the largest is the one that decides: what lies
-// in its shard is written once, and all else twice.
+// commit commits the parts, of which one decides: what lies in its shard is written
+// once, and all else twice. Values are of one shard at the most.
 func (t *Transaction) commit() (settled int, err error) {
-	decides, parts := -1, 0
-	for i := range t.parts {
-		c := &t.parts[i].change
-		if c.Messages.Len()+len(c.Settle) == 0 {
-			continue
-		}
-		parts++
-		if decides < 0 || c.Messages.Size() > t.parts[decides].change.Messages.Size() {
-			decides = i
-		}
-	}
-	if parts == 0 {
+	decides := t.decider()
+	if decides < 0 {
 		return 0, nil
 	}
 	for i := range t.parts {
@@ -88,6 +78,23 @@ func (t *Transaction) commit() (settled int, err error) {
 		}
 	}
 	return settled, err
+}
+
+// decider is the part that decides, -1 when there is none: the one with values, or the
+// largest.
+func (t *Transaction) decider() int {
+	decides := -1
+	for i := range t.parts {
+		c := &t.parts[i].change
+		switch {
+		case c.Values.Len() > 0:
+			return i
+		case c.Messages.Len()+len(c.Settle) == 0:
+		case decides < 0 || c.Messages.Size() > t.parts[decides].change.Messages.Size():
+			decides = i
+		}
+	}
+	return decides
 }
 
 // reserve takes room for all messages in queues that refuse what is too much, until
@@ -201,10 +208,34 @@ func (b *Broker) resumeTransfer(source *shard.Shard, number record.LSN) error {
 		return fmt.Errorf("target %d: %w", t.Target, record.ErrCorrupt)
 	}
 	target := b.shards[t.Target]
+	if err := b.makeStreams(target, &t); err != nil {
+		return err
+	}
 	recounted := target.Recounted() > 0 && target.Recounted() == b.begun[t.Target]
 	lsn, err := target.CarryOut(&t, source.TransferRef(number), recounted)
 	if err != nil {
 		return err
 	}
 	return finishTransfer(source, target, number, lsn)
+}
+
+// makeStreams makes the queues that the messages of a transfer are for where the metadata
+// knows them and the log of the target does not yet: the transfer was decided in a sync
+// that came before the one of a queue that had just been declared.
+func (b *Broker) makeStreams(target *shard.Shard, t *record.Transfer) error {
+	known := b.queuesOf(int(t.Target))
+	for _, body := range t.Messages {
+		var m record.Message
+		if err := record.DecodeMessage(body, &m); err != nil {
+			return fmt.Errorf("message of a transfer: %w", err)
+		}
+		for i := range m.NumStreams() {
+			if info, is := known()[m.StreamAt(i)]; is {
+				if err := target.CreateStream(info, true); err != nil {
+					return b.storageError(err)
+				}
+			}
+		}
+	}
+	return nil
 }

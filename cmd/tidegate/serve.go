@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
@@ -114,12 +115,25 @@ func lockData(dir string, started *closers) error {
 	return nil
 }
 
+// runReports has the MQTT server publish its $SYS topics until all is closed.
+func runReports(ctx context.Context, server *mqtt.Server, started *closers) {
+	ctx, stop := context.WithCancel(ctx)
+	var reporting sync.WaitGroup
+	reporting.Go(func() { server.Run(ctx) })
+	started.add("end mqtt reports", func() error {
+		stop()
+		reporting.Wait()
+		return nil
+	})
+}
+
 // openGateway builds the protocols and opens all addresses.
 func openGateway(ctx context.Context, cfg Config, broker *core.Broker, catalog *metadata.Catalog, log *slog.Logger, started *closers) (*gateway.Server, error) {
 	auth := gateway.NewAuthenticator(cfg.Auth, catalog, log)
 	cfg.AMQP.Version, cfg.AMQP.ClusterName = versionName(), cfg.Metadata.Cluster
+	cfg.MQTT.Version = versionName()
 	mqttServer := mqtt.New(broker, auth, cfg.MQTT, log.With(slog.String("part", "mqtt")))
-	started.add("close mqtt", mqttServer.Close)
+	runReports(ctx, mqttServer, started)
 	amqpServer := amqp.New(broker, auth, cfg.AMQP, log.With(slog.String("part", "amqp")))
 	clients := gateway.NewClients(catalog)
 	var server *gateway.Server
