@@ -54,5 +54,6 @@ func (w *world) loseSettlements() {
 	w.each(func(e *entry) {
 		e.excused = e.excused || e.final
 		e.final = false
+		e.change = nil // that it comes again does not tell of its transaction any more
 	})
 }

@@ -26,9 +26,11 @@ type message struct {
 	lane    string // publisher and key: order is promised within
 	key     string // what it is about, for a stream that is compacted
 	sent    time.Time
+	place   int  // in the order in which the log got them
 	refused bool // the broker said that nobody gets it
 	retried bool // sent again: its place in the lane is not certain
 	at      []*entry
+	change  *change // that published it, while that is in doubt
 }
 
 // entry is what a destination owes for a message.
@@ -51,12 +53,14 @@ type entry struct {
 	// passed entries were passed over by the group of a compacted stream, and may be
 	// there again, see undoCompaction.
 	passed bool
+	change *change // that settled it, while that is in doubt
 }
 
 // dest is a queue or a session.
 type dest struct {
 	name      string
 	durable   bool
+	stream    bool // its messages stay when they are settled
 	promise   level
 	unordered bool // has had several consumers at a time
 	entries   []*entry
@@ -73,6 +77,8 @@ func newDest(name string, durable bool, promise level) *dest {
 // what each confirm promised, and which settlings are durable.
 type judge struct {
 	messages []*message
+	changes  []*change
+	places   int // given to messages
 	epoch    int // rises whenever all that was settled before is durable
 	wrong    []string
 }
@@ -89,8 +95,15 @@ func (j *judge) complain(format string, args ...any) {
 func (j *judge) send(lane string, to []*dest) *message {
 	m := &message{id: len(j.messages), lane: lane}
 	j.messages = append(j.messages, m)
+	j.place(m)
 	m.reach(to, false)
 	return m
+}
+
+// place notes that the log gets the message now.
+func (j *judge) place(m *message) {
+	j.places++
+	m.place = j.places
 }
 
 // reach notes destinations of a message.
@@ -155,6 +168,7 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 	case !m.retried:
 		d.last[m.lane] = max(m.id, d.last[m.lane])
 	}
+	j.shown(e)
 	d.shard = x.Position.Shard
 	e.seen, e.inflight, e.acked, e.excused = true, true, false, false
 	return e

@@ -20,6 +20,7 @@ type clients struct {
 	streams    []*queue // stream queues
 	sessions   []*session
 	publishers []*publisher
+	changers   []*transaction
 	retained   retained
 }
 
@@ -69,6 +70,9 @@ func (w *world) newClients() {
 	for i := range 3 {
 		w.clients.publishers = append(w.clients.publishers, &publisher{name: fmt.Sprint("p", i)})
 	}
+	for i := range 2 {
+		w.clients.changers = append(w.clients.changers, &transaction{p: &publisher{name: fmt.Sprint("x", i)}})
+	}
 	w.clients.retained.sure = noValue
 }
 
@@ -85,6 +89,9 @@ func (c *clients) ended() {
 	}
 	for _, p := range c.publishers {
 		p.p, p.pending = nil, nil
+	}
+	for _, x := range c.changers {
+		x.lost()
 	}
 }
 
@@ -123,6 +130,7 @@ func (w *world) declare(q *queue) {
 		q.dest.promise = min(w.promise(""), inSystem)
 	}
 	if q.kept != nil {
+		q.dest.stream = true
 		q.kept.at = map[*entry]core.Offset{}
 	}
 	w.log("declare %s", q.spec.Name)

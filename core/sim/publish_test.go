@@ -36,8 +36,15 @@ func (w *world) connect(p *publisher) bool {
 
 // publishToQueues publishes to a queue by its name, or to all that are bound.
 func (w *world) publishToQueues(p *publisher) {
-	m := core.Message{Format: core.FormatAMQP, QoS: 1}
-	var to []*dest
+	m, to := w.toQueues()
+	sent := w.send(p.name, to)
+	sent.key = string(m.Key)
+	w.publish(p, sent, m, nil)
+}
+
+// toQueues begins a message to a queue by its name, or to all that are bound.
+func (w *world) toQueues() (m core.Message, to []*dest) {
+	m = core.Message{Format: core.FormatAMQP, QoS: 1}
 	queues := w.clients.all()
 	if w.rng.IntN(3) == 0 {
 		m.Exchange, m.Key = []byte(fanout), []byte(keys[w.rng.IntN(len(keys))])
@@ -56,9 +63,7 @@ func (w *world) publishToQueues(p *publisher) {
 	if w.rng.IntN(6) == 0 {
 		m.QoS = 0
 	}
-	sent := w.send(p.name, to)
-	sent.key = string(m.Key)
-	w.publish(p, sent, m, nil)
+	return m, to
 }
 
 // topics are what MQTT publishers publish to.
@@ -105,6 +110,7 @@ func (w *world) publish(p *publisher, m *message, x core.Message, o *once) {
 		return
 	}
 	m.sent = w.clock.now
+	w.place(m)
 	if x.Payload == nil {
 		x.Payload = w.payload(m)
 	}

@@ -63,6 +63,10 @@ func (w *world) act() {
 		w.happen()
 		return
 	}
+	if w.rng.IntN(100) < w.transact {
+		w.useTransaction(c.changers[w.rng.IntN(len(c.changers))])
+		return
+	}
 	switch n := w.rng.IntN(100); {
 	case n == 0 && w.rng.IntN(8) == 0:
 		w.flood(c.publishers[w.rng.IntN(2)], q)
@@ -182,6 +186,9 @@ func (w *world) drain() {
 	w.log("drain")
 	w.setAway(false)
 	w.disk.capacity += 64 << 20
+	for _, x := range w.clients.changers {
+		w.commit(x)
+	}
 	w.calm()
 	if w.rotten { // also by a restart of calm
 		w.restore()
@@ -190,6 +197,7 @@ func (w *world) drain() {
 	if len(w.wrong) > 0 {
 		return
 	}
+	w.resolveChanges()
 	w.missingStreams()
 	w.missing()
 	if len(w.wrong) > 0 || !w.stop() {
