@@ -54,6 +54,7 @@ func (w *world) loseSettlements() {
 	w.each(func(e *entry) {
 		e.excused = e.excused || e.final
 		e.final = false
+		e.loose = e.loose || len(e.letters) > 0
 		e.change = nil // that it comes again does not tell of its transaction any more
 	})
 }

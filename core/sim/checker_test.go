@@ -54,6 +54,11 @@ type entry struct {
 	// there again, see undoCompaction.
 	passed bool
 	change *change // that settled it, while that is in doubt
+	// dies tells that the queue may have given it up since it was delivered last, and
+	// discarded that a client has in this life. letters are the heirs that got it.
+	dies, discarded bool
+	letters         []string
+	letter          bool // it is a dead letter
 }
 
 // dest is a queue or a session.
@@ -61,6 +66,7 @@ type dest struct {
 	name      string
 	durable   bool
 	stream    bool // its messages stay when they are settled
+	rules     *rules
 	promise   level
 	unordered bool // has had several consumers at a time
 	entries   []*entry
@@ -147,6 +153,9 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 	}
 	m := j.messages[id]
 	e := m.entry(d)
+	if e == nil {
+		e = j.letter(d, m)
+	}
 	switch {
 	case e == nil:
 		j.report(checker.Invented, d, m, "not meant for it")
@@ -158,11 +167,13 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 		j.report(checker.Unsettled, d, m, "its settlement was durable")
 	case e.acked:
 		j.report(checker.Unsettled, d, m, "settled, and no fault since")
+	case e.discarded:
+		j.report(checker.Unsettled, d, m, "it was rejected, and no fault since")
 	case e.inflight:
 		j.report(checker.Duplicated, d, m, "it is in flight")
 	case e.seen && !x.Redelivered:
 		j.report(checker.Unflagged, d, m, "delivered again without a mark")
-	case e.seen, e.passed && x.Redelivered:
+	case e.seen, e.passed && x.Redelivered, e.letter:
 	case m.id < d.last[m.lane] && !m.retried && !d.unordered:
 		j.report(checker.Reordered, d, m, "came after %d", d.last[m.lane])
 	case !m.retried:
@@ -170,7 +181,7 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 	}
 	j.shown(e)
 	d.shard = x.Position.Shard
-	e.seen, e.inflight, e.acked, e.excused = true, true, false, false
+	e.seen, e.inflight, e.acked, e.excused, e.dies, e.discarded = true, true, false, false, false, false
 	return e
 }
 
@@ -221,7 +232,7 @@ func (j *judge) over(clean bool, broken level) {
 			e.final = e.final || clean || e.epoch < j.epoch
 			e.excused = !e.final
 		}
-		e.inflight, e.acked = false, false
+		e.inflight, e.acked, e.discarded = false, false, false
 	})
 }
 
@@ -237,7 +248,11 @@ func (j *judge) opened() {
 // missing reports what was promised and neither settled nor excused.
 func (j *judge) missing() {
 	j.each(func(e *entry) {
-		if e.confirmed == nothing || e.acked || e.final || e.excused || e.loose {
+		if e.mayBeGone() {
+			return
+		}
+		j.missingLetters(e)
+		if e.confirmed == nothing || e.discarded || e.acked || e.final || e.excused || e.loose {
 			return
 		}
 		what := "confirmed, never delivered"

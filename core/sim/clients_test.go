@@ -31,7 +31,10 @@ type queue struct {
 	competing bool // may have several consumers at a time
 	dest      *dest
 	consumers []*consumer
-	kept      *kept // nil unless it is a stream queue
+	kept      *kept  // nil unless it is a stream queue
+	rules     *rules // nil unless it has some
+	key       string // of its binding to deadExchange, "" for none
+	lasting   bool   // is never deleted
 }
 
 // held is a delivery that a client has not settled.
@@ -59,6 +62,7 @@ func (w *world) newClients() {
 		}
 		w.clients.queues = append(w.clients.queues, q)
 	}
+	w.newSpecials()
 	w.newStreams()
 	for i := range 3 {
 		s := &session{client: fmt.Sprint("s", i), filters: map[string]bool{}, deleted: map[uint32]bool{}}
@@ -133,12 +137,9 @@ func (w *world) declare(q *queue) {
 		q.dest.stream = true
 		q.kept.at = map[*entry]core.Offset{}
 	}
+	q.dest.rules = q.rules
 	w.log("declare %s", q.spec.Name)
-	if !q.bound {
-		return
-	}
-	err = w.Bind(context.Background(), namespaceName, core.BindingSpec{Source: fanout, Dest: q.spec.Name})
-	w.failed("bind "+q.spec.Name, err)
+	w.bind(q)
 }
 
 // unavailable judges the error of an operation that needs the metadata store.
@@ -152,9 +153,10 @@ func (w *world) unavailable(what string, err error) bool {
 
 // remove deletes the queue: what it held is gone, and never comes again.
 func (w *world) remove(q *queue) {
-	if q.dest == nil {
+	if q.dest == nil || q.lasting {
 		return
 	}
+	w.orphaned(q.spec.Name)
 	_, err := w.DeleteQueue(context.Background(), namespaceName, q.spec.Name, "", false, false)
 	if w.unavailable("delete "+q.spec.Name, err) {
 		return
@@ -183,6 +185,11 @@ func (w *world) get(q *queue) {
 		if w.rng.IntN(3) == 0 {
 			h.inflight = false
 			getter.Settle(core.Requeue, h.at)
+			continue
+		}
+		if w.rng.IntN(4) == 0 {
+			w.discarded(h.entry)
+			getter.Settle(core.Discard, h.at)
 			continue
 		}
 		w.settled(h.entry)
@@ -310,6 +317,12 @@ func (w *world) settleSome(c *consumer, all bool) {
 			h.inflight = false
 			c.c.Settle(core.Requeue, h.at)
 			text.add("-", h.m, "")
+			continue
+		}
+		if !all && w.rng.IntN(8) == 0 {
+			w.discarded(h.entry)
+			c.c.Settle(core.Discard, h.at)
+			text.add("x", h.m, "")
 			continue
 		}
 		w.settled(h.entry)

@@ -102,6 +102,10 @@ func (w *world) publishSome() {
 }
 
 func (w *world) useQueue(q *queue) {
+	if q.spec.Name == late && w.rng.IntN(8) == 0 {
+		w.remove(q)
+		return
+	}
 	if len(q.consumers) == 0 {
 		if w.rng.IntN(4) == 0 {
 			w.get(q)
@@ -190,10 +194,14 @@ func (w *world) drain() {
 		w.commit(x)
 	}
 	w.calm()
+	for _, q := range w.clients.queues {
+		w.declare(q)
+	}
 	if w.rotten { // also by a restart of calm
 		w.restore()
 	}
 	w.takeAll()
+	w.unhurried()
 	if len(w.wrong) > 0 {
 		return
 	}
@@ -209,6 +217,15 @@ func (w *world) drain() {
 	w.calm()
 	if len(w.wrong) == 0 {
 		w.reconnect()
+		w.takeAll()
+	}
+}
+
+// unhurried has the clients wait for what the broker tries again from time to time.
+func (w *world) unhurried() {
+	for range 3 {
+		w.clock.advance(time.Second)
+		w.rest()
 		w.takeAll()
 	}
 }
