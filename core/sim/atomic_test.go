@@ -76,7 +76,7 @@ func (j *judge) resolveChanges() {
 // mustHaveCome tells whether somebody had to get the message if it is there.
 func (m *message) mustHaveCome() bool {
 	for _, e := range m.at {
-		if e.dest.durable && !e.dest.stream && !e.loose && !e.excused {
+		if e.dest.durable && !e.dest.stream && !e.loose && !e.excused && e.ends.IsZero() {
 			return true
 		}
 	}

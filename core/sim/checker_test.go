@@ -57,6 +57,7 @@ type entry struct {
 	// dies tells that the queue may have given it up since it was delivered last, and
 	// discarded that a client has in this life. letters are the heirs that got it.
 	dies, discarded bool
+	ends, own       time.Time // the end of its life here, and the message's own; zero for never
 	letters         []string
 	letter          bool // it is a dead letter
 }
@@ -87,6 +88,8 @@ type judge struct {
 	places   int // given to messages
 	epoch    int // rises whenever all that was settled before is durable
 	wrong    []string
+	now      func() time.Time
+	jumped   bool // the clock has, by more than the engine knows deadlines ahead
 }
 
 func (j *judge) report(kind checker.Kind, d *dest, m *message, format string, args ...any) {
@@ -156,6 +159,9 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 	if e == nil {
 		e = j.letter(d, m)
 	}
+	if e != nil {
+		j.overdue(e)
+	}
 	switch {
 	case e == nil:
 		j.report(checker.Invented, d, m, "not meant for it")
@@ -209,6 +215,7 @@ func (j *judge) each(fn func(e *entry)) {
 // rested notes that the engine had time to write and sync all that it had.
 func (j *judge) rested() {
 	j.epoch++
+	j.jumped = false
 	j.each(func(e *entry) {
 		if e.confirmed > nothing {
 			e.confirmed = onDisk
@@ -238,6 +245,7 @@ func (j *judge) over(clean bool, broken level) {
 
 // opened notes that the engine is there again, and so all that it has is synced.
 func (j *judge) opened() {
+	j.jumped = false
 	j.each(func(e *entry) {
 		if e.confirmed == inSystem {
 			e.confirmed = onDisk
@@ -248,7 +256,7 @@ func (j *judge) opened() {
 // missing reports what was promised and neither settled nor excused.
 func (j *judge) missing() {
 	j.each(func(e *entry) {
-		if e.mayBeGone() {
+		if j.mayBeGone(e) {
 			return
 		}
 		j.missingLetters(e)

@@ -156,7 +156,7 @@ func (w *world) remove(q *queue) {
 	if q.dest == nil || q.lasting {
 		return
 	}
-	w.orphaned(q.spec.Name)
+	w.lostLetters(q.spec.Name, true)
 	_, err := w.DeleteQueue(context.Background(), namespaceName, q.spec.Name, "", false, false)
 	if w.unavailable("delete "+q.spec.Name, err) {
 		return
@@ -221,6 +221,7 @@ func (w *world) purge(q *queue) {
 		return
 	}
 	q.dest.loosen()
+	w.lostLetters(q.spec.Name, false)
 	n, err := w.PurgeQueue(context.Background(), namespaceName, q.spec.Name, "")
 	if !w.failed("purge "+q.spec.Name, err) {
 		w.log("purge %s: %d", q.spec.Name, n)

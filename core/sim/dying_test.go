@@ -30,12 +30,12 @@ func (j *judge) mayHaveDied(e *entry) bool {
 	case e.final, e.acked, e.inflight:
 		return false
 	}
-	return e.dies
+	return e.dies || j.atEnd(e)
 }
 
 // mayBeGone tells that a message has died and that nobody owes it any more.
-func (e *entry) mayBeGone() bool {
-	return e.dies && (!e.dest.buries() || e.dest.rules.orphan && !e.dest.rules.strict)
+func (j *judge) mayBeGone(e *entry) bool {
+	return (e.dies || j.atEnd(e)) && (!e.dest.buries() || e.dest.rules.orphan && !e.dest.rules.strict)
 }
 
 // letter makes the entry of a dead letter that has come; nil when the message has no
@@ -77,19 +77,21 @@ func (j *judge) missingLetters(e *entry) {
 	}
 }
 
-// orphaned notes that a queue of dead letters is away. What was on its way there may
-// have gone with it, and so may what comes later, unless its queue is strict.
-func (w *world) orphaned(name string) {
+// lostLetters notes that a queue lost what it had, and with that perhaps dead letters
+// that nobody has seen. When it is away, more are lost, unless their queue is strict.
+func (w *world) lostLetters(name string, away bool) {
 	for _, q := range w.clients.queues {
 		if !q.heir(name) {
 			continue
 		}
-		q.rules.orphan = true
+		q.rules.orphan = q.rules.orphan || away
 		if q.dest == nil {
 			continue
 		}
 		for _, e := range q.dest.entries {
-			e.loose = e.loose || e.dies
+			if len(e.letters) < len(q.rules.heirs) && w.mayHaveDied(e) {
+				e.loose = true
+			}
 		}
 	}
 }

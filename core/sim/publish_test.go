@@ -63,6 +63,7 @@ func (w *world) toQueues() (m core.Message, to []*dest) {
 	if w.rng.IntN(6) == 0 {
 		m.QoS = 0
 	}
+	w.chooseEnd(&m)
 	return m, to
 }
 
@@ -111,6 +112,7 @@ func (w *world) publish(p *publisher, m *message, x core.Message, o *once) {
 	}
 	m.sent = w.clock.now
 	w.place(m)
+	w.limitLife(m, x.ExpireAt)
 	if x.Payload == nil {
 		x.Payload = w.payload(m)
 	}

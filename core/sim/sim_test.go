@@ -175,6 +175,7 @@ func (w *world) happen() {
 		jump := time.Duration(1+w.rng.IntN(7200)) * time.Second
 		w.log("the clock jumps by %v", jump)
 		w.clock.advance(jump)
+		w.jumped = w.jumped || jump > ahead
 		for _, s := range w.clients.sessions {
 			if s.h == nil && s.dest != nil {
 				s.doubt = true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tidegate/tidegate/core"
 )
@@ -13,6 +14,7 @@ type rules struct {
 	heirs  []string // the queues that get its dead letters; nil when it has none
 	strict bool     // keeps a dead letter that no queue gets
 	orphan bool     // an heir was away, at times
+	ttl    time.Duration
 }
 
 const (
@@ -36,6 +38,8 @@ func (w *world) newSpecials() {
 			q.spec.Args["x-durability"] = []string{"fsync", "os", "memory"}[d-2]
 		}
 		w.chooseDeadLetters(q)
+		w.chooseLife(q)
+		w.log("%s has %v", q.spec.Name, q.spec.Args)
 		w.clients.queues = append(w.clients.queues, q)
 	}
 	for _, name := range append([]string{late}, graves...) {
@@ -61,10 +65,9 @@ func (w *world) isHeir(name string) bool {
 
 // chooseDeadLetters gives a queue a place for its dead letters, or none.
 func (w *world) chooseDeadLetters(q *queue) {
-	exchange, key := "", ""
+	exchange, key := "", graves[0]
 	switch w.rng.IntN(5) {
 	case 0, 1:
-		key = graves[0]
 		q.rules.heirs = graves[:1]
 	case 2:
 		exchange, key = deadExchange, deadKey

@@ -21,6 +21,7 @@ type pub struct {
 	m          *message
 	topic      string // of one that sessions get
 	persistent bool
+	expireAt   int64
 }
 
 // taken is a delivery that a transaction settles.
@@ -67,7 +68,7 @@ func (w *world) publishIn(x *transaction) {
 		var to []*dest
 		body, to = w.toQueues()
 		p.m, p.persistent = w.send(x.p.name, to), body.QoS > 0
-		p.m.key = string(body.Key)
+		p.m.key, p.expireAt = string(body.Key), body.ExpireAt
 	}
 	body.Payload = w.payload(p.m)
 	_, err := x.t.Publish(&body)
@@ -131,6 +132,7 @@ func (w *world) commit(x *transaction) {
 	for _, p := range x.pubs {
 		p.m.sent = w.clock.now
 		w.place(p.m)
+		w.limitLife(p.m, p.expireAt)
 		if p.topic != "" { // who has subscribed since may have the same stream
 			p.m.reach(w.subscribers(p.topic), true)
 			p.m.reach(w.doubtful(), true)

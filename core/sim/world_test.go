@@ -147,6 +147,7 @@ func newWorld(seed uint64) *world {
 		store: &flakyStore{Store: memory.New()}, rand: seededReader{stream(3)},
 		trace: trace{sum: fnv.New64a()},
 	}
+	w.now = func() time.Time { return w.clock.now }
 	w.configure()
 	w.attachDisk()
 	return w
