@@ -40,6 +40,7 @@ func (w *world) born() {
 // restedLoops notes that every loop has done what was due: with the store there for
 // an interval, all acks are published.
 func (w *world) restedLoops() {
+	w.restedAt = w.clock.now
 	if !w.store.away && w.clock.now.Sub(w.outage.back) >= w.cfg.OffsetInterval {
 		w.outage = outage{back: w.outage.back}
 	}

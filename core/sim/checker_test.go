@@ -22,15 +22,17 @@ const (
 
 // message is one message as its publisher sent it.
 type message struct {
-	id      int
-	lane    string // publisher and key: order is promised within
-	key     string // what it is about, for a stream that is compacted
-	sent    time.Time
-	place   int  // in the order in which the log got them
-	refused bool // the broker said that nobody gets it
-	retried bool // sent again: its place in the lane is not certain
-	at      []*entry
-	change  *change // that published it, while that is in doubt
+	id       int
+	lane     string // publisher and key: order is promised within
+	size     int
+	key      string // what it is about, for a stream that is compacted
+	sent     time.Time
+	priority uint8
+	place    int  // in the order in which the log got them
+	refused  bool // the broker said that nobody gets it
+	retried  bool // sent again: its place in the lane is not certain
+	at       []*entry
+	change   *change // that published it, while that is in doubt
 }
 
 // entry is what a destination owes for a message.
@@ -57,6 +59,8 @@ type entry struct {
 	// dies tells that the queue may have given it up since it was delivered last, and
 	// discarded that a client has in this life. letters are the heirs that got it.
 	dies, discarded bool
+	refused         bool      // its queue alone has, and made a dead letter of it
+	returns         int       // how often it came back in this life
 	ends, own       time.Time // the end of its life here, and the message's own; zero for never
 	letters         []string
 	letter          bool // it is a dead letter
@@ -68,6 +72,7 @@ type dest struct {
 	durable   bool
 	stream    bool // its messages stay when they are settled
 	rules     *rules
+	attended  bool // somebody consumed, and what was on the way may have come back
 	promise   level
 	unordered bool // has had several consumers at a time
 	entries   []*entry
@@ -169,6 +174,10 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 	case m.refused:
 		j.report(checker.Invented, d, m, "it was refused")
 	case e.loose:
+	case e.refused:
+		j.report(checker.Invented, d, m, "its queue refused it")
+	case d.rules != nil && d.rules.counted && int(x.Returns) != e.returns:
+		j.report(checker.Duplicated, d, m, "returned %d times, not %d", x.Returns, e.returns)
 	case e.final:
 		j.report(checker.Unsettled, d, m, "its settlement was durable")
 	case e.acked:
@@ -180,10 +189,10 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 	case e.seen && !x.Redelivered:
 		j.report(checker.Unflagged, d, m, "delivered again without a mark")
 	case e.seen, e.passed && x.Redelivered, e.letter:
-	case m.id < d.last[m.lane] && !m.retried && !d.unordered:
-		j.report(checker.Reordered, d, m, "came after %d", d.last[m.lane])
+	case m.id < d.last[e.lane()] && !m.retried && !d.unordered && !e.dies:
+		j.report(checker.Reordered, d, m, "came after %d", d.last[e.lane()])
 	case !m.retried:
-		d.last[m.lane] = max(m.id, d.last[m.lane])
+		d.last[e.lane()] = max(m.id, d.last[e.lane()])
 	}
 	j.shown(e)
 	d.shard = x.Position.Shard
@@ -239,7 +248,7 @@ func (j *judge) over(clean bool, broken level) {
 			e.final = e.final || clean || e.epoch < j.epoch
 			e.excused = !e.final
 		}
-		e.inflight, e.acked, e.discarded = false, false, false
+		e.inflight, e.acked, e.discarded, e.returns = false, false, false, 0
 	})
 }
 

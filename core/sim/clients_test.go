@@ -35,6 +35,7 @@ type queue struct {
 	rules     *rules // nil unless it has some
 	key       string // of its binding to deadExchange, "" for none
 	lasting   bool   // is never deleted
+	used      time.Time
 }
 
 // held is a delivery that a client has not settled.
@@ -105,6 +106,10 @@ func (w *world) reconnect() {
 		if q.dest == nil {
 			continue
 		}
+		if q.rules != nil && q.rules.term > 0 {
+			w.ask(q, q.used.Add(q.rules.term))
+			continue
+		}
 		if _, err := w.CheckQueue(namespaceName, q.spec.Name, ""); err != nil {
 			w.complain("queue %s: %v", q.spec.Name, err)
 		}
@@ -121,6 +126,7 @@ func (w *world) promise(name string) level {
 
 // declare makes the queue, and binds it.
 func (w *world) declare(q *queue) {
+	w.lapse(q)
 	if q.dest != nil {
 		return
 	}
@@ -137,7 +143,7 @@ func (w *world) declare(q *queue) {
 		q.dest.stream = true
 		q.kept.at = map[*entry]core.Offset{}
 	}
-	q.dest.rules = q.rules
+	q.dest.rules, q.used = q.rules, w.clock.now
 	w.log("declare %s", q.spec.Name)
 	w.bind(q)
 }
@@ -171,6 +177,7 @@ func (w *world) get(q *queue) {
 	if q.dest == nil || q.kept != nil || len(q.consumers) > 0 {
 		return
 	}
+	q.used, q.dest.attended = w.clock.now, true
 	d, getter, _, ok, err := w.Get(context.Background(), namespaceName, q.spec.Name, "", false)
 	if w.failed("get", err) {
 		w.heal()
@@ -182,8 +189,9 @@ func (w *world) get(q *queue) {
 	var got []held
 	w.took(q.dest, []core.Delivery{d}, &got)
 	for _, h := range got {
+		w.first(h.entry)
 		if w.rng.IntN(3) == 0 {
-			h.inflight = false
+			w.gaveBack(h.entry)
 			getter.Settle(core.Requeue, h.at)
 			continue
 		}
@@ -243,7 +251,7 @@ func (w *world) consume(q *queue) {
 	if w.failed("consume "+q.spec.Name, err) {
 		return
 	}
-	q.dest.unordered = q.dest.unordered || q.competing
+	q.dest.unordered, q.dest.attended = q.dest.unordered || q.competing, true
 	q.consumers = append(q.consumers, c)
 	w.log("consume %s", q.spec.Name)
 }
@@ -255,10 +263,10 @@ func (w *world) cancel(c *consumer) {
 	}
 	w.log("cancel on %s, %d go back", c.q.spec.Name, len(c.held))
 	for _, h := range c.held {
-		h.inflight = false
+		w.gaveBack(h.entry)
 		c.c.Settle(core.Requeue, h.at)
 	}
-	c.held = nil
+	c.held, c.q.used = nil, w.clock.now
 	c.q.consumers = slices.DeleteFunc(c.q.consumers, func(x *consumer) bool { return x == c })
 }
 
@@ -315,7 +323,7 @@ func (w *world) settleSome(c *consumer, all bool) {
 	var text list
 	for _, h := range c.held[:n] {
 		if !all && w.rng.IntN(8) == 0 {
-			h.inflight = false
+			w.gaveBack(h.entry)
 			c.c.Settle(core.Requeue, h.at)
 			text.add("-", h.m, "")
 			continue

@@ -53,8 +53,12 @@ func (j *judge) letter(d *dest, m *message) *entry {
 		}
 		j.shown(e)
 		// That it has moved is durable, on both sides.
+		durable := onDisk
+		if e.refused {
+			durable = e.confirmed // its publisher has made the dead letter
+		}
 		e.final, e.letters = true, append(e.letters, d.name)
-		letter := &entry{m: m, dest: d, confirmed: onDisk, letter: true}
+		letter := &entry{m: m, dest: d, confirmed: durable, letter: true}
 		m.at = append(m.at, letter)
 		d.entries = append(d.entries, letter)
 		return letter
@@ -70,6 +74,7 @@ func (j *judge) missingLetters(e *entry) {
 	rules := e.dest.rules
 	switch {
 	case rules.orphan && !rules.strict:
+	case e.refused && e.confirmed == nothing:
 	case len(e.letters) > 0 && len(e.letters) < len(rules.heirs):
 		j.report(checker.Lost, e.dest, e.m, "its dead letter is in %v alone", e.letters)
 	case e.discarded && len(e.letters) == 0:

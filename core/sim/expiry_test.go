@@ -55,9 +55,10 @@ func (w *world) limitLife(m *message, expireAt int64) {
 func (j *judge) atEnd(e *entry) bool { return !e.ends.IsZero() && !j.now().Before(e.ends) }
 
 // overdue reports a delivery after the end of a message. When the clock has jumped,
-// the end that the queue gave it may be known a moment later.
+// the end that the queue gave it may be known a moment later. What was over when it was
+// published may go to a consumer that has room.
 func (j *judge) overdue(e *entry) {
-	if j.atEnd(e) && (!j.jumped || !e.own.IsZero() && !j.now().Before(e.own)) {
+	if e.m.sent.Before(e.ends) && j.atEnd(e) && (!j.jumped || !e.own.IsZero() && !j.now().Before(e.own)) {
 		j.report(checker.Invented, e.dest, e.m, "delivered at %v, and its end was at %v",
 			j.now().Format(time.TimeOnly), e.ends.Format(time.TimeOnly))
 	}

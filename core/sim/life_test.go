@@ -77,6 +77,7 @@ func (w *world) start() {
 		case err == nil:
 			w.log("started")
 			w.opened()
+			w.overflows()
 			return
 		case w.rotten && refusesRot(err):
 			w.log("refused: %v", err)

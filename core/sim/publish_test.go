@@ -38,7 +38,7 @@ func (w *world) connect(p *publisher) bool {
 func (w *world) publishToQueues(p *publisher) {
 	m, to := w.toQueues()
 	sent := w.send(p.name, to)
-	sent.key = string(m.Key)
+	sent.key, sent.priority = string(m.Key), m.Priority
 	w.publish(p, sent, m, nil)
 }
 
@@ -64,6 +64,7 @@ func (w *world) toQueues() (m core.Message, to []*dest) {
 		m.QoS = 0
 	}
 	w.chooseEnd(&m)
+	m.Priority, m.PriorityKnown = uint8(w.rng.IntN(6)), true
 	return m, to
 }
 
@@ -116,7 +117,16 @@ func (w *world) publish(p *publisher, m *message, x core.Message, o *once) {
 	if x.Payload == nil {
 		x.Payload = w.payload(m)
 	}
+	m.size = len(x.Payload)
 	got, err := p.p.Publish(&x)
+	full := errors.Is(err, core.ErrFull)
+	if full {
+		w.tooMuch(m)
+		err = nil
+	}
+	for _, e := range m.at {
+		w.overflow(e.dest)
+	}
 	if errors.Is(err, core.ErrPressure) {
 		m.refused = !m.retried
 		w.log("%s publishes %d to %s%s: refused", p.name, m.id, x.Exchange, x.Key)
@@ -126,6 +136,12 @@ func (w *world) publish(p *publisher, m *message, x core.Message, o *once) {
 		return
 	}
 	w.log("%s publishes %d (%d bytes) to %s%s", p.name, m.id, len(x.Payload), x.Exchange, x.Key)
+	if e := m.refusing(); e != nil && !full {
+		w.fits(e, true)
+	}
+	if m.refused {
+		return
+	}
 	p.pending = append(p.pending, sent{got.Seq, m, x.QoS > 0, o})
 }
 

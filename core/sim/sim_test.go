@@ -32,6 +32,7 @@ func simulate(seed uint64, steps int) *world {
 	}
 	for i := 0; i < steps && len(w.wrong) == 0; i++ {
 		w.act()
+		w.overflows()
 		w.work(w.rng.IntN(6))
 		if w.rng.IntN(3) == 0 {
 			w.clock.advance(time.Duration(1+w.rng.IntN(40)) * time.Millisecond)
@@ -102,6 +103,7 @@ func (w *world) publishSome() {
 }
 
 func (w *world) useQueue(q *queue) {
+	w.lapse(q)
 	if q.spec.Name == late && w.rng.IntN(8) == 0 {
 		w.remove(q)
 		return
@@ -250,6 +252,7 @@ func (w *world) takeAll() {
 			w.complain("the clients never get all there is")
 		}
 		for _, q := range w.clients.all() {
+			w.lapse(q)
 			if len(q.consumers) == 0 {
 				w.consume(q)
 			}

@@ -15,6 +15,13 @@ type rules struct {
 	strict bool     // keeps a dead letter that no queue gets
 	orphan bool     // an heir was away, at times
 	ttl    time.Duration
+	term   time.Duration // after which the queue ends when nobody uses it; 0 for never
+	bounds *bounds       // nil for none
+	spills bool          // makes dead letters of what it refuses
+
+	highest uint8 // priority
+	counted bool  // counts what comes back, and gives up what has more often than returns
+	returns int
 }
 
 const (
@@ -39,6 +46,9 @@ func (w *world) newSpecials() {
 		}
 		w.chooseDeadLetters(q)
 		w.chooseLife(q)
+		w.chooseLength(q)
+		w.choosePriorities(q)
+		w.chooseTerm(q)
 		w.log("%s has %v", q.spec.Name, q.spec.Args)
 		w.clients.queues = append(w.clients.queues, q)
 	}

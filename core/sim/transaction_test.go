@@ -71,6 +71,7 @@ func (w *world) publishIn(x *transaction) {
 		p.m.key, p.expireAt = string(body.Key), body.ExpireAt
 	}
 	body.Payload = w.payload(p.m)
+	p.m.size, p.m.priority = len(body.Payload), body.Priority
 	_, err := x.t.Publish(&body)
 	if err == nil {
 		w.log("%s adds %d to %s%s", x.p.name, p.m.id, body.Exchange, body.Key)
@@ -151,6 +152,7 @@ func (w *world) commit(x *transaction) {
 		w.inDoubt(x)
 	}
 	x.end()
+	w.overflows()
 }
 
 // committed notes what took effect.
@@ -159,7 +161,8 @@ func (w *world) committed(x *transaction) {
 		p.m.confirm(p.persistent)
 	}
 	for _, a := range x.acks {
-		if a.inflight = false; a.requeue {
+		if a.requeue {
+			w.gaveBack(a.entry)
 			continue
 		}
 		w.settled(a.entry)
@@ -181,7 +184,7 @@ func (w *world) rollback(x *transaction) {
 			a.by.held = append(a.by.held, a.held)
 			continue
 		}
-		a.inflight = false // as after a cancel
+		w.gaveBack(a.entry) // as after a cancel
 		a.by.c.Settle(core.Requeue, a.at)
 	}
 	w.log("%s rolls back", x.p.name)

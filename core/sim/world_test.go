@@ -45,6 +45,8 @@ type world struct {
 	after  aftermath
 	broken level // what the fault does not spare
 
+	restedAt time.Time
+
 	clients clients
 	trace   trace
 }
@@ -268,6 +270,7 @@ func (w *world) rest() {
 	if w.Err() == nil && !w.down {
 		w.rested()
 		w.restedLoops()
+		w.measure()
 		w.log("at rest")
 	}
 }
