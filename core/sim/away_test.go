@@ -40,6 +40,7 @@ func (w *world) born() {
 // restedLoops notes that every loop has done what was due: with the store there for
 // an interval, all acks are published.
 func (w *world) restedLoops() {
+	w.restedAt = w.clock.now
 	if !w.store.away && w.clock.now.Sub(w.outage.back) >= w.cfg.OffsetInterval {
 		w.outage = outage{back: w.outage.back}
 	}
@@ -54,5 +55,7 @@ func (w *world) loseSettlements() {
 	w.each(func(e *entry) {
 		e.excused = e.excused || e.final
 		e.final = false
+		e.loose = e.loose || len(e.letters) > 0
+		e.change = nil // that it comes again does not tell of its transaction any more
 	})
 }

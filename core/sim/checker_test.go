@@ -22,13 +22,17 @@ const (
 
 // message is one message as its publisher sent it.
 type message struct {
-	id      int
-	lane    string // publisher and key: order is promised within
-	key     string // what it is about, for a stream that is compacted
-	sent    time.Time
-	refused bool // the broker said that nobody gets it
-	retried bool // sent again: its place in the lane is not certain
-	at      []*entry
+	id       int
+	lane     string // publisher and key: order is promised within
+	size     int
+	key      string // what it is about, for a stream that is compacted
+	sent     time.Time
+	priority uint8
+	place    int  // in the order in which the log got them
+	refused  bool // the broker said that nobody gets it
+	retried  bool // sent again: its place in the lane is not certain
+	at       []*entry
+	change   *change // that published it, while that is in doubt
 }
 
 // entry is what a destination owes for a message.
@@ -51,12 +55,24 @@ type entry struct {
 	// passed entries were passed over by the group of a compacted stream, and may be
 	// there again, see undoCompaction.
 	passed bool
+	change *change // that settled it, while that is in doubt
+	// dies tells that the queue may have given it up since it was delivered last, and
+	// discarded that a client has in this life. letters are the heirs that got it.
+	dies, discarded bool
+	refused         bool      // its queue alone has, and made a dead letter of it
+	returns         int       // how often it came back in this life
+	ends, own       time.Time // the end of its life here, and the message's own; zero for never
+	letters         []string
+	letter          bool // it is a dead letter
 }
 
 // dest is a queue or a session.
 type dest struct {
 	name      string
 	durable   bool
+	stream    bool // its messages stay when they are settled
+	rules     *rules
+	attended  bool // somebody consumed, and what was on the way may have come back
 	promise   level
 	unordered bool // has had several consumers at a time
 	entries   []*entry
@@ -73,8 +89,12 @@ func newDest(name string, durable bool, promise level) *dest {
 // what each confirm promised, and which settlings are durable.
 type judge struct {
 	messages []*message
+	changes  []*change
+	places   int // given to messages
 	epoch    int // rises whenever all that was settled before is durable
 	wrong    []string
+	now      func() time.Time
+	jumped   bool // the clock has, by more than the engine knows deadlines ahead
 }
 
 func (j *judge) report(kind checker.Kind, d *dest, m *message, format string, args ...any) {
@@ -89,8 +109,15 @@ func (j *judge) complain(format string, args ...any) {
 func (j *judge) send(lane string, to []*dest) *message {
 	m := &message{id: len(j.messages), lane: lane}
 	j.messages = append(j.messages, m)
+	j.place(m)
 	m.reach(to, false)
 	return m
+}
+
+// place notes that the log gets the message now.
+func (j *judge) place(m *message) {
+	j.places++
+	m.place = j.places
 }
 
 // reach notes destinations of a message.
@@ -134,6 +161,12 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 	}
 	m := j.messages[id]
 	e := m.entry(d)
+	if e == nil {
+		e = j.letter(d, m)
+	}
+	if e != nil {
+		j.overdue(e)
+	}
 	switch {
 	case e == nil:
 		j.report(checker.Invented, d, m, "not meant for it")
@@ -141,22 +174,29 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 	case m.refused:
 		j.report(checker.Invented, d, m, "it was refused")
 	case e.loose:
+	case e.refused:
+		j.report(checker.Invented, d, m, "its queue refused it")
+	case d.rules != nil && d.rules.counted && int(x.Returns) != e.returns:
+		j.report(checker.Duplicated, d, m, "returned %d times, not %d", x.Returns, e.returns)
 	case e.final:
 		j.report(checker.Unsettled, d, m, "its settlement was durable")
 	case e.acked:
 		j.report(checker.Unsettled, d, m, "settled, and no fault since")
+	case e.discarded:
+		j.report(checker.Unsettled, d, m, "it was rejected, and no fault since")
 	case e.inflight:
 		j.report(checker.Duplicated, d, m, "it is in flight")
 	case e.seen && !x.Redelivered:
 		j.report(checker.Unflagged, d, m, "delivered again without a mark")
-	case e.seen, e.passed && x.Redelivered:
-	case m.id < d.last[m.lane] && !m.retried && !d.unordered:
-		j.report(checker.Reordered, d, m, "came after %d", d.last[m.lane])
+	case e.seen, e.passed && x.Redelivered, e.letter:
+	case m.id < d.last[e.lane()] && !m.retried && !d.unordered && !e.dies:
+		j.report(checker.Reordered, d, m, "came after %d", d.last[e.lane()])
 	case !m.retried:
-		d.last[m.lane] = max(m.id, d.last[m.lane])
+		d.last[e.lane()] = max(m.id, d.last[e.lane()])
 	}
+	j.shown(e)
 	d.shard = x.Position.Shard
-	e.seen, e.inflight, e.acked, e.excused = true, true, false, false
+	e.seen, e.inflight, e.acked, e.excused, e.dies, e.discarded = true, true, false, false, false, false
 	return e
 }
 
@@ -184,6 +224,7 @@ func (j *judge) each(fn func(e *entry)) {
 // rested notes that the engine had time to write and sync all that it had.
 func (j *judge) rested() {
 	j.epoch++
+	j.jumped = false
 	j.each(func(e *entry) {
 		if e.confirmed > nothing {
 			e.confirmed = onDisk
@@ -207,12 +248,13 @@ func (j *judge) over(clean bool, broken level) {
 			e.final = e.final || clean || e.epoch < j.epoch
 			e.excused = !e.final
 		}
-		e.inflight, e.acked = false, false
+		e.inflight, e.acked, e.discarded, e.returns = false, false, false, 0
 	})
 }
 
 // opened notes that the engine is there again, and so all that it has is synced.
 func (j *judge) opened() {
+	j.jumped = false
 	j.each(func(e *entry) {
 		if e.confirmed == inSystem {
 			e.confirmed = onDisk
@@ -223,7 +265,11 @@ func (j *judge) opened() {
 // missing reports what was promised and neither settled nor excused.
 func (j *judge) missing() {
 	j.each(func(e *entry) {
-		if e.confirmed == nothing || e.acked || e.final || e.excused || e.loose {
+		if j.mayBeGone(e) {
+			return
+		}
+		j.missingLetters(e)
+		if e.confirmed == nothing || e.discarded || e.acked || e.final || e.excused || e.loose {
 			return
 		}
 		what := "confirmed, never delivered"

@@ -20,6 +20,7 @@ type clients struct {
 	streams    []*queue // stream queues
 	sessions   []*session
 	publishers []*publisher
+	changers   []*transaction
 	retained   retained
 }
 
@@ -30,7 +31,11 @@ type queue struct {
 	competing bool // may have several consumers at a time
 	dest      *dest
 	consumers []*consumer
-	kept      *kept // nil unless it is a stream queue
+	kept      *kept  // nil unless it is a stream queue
+	rules     *rules // nil unless it has some
+	key       string // of its binding to deadExchange, "" for none
+	lasting   bool   // is never deleted
+	used      time.Time
 }
 
 // held is a delivery that a client has not settled.
@@ -58,6 +63,7 @@ func (w *world) newClients() {
 		}
 		w.clients.queues = append(w.clients.queues, q)
 	}
+	w.newSpecials()
 	w.newStreams()
 	for i := range 3 {
 		s := &session{client: fmt.Sprint("s", i), filters: map[string]bool{}, deleted: map[uint32]bool{}}
@@ -68,6 +74,9 @@ func (w *world) newClients() {
 	}
 	for i := range 3 {
 		w.clients.publishers = append(w.clients.publishers, &publisher{name: fmt.Sprint("p", i)})
+	}
+	for i := range 2 {
+		w.clients.changers = append(w.clients.changers, &transaction{p: &publisher{name: fmt.Sprint("x", i)}})
 	}
 	w.clients.retained.sure = noValue
 }
@@ -86,12 +95,19 @@ func (c *clients) ended() {
 	for _, p := range c.publishers {
 		p.p, p.pending = nil, nil
 	}
+	for _, x := range c.changers {
+		x.lost()
+	}
 }
 
 // reconnect checks that what is durable is there again.
 func (w *world) reconnect() {
 	for _, q := range w.clients.all() {
 		if q.dest == nil {
+			continue
+		}
+		if q.rules != nil && q.rules.term > 0 {
+			w.ask(q, q.used.Add(q.rules.term))
 			continue
 		}
 		if _, err := w.CheckQueue(namespaceName, q.spec.Name, ""); err != nil {
@@ -110,6 +126,7 @@ func (w *world) promise(name string) level {
 
 // declare makes the queue, and binds it.
 func (w *world) declare(q *queue) {
+	w.lapse(q)
 	if q.dest != nil {
 		return
 	}
@@ -123,14 +140,12 @@ func (w *world) declare(q *queue) {
 		q.dest.promise = min(w.promise(""), inSystem)
 	}
 	if q.kept != nil {
+		q.dest.stream = true
 		q.kept.at = map[*entry]core.Offset{}
 	}
+	q.dest.rules, q.used = q.rules, w.clock.now
 	w.log("declare %s", q.spec.Name)
-	if !q.bound {
-		return
-	}
-	err = w.Bind(context.Background(), namespaceName, core.BindingSpec{Source: fanout, Dest: q.spec.Name})
-	w.failed("bind "+q.spec.Name, err)
+	w.bind(q)
 }
 
 // unavailable judges the error of an operation that needs the metadata store.
@@ -144,9 +159,10 @@ func (w *world) unavailable(what string, err error) bool {
 
 // remove deletes the queue: what it held is gone, and never comes again.
 func (w *world) remove(q *queue) {
-	if q.dest == nil {
+	if q.dest == nil || q.lasting {
 		return
 	}
+	w.lostLetters(q.spec.Name, true)
 	_, err := w.DeleteQueue(context.Background(), namespaceName, q.spec.Name, "", false, false)
 	if w.unavailable("delete "+q.spec.Name, err) {
 		return
@@ -161,6 +177,7 @@ func (w *world) get(q *queue) {
 	if q.dest == nil || q.kept != nil || len(q.consumers) > 0 {
 		return
 	}
+	q.used, q.dest.attended = w.clock.now, true
 	d, getter, _, ok, err := w.Get(context.Background(), namespaceName, q.spec.Name, "", false)
 	if w.failed("get", err) {
 		w.heal()
@@ -172,9 +189,15 @@ func (w *world) get(q *queue) {
 	var got []held
 	w.took(q.dest, []core.Delivery{d}, &got)
 	for _, h := range got {
+		w.first(h.entry)
 		if w.rng.IntN(3) == 0 {
-			h.inflight = false
+			w.gaveBack(h.entry)
 			getter.Settle(core.Requeue, h.at)
+			continue
+		}
+		if w.rng.IntN(4) == 0 {
+			w.discarded(h.entry)
+			getter.Settle(core.Discard, h.at)
 			continue
 		}
 		w.settled(h.entry)
@@ -206,6 +229,7 @@ func (w *world) purge(q *queue) {
 		return
 	}
 	q.dest.loosen()
+	w.lostLetters(q.spec.Name, false)
 	n, err := w.PurgeQueue(context.Background(), namespaceName, q.spec.Name, "")
 	if !w.failed("purge "+q.spec.Name, err) {
 		w.log("purge %s: %d", q.spec.Name, n)
@@ -227,7 +251,7 @@ func (w *world) consume(q *queue) {
 	if w.failed("consume "+q.spec.Name, err) {
 		return
 	}
-	q.dest.unordered = q.dest.unordered || q.competing
+	q.dest.unordered, q.dest.attended = q.dest.unordered || q.competing, true
 	q.consumers = append(q.consumers, c)
 	w.log("consume %s", q.spec.Name)
 }
@@ -239,10 +263,10 @@ func (w *world) cancel(c *consumer) {
 	}
 	w.log("cancel on %s, %d go back", c.q.spec.Name, len(c.held))
 	for _, h := range c.held {
-		h.inflight = false
+		w.gaveBack(h.entry)
 		c.c.Settle(core.Requeue, h.at)
 	}
-	c.held = nil
+	c.held, c.q.used = nil, w.clock.now
 	c.q.consumers = slices.DeleteFunc(c.q.consumers, func(x *consumer) bool { return x == c })
 }
 
@@ -299,9 +323,15 @@ func (w *world) settleSome(c *consumer, all bool) {
 	var text list
 	for _, h := range c.held[:n] {
 		if !all && w.rng.IntN(8) == 0 {
-			h.inflight = false
+			w.gaveBack(h.entry)
 			c.c.Settle(core.Requeue, h.at)
 			text.add("-", h.m, "")
+			continue
+		}
+		if !all && w.rng.IntN(8) == 0 {
+			w.discarded(h.entry)
+			c.c.Settle(core.Discard, h.at)
+			text.add("x", h.m, "")
 			continue
 		}
 		w.settled(h.entry)

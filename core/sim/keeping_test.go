@@ -147,6 +147,6 @@ func (w *world) undoCompaction(shard uint32) {
 func (q *queue) superseded(e *entry) bool {
 	return slices.ContainsFunc(q.dest.entries, func(other *entry) bool {
 		_, known := q.kept.at[other]
-		return other.m.key == e.m.key && other.m.id > e.m.id && (known || other.seen || other.confirmed > nothing)
+		return other.m.key == e.m.key && other.m.place > e.m.place && (known || other.seen || other.confirmed > nothing)
 	})
 }

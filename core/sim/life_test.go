@@ -48,7 +48,8 @@ func (w *world) open() (err error) {
 	}
 	w.Broker, err = core.Open(context.Background(), w.cfg, core.Deps{
 		Dir: "data", FS: w.disk, Clock: w.clock, Rand: w.rand, Catalog: w.cat, Log: log, Work: w.sched,
-		OpenIndex: func(shard int) (index.Store, error) { return &flakyIndex{w.index[shard], w.operation}, nil },
+		DeadLetter: deaths,
+		OpenIndex:  func(shard int) (index.Store, error) { return &flakyIndex{w.index[shard], w.operation}, nil },
 	})
 	if err != nil {
 		w.Broker = nil
@@ -76,6 +77,7 @@ func (w *world) start() {
 		case err == nil:
 			w.log("started")
 			w.opened()
+			w.overflows()
 			return
 		case w.rotten && refusesRot(err):
 			w.log("refused: %v", err)

@@ -162,7 +162,11 @@ func (w *world) reread(s *session, p *packet) {
 		w.lostTrack(s)
 		return
 	}
+	before := len(s.held)
 	w.took(s.dest, []core.Delivery{d}, &s.held)
+	if len(s.held) > before && s.held[before].m != p.held.m {
+		w.complain("%s: the value of message %d tells of message %d", s.client, p.held.m.id, s.held[before].m.id)
+	}
 }
 
 // lostTrack gives back all that the session has in flight, to come again.

@@ -36,8 +36,15 @@ func (w *world) connect(p *publisher) bool {
 
 // publishToQueues publishes to a queue by its name, or to all that are bound.
 func (w *world) publishToQueues(p *publisher) {
-	m := core.Message{Format: core.FormatAMQP, QoS: 1}
-	var to []*dest
+	m, to := w.toQueues()
+	sent := w.send(p.name, to)
+	sent.key, sent.priority = string(m.Key), m.Priority
+	w.publish(p, sent, m, nil)
+}
+
+// toQueues begins a message to a queue by its name, or to all that are bound.
+func (w *world) toQueues() (m core.Message, to []*dest) {
+	m = core.Message{Format: core.FormatAMQP, QoS: 1}
 	queues := w.clients.all()
 	if w.rng.IntN(3) == 0 {
 		m.Exchange, m.Key = []byte(fanout), []byte(keys[w.rng.IntN(len(keys))])
@@ -56,9 +63,9 @@ func (w *world) publishToQueues(p *publisher) {
 	if w.rng.IntN(6) == 0 {
 		m.QoS = 0
 	}
-	sent := w.send(p.name, to)
-	sent.key = string(m.Key)
-	w.publish(p, sent, m, nil)
+	w.chooseEnd(&m)
+	m.Priority, m.PriorityKnown = uint8(w.rng.IntN(6)), true
+	return m, to
 }
 
 // topics are what MQTT publishers publish to.
@@ -105,10 +112,21 @@ func (w *world) publish(p *publisher, m *message, x core.Message, o *once) {
 		return
 	}
 	m.sent = w.clock.now
+	w.place(m)
+	w.limitLife(m, x.ExpireAt)
 	if x.Payload == nil {
 		x.Payload = w.payload(m)
 	}
+	m.size = len(x.Payload)
 	got, err := p.p.Publish(&x)
+	full := errors.Is(err, core.ErrFull)
+	if full {
+		w.tooMuch(m)
+		err = nil
+	}
+	for _, e := range m.at {
+		w.overflow(e.dest)
+	}
 	if errors.Is(err, core.ErrPressure) {
 		m.refused = !m.retried
 		w.log("%s publishes %d to %s%s: refused", p.name, m.id, x.Exchange, x.Key)
@@ -118,6 +136,12 @@ func (w *world) publish(p *publisher, m *message, x core.Message, o *once) {
 		return
 	}
 	w.log("%s publishes %d (%d bytes) to %s%s", p.name, m.id, len(x.Payload), x.Exchange, x.Key)
+	if e := m.refusing(); e != nil && !full {
+		w.fits(e, true)
+	}
+	if m.refused {
+		return
+	}
 	p.pending = append(p.pending, sent{got.Seq, m, x.QoS > 0, o})
 }
 

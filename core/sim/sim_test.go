@@ -32,6 +32,7 @@ func simulate(seed uint64, steps int) *world {
 	}
 	for i := 0; i < steps && len(w.wrong) == 0; i++ {
 		w.act()
+		w.overflows()
 		w.work(w.rng.IntN(6))
 		if w.rng.IntN(3) == 0 {
 			w.clock.advance(time.Duration(1+w.rng.IntN(40)) * time.Millisecond)
@@ -61,6 +62,10 @@ func (w *world) act() {
 	p := c.publishers[w.rng.IntN(len(c.publishers))]
 	if w.rng.IntN(100) < w.trouble {
 		w.happen()
+		return
+	}
+	if w.rng.IntN(100) < w.transact {
+		w.useTransaction(c.changers[w.rng.IntN(len(c.changers))])
 		return
 	}
 	switch n := w.rng.IntN(100); {
@@ -98,6 +103,11 @@ func (w *world) publishSome() {
 }
 
 func (w *world) useQueue(q *queue) {
+	w.lapse(q)
+	if q.spec.Name == late && w.rng.IntN(8) == 0 {
+		w.remove(q)
+		return
+	}
 	if len(q.consumers) == 0 {
 		if w.rng.IntN(4) == 0 {
 			w.get(q)
@@ -167,6 +177,7 @@ func (w *world) happen() {
 		jump := time.Duration(1+w.rng.IntN(7200)) * time.Second
 		w.log("the clock jumps by %v", jump)
 		w.clock.advance(jump)
+		w.jumped = w.jumped || jump > ahead
 		for _, s := range w.clients.sessions {
 			if s.h == nil && s.dest != nil {
 				s.doubt = true
@@ -182,14 +193,22 @@ func (w *world) drain() {
 	w.log("drain")
 	w.setAway(false)
 	w.disk.capacity += 64 << 20
+	for _, x := range w.clients.changers {
+		w.commit(x)
+	}
 	w.calm()
+	for _, q := range w.clients.queues {
+		w.declare(q)
+	}
 	if w.rotten { // also by a restart of calm
 		w.restore()
 	}
 	w.takeAll()
+	w.unhurried()
 	if len(w.wrong) > 0 {
 		return
 	}
+	w.resolveChanges()
 	w.missingStreams()
 	w.missing()
 	if len(w.wrong) > 0 || !w.stop() {
@@ -201,6 +220,15 @@ func (w *world) drain() {
 	w.calm()
 	if len(w.wrong) == 0 {
 		w.reconnect()
+		w.takeAll()
+	}
+}
+
+// unhurried has the clients wait for what the broker tries again from time to time.
+func (w *world) unhurried() {
+	for range 3 {
+		w.clock.advance(time.Second)
+		w.rest()
 		w.takeAll()
 	}
 }
@@ -224,6 +252,7 @@ func (w *world) takeAll() {
 			w.complain("the clients never get all there is")
 		}
 		for _, q := range w.clients.all() {
+			w.lapse(q)
 			if len(q.consumers) == 0 {
 				w.consume(q)
 			}

@@ -45,15 +45,18 @@ type world struct {
 	after  aftermath
 	broken level // what the fault does not spare
 
+	restedAt time.Time
+
 	clients clients
 	trace   trace
 }
 
 // taste is what a seed has more of than others.
 type taste struct {
-	fat     bool // large messages, so that segments roll and disks fill
-	mqtt    int  // of 100 publishes, those to topics
-	trouble int  // of 100 steps, those that something happens in
+	fat      bool // large messages, so that segments roll and disks fill
+	mqtt     int  // of 100 publishes, those to topics
+	transact int  // of 100 steps, those of transactions
+	trouble  int  // of 100 steps, those that something happens in
 }
 
 // fault is what will happen to the disk.
@@ -146,6 +149,7 @@ func newWorld(seed uint64) *world {
 		store: &flakyStore{Store: memory.New()}, rand: seededReader{stream(3)},
 		trace: trace{sum: fnv.New64a()},
 	}
+	w.now = func() time.Time { return w.clock.now }
 	w.configure()
 	w.attachDisk()
 	return w
@@ -178,12 +182,18 @@ func (w *world) configure() {
 	if w.rng.IntN(2) == 0 {
 		cfg.Pressure.DiskFreePercent = 0
 	}
-	w.cfg = cfg
 	w.disk.capacity = 64 << 20
 	if w.rng.IntN(4) == 0 {
 		w.disk.capacity = (60 + w.rng.IntN(200)) << 10
 	}
 	w.taste = taste{fat: w.rng.IntN(3) == 0, mqtt: 10 + w.rng.IntN(80), trouble: 1 + w.rng.IntN(9)}
+	if w.rng.IntN(2) == 0 {
+		w.transact = w.rng.IntN(25)
+	}
+	if w.rng.IntN(3) == 0 {
+		cfg.MaxTransaction = 8 << 10
+	}
+	w.cfg = cfg
 	for range cfg.Shards {
 		w.index = append(w.index, index.NewMap())
 	}
@@ -260,6 +270,7 @@ func (w *world) rest() {
 	if w.Err() == nil && !w.down {
 		w.rested()
 		w.restedLoops()
+		w.measure()
 		w.log("at rest")
 	}
 }
