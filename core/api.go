@@ -120,6 +120,10 @@ type SubscriptionSpec struct {
 	QoS    uint8
 	// NoLocal withholds messages that this same session published.
 	NoLocal bool
+	// Exclusive keeps other sessions from such a subscription of the filter, as long as
+	// this one is there; see [Session.Claim]. Subscriptions that are not exclusive are
+	// not affected.
+	Exclusive bool
 	// Data is kept for the adapter with the subscription, and is durable with it.
 	Data []byte
 	// Retained asks for the retained messages that match; they come through
@@ -132,9 +136,10 @@ type SubID uint32
 
 // Subscription is a subscription that a session has.
 type Subscription struct {
-	ID      SubID
-	Filter  string
-	QoS     uint8
-	NoLocal bool
-	Data    []byte
+	ID        SubID
+	Filter    string
+	QoS       uint8
+	NoLocal   bool
+	Exclusive bool
+	Data      []byte
 }

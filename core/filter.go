@@ -91,6 +91,7 @@ func (b *Broker) leave(ns *namespace, s *session, sub *subscription, lsns []reco
 		return nil
 	}
 	delete(f.subs, s)
+	ns.release(f.text, s)
 	if len(f.subs) == 0 {
 		delete(ns.filters, f.text)
 		ns.table.UnbindFilter(f.text, &f.target)

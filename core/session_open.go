@@ -279,8 +279,9 @@ func (b *Broker) restoreSession(st *shard.SessionState, lsns []record.LSN) error
 	for _, filter := range slices.Sorted(maps.Keys(st.Subscriptions)) {
 		r := st.Subscriptions[filter]
 		sub := &subscription{id: SubID(r.ID), kind: s.kind(r.QoS), spec: Subscription{
-			ID: SubID(r.ID), Filter: r.Filter, QoS: r.QoS, NoLocal: r.NoLocal, Data: r.Data,
+			ID: SubID(r.ID), Filter: r.Filter, QoS: r.QoS, NoLocal: r.NoLocal, Exclusive: r.Exclusive, Data: r.Data,
 		}}
+		s.holdExclusive(sub)
 		if err := b.join(ns, s, sub); err != nil {
 			return err
 		}

@@ -66,7 +66,8 @@ func (s *session) subscribe(spec *SubscriptionSpec, lsns []record.LSN) (*subscri
 	}
 	s.mu.Unlock()
 	sub := &subscription{id: id, kind: s.kind(spec.QoS), spec: Subscription{
-		ID: id, Filter: spec.Filter, QoS: spec.QoS, NoLocal: spec.NoLocal, Data: slices.Clone(spec.Data),
+		ID: id, Filter: spec.Filter, QoS: spec.QoS, NoLocal: spec.NoLocal, Exclusive: spec.Exclusive,
+		Data: slices.Clone(spec.Data),
 	}}
 	// The cursors of the new one come before the old one leaves, so that a
 	// filter's stream does not end between the two.
@@ -78,7 +79,8 @@ func (s *session) subscribe(spec *SubscriptionSpec, lsns []record.LSN) (*subscri
 	}
 	s.adopt(sub)
 	r := record.Subscription{
-		Session: s.id, ID: uint32(id), QoS: spec.QoS, NoLocal: spec.NoLocal, Filter: spec.Filter, Data: spec.Data,
+		Session: s.id, ID: uint32(id), QoS: spec.QoS, NoLocal: spec.NoLocal, Exclusive: spec.Exclusive,
+		Filter: spec.Filter, Data: spec.Data,
 	}
 	lsn, err := s.log(record.KindSubscription, record.AppendSubscription(nil, &r), nil)
 	lsns[s.home] = max(lsns[s.home], lsn)
@@ -87,6 +89,7 @@ func (s *session) subscribe(spec *SubscriptionSpec, lsns []record.LSN) (*subscri
 
 // replace puts sub in the place of old, which may be nil. ns.mu is held.
 func (s *session) replace(old, sub *subscription, lsns []record.LSN) error {
+	s.holdExclusive(sub)
 	if old != nil && old.kind == sub.kind {
 		if f := s.ns.filters[sub.spec.Filter]; f != nil {
 			f.subs[s] = sub

@@ -12,7 +12,7 @@ import (
 )
 
 // reservedFilters are first levels of features that have their own filter form.
-var reservedFilters = [...]string{"$queue", "$stream", "$delayed", "$exclusive", "$txn"}
+var reservedFilters = [...]string{"$queue", "$stream", "$delayed", "$txn"}
 
 // onSubscribe adds subscriptions. The SUBACK leaves when they are as durable as
 // the session and publishes see them; filters that are refused do not keep the
@@ -27,9 +27,12 @@ func (c *conn) onSubscribe(ctx context.Context, flags byte, body []byte) error {
 	have := c.subs.Load()
 	specs := make([]core.SubscriptionSpec, 0, len(p.Filters))
 	place := make(map[string]int, len(p.Filters)) // filter → index in specs
+	var claimed []string
 	for i := range p.Filters {
 		f := &p.Filters[i]
 		reasons[i] = judgeFilter(f.Filter)
+		var exclusive bool
+		f.Filter, exclusive = cutExclusive(f.Filter)
 		switch {
 		case reasons[i].Failed():
 			continue
@@ -39,10 +42,15 @@ func (c *conn) onSubscribe(ctx context.Context, flags byte, body []byte) error {
 		case !have.has(f.Filter) && len(have.filters)+len(specs) >= c.srv.cfg.MaxSubscriptions:
 			reasons[i] = wire.QuotaExceeded
 			continue
+		case exclusive && !c.session.Claim(f.Filter):
+			reasons[i] = wire.QuotaExceeded
+			continue
+		case exclusive:
+			claimed = append(claimed, f.Filter)
 		}
 		reasons[i] = wire.Reason(f.QoS)
 		spec := core.SubscriptionSpec{
-			Filter: f.Filter, QoS: f.QoS, NoLocal: f.NoLocal,
+			Filter: f.Filter, QoS: f.QoS, NoLocal: f.NoLocal, Exclusive: exclusive,
 			Data:     appendOptions(nil, f, p.Identifier),
 			Retained: f.RetainHandling == 0 || f.RetainHandling == 1 && !have.has(f.Filter),
 		}
@@ -61,6 +69,9 @@ func (c *conn) onSubscribe(ctx context.Context, flags byte, body []byte) error {
 			if !reasons[i].Failed() {
 				reasons[i] = reasonsFor(err).ack
 			}
+		}
+		for _, filter := range claimed {
+			c.session.Unclaim(filter)
 		}
 	}
 	err = c.suback(wire.TypeSuback, p.PacketID, reasons, detail)
@@ -90,6 +101,18 @@ func (c *conn) subscribe(ctx context.Context, specs []core.SubscriptionSpec) (de
 	return detail, err
 }
 
+// exclusiveLevel is the first level of subscriptions that only one session may have.
+const exclusiveLevel = "$exclusive"
+
+// cutExclusive returns what is subscribed to, and whether for this session alone.
+func cutExclusive(filter string) (string, bool) {
+	topic, is := strings.CutPrefix(filter, exclusiveLevel+"/")
+	if !is || topic == "" {
+		return filter, false
+	}
+	return topic, true
+}
+
 // judgeFilter tells whether a filter can be subscribed to.
 func judgeFilter(filter string) wire.Reason {
 	first, _, _ := strings.Cut(filter, "/")
@@ -98,6 +121,11 @@ func judgeFilter(filter string) wire.Reason {
 		return wire.SharedNotSupported
 	case !wire.ValidFilter(filter):
 		return wire.TopicFilterInvalid
+	case first == exclusiveLevel:
+		topic, is := cutExclusive(filter)
+		if !is || topic[0] == '$' || !wire.ValidTopic([]byte(topic)) {
+			return wire.TopicFilterInvalid
+		}
 	}
 	for _, reserved := range reservedFilters {
 		if first == reserved {
@@ -121,7 +149,8 @@ func (c *conn) onUnsubscribe(ctx context.Context, flags byte, body []byte) error
 			reasons[i] = wire.NoSubscriptionExisted // there can be none
 		}
 		if reasons[i] == wire.Success {
-			filters, places = append(filters, f), append(places, i)
+			topic, _ := cutExclusive(f)
+			filters, places = append(filters, topic), append(places, i)
 		}
 	}
 	if len(filters) > 0 {

@@ -170,21 +170,22 @@ func DecodeSession(body []byte, s *Session) error {
 
 // Subscription is one subscription of a session.
 //
-//	session u64 | id uvarint | qos u8 | flags u8 (1: no local) | filter string | data string
+//	session u64 | id uvarint | qos u8 | flags u8 (1: no local, 2: exclusive) | filter string | data string
 type Subscription struct {
-	Session uint64
-	ID      uint32
-	QoS     uint8
-	NoLocal bool
-	Filter  string
-	Data    []byte
+	Session   uint64
+	ID        uint32
+	QoS       uint8
+	NoLocal   bool
+	Exclusive bool // no other session may have such a one for the filter
+	Filter    string
+	Data      []byte
 }
 
 // AppendSubscription appends the body of a KindSubscription or KindSubscriptionDrop record.
 func AppendSubscription(dst []byte, s *Subscription) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, s.Session)
 	dst = binary.AppendUvarint(dst, uint64(s.ID))
-	dst = append(dst, s.QoS, flag(s.NoLocal, 1))
+	dst = append(dst, s.QoS, flag(s.NoLocal, 1)|flag(s.Exclusive, 2))
 	dst = appendString(dst, s.Filter)
 	return appendString(dst, s.Data)
 }
@@ -194,7 +195,8 @@ func DecodeSubscription(body []byte, s *Subscription) error {
 	r := reader{p: body}
 	s.Session, s.ID = r.u64(), uint32(r.uvarint())
 	s.QoS = r.u8()
-	s.NoLocal = r.u8()&1 != 0
+	flags := r.u8()
+	s.NoLocal, s.Exclusive = flags&1 != 0, flags&2 != 0
 	s.Filter = r.string()
 	s.Data = []byte(r.string())
 	return r.close("subscription")
