@@ -145,3 +145,16 @@ func BenchmarkMatchFilter(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkTopicsWide has one level that a wildcard stands for with a million children.
+func BenchmarkTopicsWide(b *testing.B) {
+	topics := millionTopics()
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		topics.Match("dev/+/alarm", func(string, uint64) bool { n++; return true })
+		if n != 0 {
+			b.Fatalf("Match found %d topics, want none", n)
+		}
+	}
+}

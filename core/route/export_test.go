@@ -13,8 +13,9 @@ func (t *Table[D]) Edges() int { return len(t.tree.edges) }
 
 // MatchCost is Match without a function; it returns the number of nodes visited.
 func (t *Topics[V]) MatchCost(filter string) int {
-	s := search[V]{tree: &t.tree, root: t.root, fn: func(string, V) bool { return true }}
-	s.walk(t.root, filter, true)
+	s := t.Search(filter)
+	for s.Next(1, func(string, V) bool { return true }) {
+	}
 	return s.visited
 }
 

@@ -1,10 +1,13 @@
 package route
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // Topics maps MQTT topics to values, and finds those that a filter matches without
-// looking at branches that it does not. It is the index of retained messages. Any number
-// of goroutines may read at once, as long as none calls Put or Delete.
+// looking at branches that it does not. It is the index of retained messages. One
+// goroutine at a time may use it.
 type Topics[V any] struct {
 	tree tree[V] // a root's levels are the first of the topics, in topic form
 	root uint32
@@ -85,67 +88,7 @@ func (t *Topics[V]) find(topic string) uint32 {
 // refuses matches nothing. The work is bounded by the topics' nodes on branches that the
 // filter's levels so far match, each visited once.
 func (t *Topics[V]) Match(filter string, fn func(topic string, v V) bool) {
-	if filterFault(filter) != "" {
-		return
+	s := t.Search(filter)
+	for s.Next(math.MaxInt, fn) {
 	}
-	s := search[V]{tree: &t.tree, root: t.root, topic: make([]byte, 0, 128), fn: fn}
-	s.walk(t.root, filter, true)
-}
-
-// search is the state of one call of [Topics.Match].
-type search[V any] struct {
-	tree    *tree[V]
-	root    uint32
-	topic   []byte // of the node at hand, with a '/' before each level
-	fn      func(string, V) bool
-	visited int
-}
-
-// walk visits node i, from where the levels of filter go on if more is true. It returns
-// false when fn has ended the search.
-func (s *search[V]) walk(i uint32, filter string, more bool) bool {
-	s.visited++
-	if !more {
-		return s.found(i)
-	}
-	level, rest, more := strings.Cut(filter, "/")
-	switch level {
-	case "#":
-		return s.found(i) && s.each(i, "#", true)
-	case "+":
-		return s.each(i, rest, more)
-	}
-	c := s.tree.find(i, literal, []byte(level))
-	return c == 0 || s.down(c, rest, more)
-}
-
-// each visits all children of node i.
-func (s *search[V]) each(i uint32, filter string, more bool) bool {
-	for c := s.tree.at(i).first; c != 0; c = s.tree.at(c).next {
-		if !s.hidden(c) && !s.down(c, filter, more) {
-			return false
-		}
-	}
-	return true
-}
-
-// down visits a child of the node at hand, and comes back.
-func (s *search[V]) down(c uint32, filter string, more bool) bool {
-	length := len(s.topic)
-	s.topic = append(append(s.topic, '/'), s.tree.at(c).word...)
-	goOn := s.walk(c, filter, more)
-	s.topic = s.topic[:length]
-	return goOn
-}
-
-// found calls fn if the node has a value.
-func (s *search[V]) found(i uint32) bool {
-	n := s.tree.at(i)
-	return n.flags&used == 0 || s.fn(string(s.topic[1:]), n.data)
-}
-
-// hidden tells whether a wildcard must pass over the node: a first level with '$'.
-func (s *search[V]) hidden(i uint32) bool {
-	n := s.tree.at(i)
-	return n.parent == s.root && n.word != "" && n.word[0] == '$'
 }

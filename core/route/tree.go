@@ -13,6 +13,9 @@ const (
 	hasHash uint32 = 1 << 3 // one child is a hash
 	indexed uint32 = 1 << 4 // the children are in tree.edges
 	used    uint32 = 1 << 5 // the node carries a value and is not pruned
+
+	// onePin is added for each search that the node is on the path of: it is not pruned.
+	onePin uint32 = 1 << 8
 )
 
 // fewChildren is how many children are searched one by one. A node with more
@@ -153,12 +156,20 @@ func (t *tree[V]) removeEdge(i uint32) {
 	}
 }
 
+// pin keeps the node in its place until unpin.
+func (t *tree[V]) pin(i uint32) { t.at(i).flags += onePin }
+
+func (t *tree[V]) unpin(i uint32) {
+	t.at(i).flags -= onePin
+	t.prune(i)
+}
+
 // prune removes the node i and then its ancestors as long as they have neither
-// value nor children. A root stays.
+// value nor children and nothing is at them. A root stays.
 func (t *tree[V]) prune(i uint32) {
 	for {
 		n := t.at(i)
-		if n.parent == 0 || n.first != 0 || n.flags&used != 0 {
+		if n.parent == 0 || n.first != 0 || n.flags&used != 0 || n.flags >= onePin {
 			return
 		}
 		parent := n.parent
