@@ -1,13 +1,16 @@
 package core_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/tidegate/tidegate/core"
 	"github.com/tidegate/tidegate/core/clock"
+	"github.com/tidegate/tidegate/core/segment"
 )
 
 // offsets are not published by Close.
@@ -65,4 +68,32 @@ func TestPublishedCursorStays(t *testing.T) {
 		}
 		<-time.After(5 * time.Millisecond)
 	}
+}
+
+// TestLostEndIsLogged cuts a log of which only published offsets know how far it went:
+// the start says so.
+func TestLostEndIsLogged(t *testing.T) {
+	var logged bytes.Buffer
+	w := newWorldWith(t, 1, func(cfg *core.Config, deps *core.Deps) {
+		calm(cfg, deps)
+		cfg.SegmentBytes, cfg.Upkeep.Interval = core.DefaultConfig().SegmentBytes, time.Hour
+		deps.Log = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelError}))
+	})
+	w.queue("q")
+	p := w.publisher(nil)
+	p.send(amqp("", "q", "0"))
+	c, wake := w.consume("q")
+	c.Settle(core.Ack, w.take(c, wake, 1)[0].Position)
+	w.must(w.Close()) // publishes
+	w.must(w.fs.RemoveAll("data/index-0"))
+	path := "data/shard-0/00000000000000000001.seg"
+	w.overwrite(path, w.content(path)[:segment.HeaderSize])
+	w.must(w.cat.Close())
+	w.open()
+	w.must(w.Close())
+	if got := logged.String(); !strings.Contains(got, "log ended before a record") || !strings.Contains(got, "log_end=0") {
+		t.Errorf("logged %s", got)
+	}
+	w.must(w.cat.Close())
+	w.open()
 }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 
@@ -93,6 +94,15 @@ func (b *Broker) sweepOffsets(ctx context.Context) error {
 	if err := b.deps.Catalog.DropOldOffsets(ctx); err != nil {
 		return err
 	}
+	lacks := make([]uint64, len(b.shards)) // the newest record of which offsets tell, where the log lacks it
+	defer func() {
+		for i, lsn := range lacks {
+			if lsn > 0 {
+				b.deps.Log.Error("log ended before a record that was on stable storage, as published offsets tell: what was confirmed may be lost",
+					slog.Int("shard", i), slog.Uint64("log_end", uint64(b.begun[i])), slog.Uint64("lsn", lsn))
+			}
+		}
+	}()
 	return b.deps.Catalog.EachOffset(ctx, func(o *metadata.Offset) error {
 		if o.Incarnation != b.identity.Cluster || int64(o.Shard) >= int64(len(b.shards)) {
 			return nil
@@ -101,6 +111,9 @@ func (b *Broker) sweepOffsets(ctx context.Context) error {
 		if !lost && b.hasCursor(o) {
 			b.shards[o.Shard].Published(cursorState(o))
 			return nil
+		}
+		if lost {
+			lacks[o.Shard] = max(lacks[o.Shard], o.LSN)
 		}
 		ctx, cancel := context.WithTimeout(ctx, offsetTimeout)
 		defer cancel()

@@ -41,6 +41,7 @@ var coreOrder = []string{
 // beside cmd, which wires everything.
 var onlyImporters = map[string]string{
 	"go.etcd.io/etcd":                   "metadata/etcd",
+	"go.etcd.io/bbolt":                  "metadata/etcd",
 	"github.com/mochi-mqtt/":            "adapters/mqtt",
 	"github.com/coder/websocket":        "gateway",
 	"github.com/prometheus/":            "gateway",

@@ -114,11 +114,8 @@ func (c *Catalog) EachOffset(ctx context.Context, fn func(*Offset) error) error 
 		}
 		for _, kv := range page {
 			after = kv.Key
-			var o Offset
-			if err := decode(kv.Value, &o); err != nil {
-				return fmt.Errorf("key %q: %w", kv.Key, err)
-			}
-			if err := c.keys.splitOffset(kv.Key, &o); err != nil {
+			o, err := c.keys.decodeOffset(kv.Key, kv.Value)
+			if err != nil {
 				return err
 			}
 			if err := fn(&o); err != nil {
@@ -129,4 +126,20 @@ func (c *Catalog) EachOffset(ctx context.Context, fn func(*Offset) error) error 
 			return nil
 		}
 	}
+}
+
+func (k keys) decodeOffset(key string, value []byte) (o Offset, err error) {
+	if err := decode(value, &o); err != nil {
+		return o, fmt.Errorf("key %q: %w", key, err)
+	}
+	return o, k.splitOffset(key, &o)
+}
+
+// OffsetsPrefix is what the keys of a cluster's published offsets begin with, for tools
+// that read a store without a catalog.
+func OffsetsPrefix(cluster string) string { return newKeys(cluster).offsets }
+
+// DecodeOffset reads a published offset of a cluster as the store has it.
+func DecodeOffset(cluster, key string, value []byte) (Offset, error) {
+	return newKeys(cluster).decodeOffset(key, value)
 }

@@ -58,12 +58,12 @@ func (c *checkCommand) Run(ctx context.Context, con *console) (err error) {
 	if err := lockData(cfg.Data, &held); err != nil {
 		return &exitError{exitInUse, err}
 	}
-	report, err := c.check(ctx, con, cfg.Data)
+	report, err := c.check(ctx, con, &cfg)
 	if err != nil {
 		return err
 	}
 	if c.AcceptLoss {
-		if report, err = c.accept(ctx, con, cfg.Data, report); err != nil {
+		if report, err = c.accept(ctx, con, &cfg, report); err != nil {
 			return err
 		}
 	}
@@ -80,11 +80,11 @@ func damage(r *storage.Report) error {
 	return &exitError{exitDamaged, errDamaged}
 }
 
-func (c *checkCommand) check(ctx context.Context, con *console, data string) (*storage.Report, error) {
+func (c *checkCommand) check(ctx context.Context, con *console, cfg *Config) (*storage.Report, error) {
 	bar := storage.NewProgress(con.stderr)
 	defer bar.Finish()
 	return storage.Check(ctx, storage.Options{
-		FS: vfs.Default, Data: data,
+		FS: vfs.Default, Data: cfg.Data, Cluster: cfg.Metadata.Cluster,
 		Progress: func(shard uint32, p commitlog.Progress) {
 			bar.Update(fmt.Sprintf("shard %d", shard), p.Done, p.Total)
 		},
@@ -108,7 +108,7 @@ func writeJSON(w io.Writer, v any) error {
 const maxRounds = 4
 
 // accept gives up what is lost until nothing is, and returns the last report.
-func (c *checkCommand) accept(ctx context.Context, con *console, data string, r *storage.Report) (*storage.Report, error) {
+func (c *checkCommand) accept(ctx context.Context, con *console, cfg *Config, r *storage.Report) (*storage.Report, error) {
 	for round := range maxRounds {
 		losses := storage.Losses(r)
 		if len(losses) == 0 {
@@ -124,7 +124,7 @@ func (c *checkCommand) accept(ctx context.Context, con *console, data string, r 
 		if err := plan.Carry(); err != nil {
 			return nil, err
 		}
-		if r, err = c.check(ctx, con, data); err != nil {
+		if r, err = c.check(ctx, con, cfg); err != nil {
 			return nil, err
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/segment"
+	"github.com/tidegate/tidegate/metadata"
 )
 
 // rename exchanges two names, or moves one when the other is not there.
@@ -163,6 +164,15 @@ func TestCheckOfCutLogs(t *testing.T) {
 		"the log of another shard tells": {func(t *testing.T, all []commitlog.Config) {
 			transferFrom(t, all[1], 0, 199)
 		}, 199, "a transaction in shard 1"},
+		"etcd tells": {func(t *testing.T, all []commitlog.Config) {
+			publishOffsets(t, filepath.Dir(filepath.Dir(all[0].Dir)),
+				metadata.Offset{Stream: 5, Incarnation: "ab0000000000000000000000000000cd", LSN: 196},
+				metadata.Offset{Stream: 5, Incarnation: "ab0000000000000000000000000000cd", LSN: 199},
+				metadata.Offset{Stream: 7, Incarnation: "ab0000000000000000000000000000cd", LSN: 197},
+				metadata.Offset{Stream: 5, Shard: 1, Incarnation: "ab0000000000000000000000000000cd", LSN: 200},
+				metadata.Offset{Stream: 9, Incarnation: "cd0000000000000000000000000000cd", LSN: 999},
+			)
+		}, 199, "the offsets in etcd"},
 		"the index of another shard tells": {func(t *testing.T, all []commitlog.Config) {
 			store, err := index.OpenPebble(vfs.Default, filepath.Join(filepath.Dir(all[2].Dir), "index-2"), slog.New(slog.DiscardHandler))
 			if err != nil {
@@ -210,7 +220,7 @@ func TestCheckOfCutLogs(t *testing.T) {
 				}
 				return
 			}
-			text := fmt.Sprintf("%s tells of record %d", tc.by, tc.known)
+			text := fmt.Sprintf("record %d is known from %s", tc.known, tc.by)
 			if f.Severity != storage.Damage || uint64(f.Last) != tc.known || !strings.Contains(f.Text, text) || uint64(s.Durable) != tc.known {
 				t.Errorf("finding %+v, durable up to %d, want damage up to record %d and %s", f, s.Durable, tc.known, text)
 			}
@@ -245,6 +255,28 @@ func transferFrom(t *testing.T, cfg commitlog.Config, source uint32, number reco
 	b.Raw = record.AppendTransferRef(b.Raw, record.TransferRef{Source: source, Number: number, Open: number})
 	b.End()
 	if err := errors.Join(l.Append(b), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// publishOffsets puts offsets into the embedded etcd of a data directory.
+func publishOffsets(t *testing.T, data string, offsets ...metadata.Offset) {
+	t.Helper()
+	cfg, log := defaultConfig(), slog.New(slog.DiscardHandler)
+	cfg.Data = data
+	var held closers
+	store, err := openStore(t.Context(), cfg, log, &held)
+	if err != nil {
+		t.Fatal(errors.Join(err, held.close()))
+	}
+	catalog, err := openCatalog(t.Context(), cfg, store, log)
+	if err != nil {
+		t.Fatal(errors.Join(err, held.close()))
+	}
+	for _, o := range offsets {
+		err = errors.Join(err, catalog.PutOffsets(t.Context(), []metadata.Offset{o}))
+	}
+	if err := errors.Join(err, catalog.Close(), held.close()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -23,6 +23,8 @@ type Options struct {
 	FS vfs.FS
 	// Data is the data directory of a broker that does not run.
 	Data string
+	// Cluster names the Tidegate cluster within etcd.
+	Cluster string
 	// Progress is called now and then with what was read of a shard's log; nil is
 	// not called.
 	Progress func(shard uint32, p commitlog.Progress)
@@ -47,11 +49,13 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	published := r.published(&o, layout)
 	for _, files := range layout {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		s := &Shard{Shard: files.Identity.Shard}
+		s.knows(published[s.Shard], "the offsets in etcd")
 		if err := s.check(ctx, &o, files); err != nil {
 			return nil, fmt.Errorf("check shard %d: %w", s.Shard, err)
 		}
@@ -223,7 +227,7 @@ func (s *Shard) emptyLog(dir string) {
 	s.noLog = true
 	s.Findings = append(s.Findings, Finding{
 		Severity: Damage, File: dir, First: 1, Last: s.known,
-		Text:   fmt.Sprintf("all segments are missing, and there were records up to %d, as %s tells", s.known, s.knownBy),
+		Text:   fmt.Sprintf("all segments are missing, and there were records up to %d, as known from %s", s.known, s.knownBy),
 		Advice: "restore the log's directory from where it went; check --accept-loss gives up all messages of the shard",
 	})
 }
@@ -238,11 +242,11 @@ func (s *Shard) faultFinding(name string, f *commitlog.Fault) Finding {
 	if out.Open {
 		out.Text += "; nothing tells how many records there were, and they may have been confirmed"
 		if s.known >= f.First {
-			out.Text += fmt.Sprintf(": there were records up to %d at least, as %s tells", s.known, s.knownBy)
+			out.Text += fmt.Sprintf(": there were records up to %d at least, as known from %s", s.known, s.knownBy)
 		}
 	}
 	if errors.Is(f.Err, commitlog.ErrBehind) {
-		out.Text += fmt.Sprintf("; %s tells of record %d", s.knownBy, s.known)
+		out.Text += fmt.Sprintf("; record %d is known from %s", s.known, s.knownBy)
 	}
 	if errors.Is(f.Err, record.ErrVersion) {
 		out.Advice, out.stays = "written by a later version of Tidegate: start that one", true
