@@ -26,6 +26,7 @@ import (
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/segment"
+	"github.com/tidegate/tidegate/core/shard"
 )
 
 // testCluster is the cluster of the data directories below.
@@ -285,6 +286,20 @@ func TestCheckAcceptsLoss(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "log behind its checkpoint"},
+		"newest segment missing, as published offsets told a start without index": {func(t *testing.T, data string, cfg commitlog.Config) {
+			writeReached(t, cfg, 200)
+			remove(t, slices.Max(logSegments(t, cfg)))
+			if err := os.RemoveAll(filepath.Join(data, "log", "index-0")); err != nil {
+				t.Fatal(err)
+			}
+		}, "log behind its checkpoint"},
+		"log and index missing, as published offsets told a start": {func(t *testing.T, data string, cfg commitlog.Config) {
+			writeReached(t, cfg, 200)
+			remove(t, logSegments(t, cfg)...)
+			if err := os.RemoveAll(filepath.Join(data, "log", "index-0")); err != nil {
+				t.Fatal(err)
+			}
+		}, "all segments are missing, and there were records up to 200"},
 		"ends of streams missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
 			dropSegments(t, cfg, 1)
 		}, "the ends of streams are missing"},
@@ -437,6 +452,16 @@ func writeEnds(t *testing.T, cfg commitlog.Config, since, newest record.LSN) {
 	}
 }
 
+// writeReached writes the file of the record that a log had reached.
+func writeReached(t *testing.T, cfg commitlog.Config, lsn uint64) {
+	t.Helper()
+	p := binary.LittleEndian.AppendUint64([]byte("TGre\x01\x00\x00\x00"), lsn)
+	p = binary.LittleEndian.AppendUint32(p, cfg.Identity.Checksum(p))
+	if err := os.WriteFile(filepath.Join(cfg.Dir, shard.ReachedName), p, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func remove(t *testing.T, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
@@ -450,7 +475,7 @@ func remove(t *testing.T, paths ...string) {
 func keptAll(t *testing.T, before, after map[string]string) {
 	t.Helper()
 	for path, content := range before {
-		if !strings.HasSuffix(path, ".seg") && filepath.Base(path) != "ENDS" {
+		if !strings.HasSuffix(path, ".seg") && filepath.Base(path) != "ENDS" && filepath.Base(path) != shard.ReachedName {
 			continue
 		}
 		kept := false

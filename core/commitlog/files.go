@@ -61,8 +61,12 @@ func parseName(name string) (leftover, bool) {
 	return r, err == nil && r.name() == name
 }
 
-// ownersName is a file that the owner of the log keeps beside the segments.
-const ownersName = "ENDS"
+// ownersName and reachedName are files that the owner of the log keeps beside the
+// segments.
+const (
+	ownersName  = "ENDS"
+	reachedName = "REACHED"
+)
 
 // listing is what a log's directory holds.
 type listing struct {
@@ -89,9 +93,9 @@ func list(cfg *Config) (*listing, error) {
 			d.originals = append(d.originals, r.base)
 		case name == manifestName:
 			d.manifest = true
-		case isTemp && (ofSegment || temp == manifestName || temp == ownersName):
+		case isTemp && (ofSegment || temp == manifestName || temp == ownersName || temp == reachedName):
 			d.temps = append(d.temps, name)
-		case name == ownersName: // not ours to read
+		case name == ownersName || name == reachedName: // not ours to read
 		case name != quarantineName:
 			cfg.Log.Warn("strange file in the log's directory", slog.String("file", name))
 		}

@@ -95,6 +95,9 @@ func (m *Map) deleteRange(first, end []byte) {
 	}
 }
 
+// Failed implements [Store].
+func (*Map) Failed() <-chan struct{} { return nil }
+
 // Flush implements [Store].
 func (m *Map) Flush() error {
 	m.mu.Lock()

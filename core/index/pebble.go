@@ -50,8 +50,12 @@ func OpenPebble(fs vfs.FS, dir string, log *slog.Logger) (*Pebble, error) {
 		FormatMajorVersion:          pebble.FormatNewest,
 		MaxOpenFiles:                256,
 		Logger:                      pebbleLog{log},
-		EventListener:               &pebble.EventListener{BackgroundError: p.fail, DataCorruption: p.damaged},
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
+		EventListener: &pebble.EventListener{
+			BackgroundError: p.fail,
+			// Pebble's own answer would be Fatalf, in whatever goroutine has read it.
+			DataCorruption: func(i pebble.DataCorruptionInfo) { p.fail(damagedTable(i.Path, i.Details)) },
+		},
+		CompactionConcurrencyRange: func() (int, int) { return 1, 1 },
 	})
 	if err != nil {
 		cache.Unref()
@@ -61,8 +65,9 @@ func OpenPebble(fs vfs.FS, dir string, log *slog.Logger) (*Pebble, error) {
 	return p, nil
 }
 
-// fail takes the first error that Pebble meets in the background. Pebble tries
-// again for ever; what a failed sync left on the disk is not to be trusted.
+// fail takes the first error that Pebble meets in the background, or of a table that is
+// damaged, whoever reads it. Pebble tries again for ever; what a failed sync left on the
+// disk is not to be trusted, and what is written on top of damage would outlast it.
 func (p *Pebble) fail(err error) {
 	p.once.Do(func() {
 		p.err = fmt.Errorf("index failed: %w", err)
@@ -70,12 +75,8 @@ func (p *Pebble) fail(err error) {
 	})
 }
 
-// damaged takes what Pebble found wrong with a table as it read it, for which it
-// would end the process. Whoever reads gets the error too.
-func (p *Pebble) damaged(info pebble.DataCorruptionInfo) {
-	p.fail(fmt.Errorf("%s is damaged (tidegate check --accept-loss sets the index aside: a start without one makes it from the log): %w",
-		info.Path, info.Details))
-}
+// Failed implements [Store].
+func (p *Pebble) Failed() <-chan struct{} { return p.failed }
 
 // failure returns the first error of the background, or nil.
 func (p *Pebble) failure() error {

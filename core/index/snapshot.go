@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/tidegate/tidegate/core/record"
 )
 
 // Snapshot is a store as it was at one moment, after whole batches. It may be
@@ -49,7 +51,7 @@ func get(from pebble.Reader, key []byte) ([]byte, error) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read index: %w", err)
+		return nil, fmt.Errorf("read index: %w", named(err))
 	}
 	out := append([]byte(nil), v...)
 	return out, closer.Close()
@@ -58,13 +60,34 @@ func get(from pebble.Reader, key []byte) ([]byte, error) {
 func scan(from pebble.Reader, prefix []byte, fn func(key, value []byte) error) (err error) {
 	it, err := from.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
 	if err != nil {
-		return fmt.Errorf("scan index: %w", err)
+		return fmt.Errorf("scan index: %w", named(err))
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() {
+		if closed := it.Close(); err == nil && closed != nil { // it tells again what it met
+			err = fmt.Errorf("scan index: %w", named(closed))
+		}
+	}()
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := fn(it.Key(), it.Value()); err != nil {
 			return err
 		}
 	}
-	return it.Error()
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("scan index: %w", named(err))
+	}
+	return nil
+}
+
+// named is an error of Pebble that names the table, and what to do, when that is damaged.
+func named(err error) error {
+	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+		return damagedTable(info.Path, info.Details)
+	}
+	return err
+}
+
+// damagedTable tells of a table that does not hold what was written to it.
+func damagedTable(path string, err error) error {
+	return fmt.Errorf("table %s of the index is damaged: %w: %w (nothing that was confirmed is lost: stop the broker, tidegate check tells "+
+		"what is wrong, and check --accept-loss sets the index aside: a start without one makes it from the log)", path, record.ErrCorrupt, err)
 }

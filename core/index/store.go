@@ -23,6 +23,10 @@ type Store interface {
 	Snapshot() Snapshot
 	// Flush returns when everything committed before the call is durable.
 	Flush() error
+	// Failed is closed when the store has met on its own what it can't go on after, such
+	// as a damaged table: Commit and Flush return that from then on. It is nil for a store
+	// that never does.
+	Failed() <-chan struct{}
 	// Close releases the store without flushing it.
 	Close() error
 }

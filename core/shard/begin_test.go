@@ -2,10 +2,12 @@ package shard
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"path"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,9 +35,28 @@ func removeLog(t *testing.T, fs vfs.FS, n int) {
 	}
 }
 
-// TestPublishedOffsetsAreOfNoOtherRecord loses log and index, and then the index once
-// more. What was published of the first log settles nothing of what came later, to a
-// stream of the same id, though that has more records by then.
+// refusedFor opens a shard without index, which has to be refused with these words, and
+// again, with the metadata away: the shard has noted what it is refused for.
+func refusedFor(t *testing.T, fs vfs.FS, cfg Config, p published, words string) {
+	t.Helper()
+	for _, read := range []func(func(*CursorState)) error{p.read, published{}.read} {
+		s, err := Open(cfg, Deps{
+			FS: fs, Clock: clock.System, Log: slog.New(slog.DiscardHandler), Published: read,
+			OpenStore: func() (index.Store, error) { return index.NewMap(), nil },
+		})
+		if err == nil {
+			t.Fatal("served", s.Committed(), "records:", s.Close())
+		}
+		if !errors.Is(err, commitlog.ErrBehind) || !strings.Contains(err.Error(), words) {
+			t.Fatalf("got %v, want ErrBehind and %q", err, words)
+		}
+	}
+}
+
+// TestPublishedOffsetsAreOfNoOtherRecord loses the end of a log, or all of it, and the
+// index. Published offsets tell so, and the start is refused until that is accepted.
+// Then the index is lost once more: what was published of the first log settles nothing
+// of what came later, to a stream of the same id, though that has more records by then.
 func TestPublishedOffsetsAreOfNoOtherRecord(t *testing.T) {
 	for name, left := range map[string]int{"all segments": 0, "the newest": 1} {
 		t.Run(name, func(t *testing.T) {
@@ -47,19 +68,35 @@ func TestPublishedOffsetsAreOfNoOtherRecord(t *testing.T) {
 			putNumbered(t, s, 1, 0, 100)
 			takeNumbered(t, s, 1, 100, true)
 			old.publish(t, s)
+			end := s.log.Segments()[0].Last
 			must(t, s.Close())
 			removeLog(t, fs, left)
+			if left == 0 {
+				end = 0
+			}
 
 			last := record.LSN(0)
 			for _, c := range old {
 				last = max(last, c.LSN)
 			}
 			offsets := maps.Clone(old)
-			s = openPublished(t, fs, index.NewMap(), cfg, offsets)
+			refusedFor(t, fs, cfg, offsets, fmt.Sprintf("log of shard 0 ends at LSN %d, ", end))
+			reached, err := ReadReached(fs, "log", cfg.Identity)
+			if err != nil || reached != last {
+				t.Fatalf("%s tells of %d, %v, want %d", ReachedName, reached, err, last)
+			}
+			lc := commitlog.Config{FS: fs, Dir: cfg.Dir, Identity: cfg.Identity, From: reached}
 			if left == 0 {
-				if s.Committed() < last {
-					t.Errorf("the log goes on behind record %d, and %d is known of", s.Committed(), last)
-				}
+				must(t, commitlog.AcceptLoss(lc, "MANIFEST", commitlog.Loss{}))
+				must(t, GiveUpEnds(fs, cfg.Dir, cfg.Identity))
+			} else if acceptAll(t, fs, cfg, reached) == 0 {
+				t.Fatal("nothing to accept")
+			}
+			s = openPublished(t, fs, index.NewMap(), cfg, offsets)
+			if s.Committed() < last {
+				t.Errorf("the log goes on behind record %d, and %d is known of", s.Committed(), last)
+			}
+			if left == 0 {
 				must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "q"}, true))
 			}
 			takeNumbered(t, s, 1, 100, true) // what is left
@@ -72,6 +109,71 @@ func TestPublishedOffsetsAreOfNoOtherRecord(t *testing.T) {
 			}
 			must(t, s.Close())
 		})
+	}
+}
+
+// TestOlderCopyOfALogIsRefused puts a copy of a log from before back, without index, and
+// then the newer one: that is served as if nothing had been.
+func TestOlderCopyOfALogIsRefused(t *testing.T) {
+	cfg := testConfig(100)
+	fs, old := vfs.NewCrashableMem(), published{}
+	s := openPublished(t, fs, index.NewMap(), cfg, old)
+	must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "q"}, true))
+	putNumbered(t, s, 1, 0, 10)
+	must(t, s.Close())
+	older := fs.CrashClone(vfs.CrashCloneCfg{})
+	s = openPublished(t, fs, index.NewMap(), cfg, old)
+	putNumbered(t, s, 1, 10, 20)
+	takeNumbered(t, s, 1, 15, true)
+	old.publish(t, s)
+	must(t, s.Close())
+	refusedFor(t, older, cfg, old, "log of shard 0 ends at LSN 11, ")
+
+	reached, err := ReadReached(older, "log", cfg.Identity)
+	must(t, err)
+	must(t, writeReached(fs, "log", cfg.Identity, reached)) // as the refused start has left it
+	s = openPublished(t, fs, index.NewMap(), cfg, old)
+	if got := takeNumbered(t, s, 1, 100, false); len(got) != 5 || got[0] != "000015" {
+		t.Errorf("the newer copy has %v", got)
+	}
+	must(t, s.Close())
+}
+
+// TestEmptyLogWaitsForMetadata loses log and index while the metadata is away: whether
+// there were records is not known, and none gets a number that one had.
+func TestEmptyLogWaitsForMetadata(t *testing.T) {
+	away := errors.New("away")
+	fs, cfg := vfs.NewCrashableMem(), testConfig(100)
+	_, err := Open(cfg, Deps{
+		FS: fs, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
+		Published: func(func(*CursorState)) error { return away },
+		OpenStore: func() (index.Store, error) { return index.NewMap(), nil },
+	})
+	if !errors.Is(err, away) || !strings.Contains(err.Error(), "log of shard 0 and its index are empty or missing") {
+		t.Fatalf("got %v, want one that tells of the metadata", err)
+	}
+	s := openPublished(t, fs, index.NewMap(), cfg, published{})
+	must(t, s.Close())
+}
+
+// TestReachedOfNoUse has REACHED garbled, of another shard, and of a later version.
+func TestReachedOfNoUse(t *testing.T) {
+	fs, id := vfs.NewCrashableMem(), record.Identity{Cluster: [16]byte{1}}
+	must(t, fs.MkdirAll("log", 0o755))
+	must(t, writeReached(fs, "log", id, 77))
+	if lsn, err := ReadReached(fs, "log", id); lsn != 77 || err != nil {
+		t.Errorf("got %d, %v, want 77", lsn, err)
+	}
+	if _, err := ReadReached(fs, "log", record.Identity{Shard: 1}); !errors.Is(err, record.ErrCorrupt) {
+		t.Errorf("of another shard: got %v, want ErrCorrupt", err)
+	}
+	must(t, replaceFile(fs, "log", reachedName, []byte(reachedMagic+"\x02\x00\x00\x00 and more")))
+	if _, err := ReadReached(fs, "log", id); !errors.Is(err, record.ErrVersion) {
+		t.Errorf("of a later version: got %v, want ErrVersion", err)
+	}
+	must(t, replaceFile(fs, "log", reachedName, nil))
+	if _, err := ReadReached(fs, "log", id); !errors.Is(err, record.ErrCorrupt) {
+		t.Errorf("empty: got %v, want ErrCorrupt", err)
 	}
 }
 

@@ -21,7 +21,7 @@ func rotAt(t *testing.T, fs *vfs.MemFS, s *Shard, cfg Config, lsn record.LSN) {
 			damage(t, fs, fmt.Sprintf("log/%020d.seg", g.Base), g.Bytes/2)
 		}
 	}
-	if acceptAll(t, fs, cfg) == 0 {
+	if acceptAll(t, fs, cfg, 0) == 0 {
 		t.Fatal("nothing was damaged")
 	}
 }

@@ -20,6 +20,7 @@ const (
 	acksDue           // that was AckDelay ago
 	deadlineDue       // messages end, or the next deadlines are to be read
 	rested            // nothing was written for a while
+	failed            // the store can't go on
 	closing
 )
 
@@ -56,6 +57,8 @@ func (s *Shard) next() event {
 		return deadlineDue
 	case <-s.idle.C:
 		return rested
+	case <-s.store.Failed():
+		return failed
 	case <-s.stop:
 		return closing
 	}
@@ -64,6 +67,8 @@ func (s *Shard) next() event {
 // poll is next without waiting, and always decides alike.
 func (s *Shard) poll() event {
 	switch {
+	case work.Took(s.store.Failed()):
+		return failed
 	case work.Took(s.kick):
 		return kicked
 	case work.Took(s.ackKick):
@@ -99,6 +104,9 @@ func (s *Shard) step(e event) bool {
 		}
 		// A checkpoint may be due although nothing is published.
 		s.idle.Reset(s.cfg.CheckpointInterval)
+	case failed:
+		s.stopped(s.store.Flush()) // it says why
+		return false
 	case closing:
 		s.fail(s.finish())
 		return false

@@ -54,9 +54,11 @@ func takeNumbered(t *testing.T, s *Shard, id record.StreamID, n int, settle bool
 	return got
 }
 
-func acceptAll(t *testing.T, fs vfs.FS, cfg Config) int {
+// acceptAll gives up what is missing of a log up to the record known, and returns how
+// many records that are.
+func acceptAll(t *testing.T, fs vfs.FS, cfg Config, known record.LSN) int {
 	t.Helper()
-	lc := commitlog.Config{FS: fs, Dir: cfg.Dir, Identity: cfg.Identity, SegmentBytes: cfg.SegmentBytes}
+	lc := commitlog.Config{FS: fs, Dir: cfg.Dir, Identity: cfg.Identity, SegmentBytes: cfg.SegmentBytes, From: known}
 	r, err := commitlog.Verify(lc, nil)
 	must(t, err)
 	n := 0
@@ -90,7 +92,7 @@ func TestAcceptedLossLeavesPublishedOffsetsInDoubt(t *testing.T) {
 	must(t, s.Close())
 	g := segs[2]
 	damage(t, fs, fmt.Sprintf("log/%020d.seg", g.Base), g.Bytes/2)
-	n := acceptAll(t, fs, cfg)
+	n := acceptAll(t, fs, cfg, 0)
 	again := openPublished(t, fs, index.NewMap(), cfg, offsets)
 	defer again.Close()
 	got := takeNumbered(t, again, 1, 1000, false)
@@ -120,7 +122,7 @@ func TestSalvagedSegmentBehindGap(t *testing.T) {
 		}
 	}
 	damage(t, fs, fmt.Sprintf("log/%020d.seg", bad.Base), bad.Bytes/2)
-	lost := acceptAll(t, fs, cfg)
+	lost := acceptAll(t, fs, cfg, 0)
 	s = openPublished(t, fs, store, cfg, offsets)
 	takeNumbered(t, s, 1, 25, true) // into the salvaged segment
 	putNumbered(t, s, 1, 200, 230)
@@ -185,7 +187,7 @@ func TestRecountedOffsetsAreNotMixed(t *testing.T) {
 	segs := s.log.Segments()
 	must(t, s.Close())
 	damage(t, fs, fmt.Sprintf("log/%020d.seg", segs[2].Base), segs[2].Bytes/2)
-	acceptAll(t, fs, cfg)
+	acceptAll(t, fs, cfg, 0)
 
 	store := index.NewMap()
 	s = openPublished(t, fs, store, cfg, offsets)
@@ -221,7 +223,7 @@ func TestLastSegmentSalvaged(t *testing.T) {
 	must(t, s.Close())
 	g := all[len(all)-1]
 	damage(t, fs, fmt.Sprintf("log/%020d.seg", g.Base), 100)
-	if acceptAll(t, fs, cfg) == 0 {
+	if acceptAll(t, fs, cfg, 0) == 0 {
 		t.Fatal("nothing is damaged")
 	}
 	last, err := commitlog.LastSegment(commitlog.Config{FS: fs, Dir: cfg.Dir, Identity: cfg.Identity})
@@ -246,7 +248,7 @@ func TestLostStreamIsReported(t *testing.T) {
 	base := s.log.Segments()[0].Base
 	must(t, s.Close())
 	damage(t, fs, fmt.Sprintf("log/%020d.seg", base), segment.HeaderSize+40)
-	acceptAll(t, fs, cfg)
+	acceptAll(t, fs, cfg, 0)
 	var told bytes.Buffer
 	again, err := Open(cfg, Deps{
 		FS: fs, Clock: clock.System, Log: slog.New(slog.NewTextHandler(&told, nil)), Published: offsets.read,

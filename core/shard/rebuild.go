@@ -192,12 +192,15 @@ func (s *Shard) skipFar(st *stream, to record.Offset, before record.LSN) error {
 func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 	r := s.rebuild
 	s.committed.Store(uint64(s.log.NextLSN() - 1))
-	if s.Committed() == 0 && r.ends.highest == 0 {
-		s.rebuild = nil
-		return nil
-	}
 	if s.Committed() < r.ends.highest {
 		return fmt.Errorf("log ends at %d, %s tells of record %d: %w", s.Committed(), endsName, r.ends.highest, commitlog.ErrBehind)
+	}
+	if s.Committed() == 0 {
+		s.rebuild = nil
+		if published == nil {
+			return nil
+		}
+		return s.beginsNew(published)
 	}
 	r.gaps = r.gaps || s.log.FirstLSN() != 1
 	if r.gaps && !r.ends.there && !r.ends.givenUp {
@@ -215,12 +218,10 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 			}
 		}
 	}
-	used, refused := 0, 0
+	used, refused, last := 0, 0, record.LSN(0)
 	if published != nil {
 		err := published(func(c *CursorState) {
-			// What was published of records that the log has lost must not come to
-			// count once others have their numbers: all is published anew.
-			s.recount = s.recount || c.LSN > s.Committed()
+			last = max(last, c.LSN)
 			if s.settlePublished(c) {
 				used++
 			} else {
@@ -231,6 +232,9 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 			s.logger.Warn("index rebuilt without published offsets: what was settled may come again",
 				slog.Any("shard", s.cfg.Identity.Shard), slog.Any("error", err))
 		}
+	}
+	if err := s.reachesPublished(last); err != nil {
+		return err
 	}
 	if r.gaps {
 		s.doubtAll()
@@ -245,6 +249,18 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 		slog.Bool("log_is_whole", !r.gaps),
 		slog.Bool("offsets_are_sure", s.unsure == nil), slog.Duration("took", s.clock.Now().Sub(r.begun)))
 	return nil
+}
+
+// beginsNew asks whether a log without a record is that of a new shard, or has lost all
+// that it had. Without an answer it does not begin: what is published of records that
+// the log had would come to tell of others with their numbers.
+func (s *Shard) beginsNew(published func(fn func(*CursorState)) error) error {
+	last := record.LSN(0)
+	if err := published(func(c *CursorState) { last = max(last, c.LSN) }); err != nil {
+		return fmt.Errorf("log of shard %d and its index are empty or missing, and published offsets, which tell whether "+
+			"they had records, can't be read; start again when the metadata can: %w", s.cfg.Identity.Shard, err)
+	}
+	return s.reachesPublished(last)
 }
 
 // settlePublished settles what a published cursor tells; false when there is no

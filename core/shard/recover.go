@@ -42,11 +42,6 @@ func (s *Shard) recover(deps Deps) error {
 		FS: deps.FS, Dir: s.cfg.Dir, Identity: s.cfg.Identity, SegmentBytes: s.cfg.SegmentBytes, From: from,
 		Leaving: s.writeEnds, Throttle: s.throttle, Log: deps.Log,
 	}
-	if s.rebuild != nil && deps.Published != nil {
-		if err := s.beginBehind(cfg, deps.Published); err != nil {
-			return err
-		}
-	}
 	last, err := commitlog.LastSegment(cfg)
 	if err != nil {
 		return err
@@ -60,7 +55,7 @@ func (s *Shard) recover(deps Deps) error {
 			return errors.Join(fmt.Errorf("rebuild the index: %w", err), s.log.Close())
 		}
 	}
-	if err := s.reachesEnds(); err != nil {
+	if err := errors.Join(s.reachesEnds(), s.reachesKnown()); err != nil {
 		return errors.Join(err, s.log.Close())
 	}
 	s.endStrays()
@@ -91,29 +86,6 @@ func (s *Shard) reachesEnds() error {
 		return fmt.Errorf("log ends at %d, %s tells of record %d: %w", s.Committed(), endsName, all.highest, commitlog.ErrBehind)
 	}
 	return nil
-}
-
-// beginBehind has a log without segments go on behind the records of which published
-// cursors tell, so that none of them comes to tell of another record.
-func (s *Shard) beginBehind(cfg commitlog.Config, published func(fn func(*CursorState)) error) error {
-	moved, err := commitlog.BeginBehind(cfg, func() record.LSN { return s.lastPublished(published) })
-	if err != nil || !moved {
-		return err
-	}
-	s.logger.Error("all segments of the log are missing", slog.Any("shard", s.cfg.Identity.Shard))
-	if s.rebuild.ends.there {
-		return nil
-	}
-	return GiveUpEnds(cfg.FS, cfg.Dir, cfg.Identity)
-}
-
-// lastPublished returns the newest record of which a published cursor tells.
-func (s *Shard) lastPublished(published func(fn func(*CursorState)) error) (last record.LSN) {
-	if err := published(func(c *CursorState) { last = max(last, c.LSN) }); err != nil {
-		s.logger.Warn("log without segments begins without published offsets",
-			slog.Any("shard", s.cfg.Identity.Shard), slog.Any("error", err))
-	}
-	return last
 }
 
 // replay applies a batch that the checkpoint does not have. Long replays spill

@@ -28,7 +28,7 @@ func forgotten(t *testing.T, info record.Stream, more func(s *Shard)) (*vfs.MemF
 	putNumbered(t, s, info.ID, 1, 200)
 	must(t, s.Close())
 	damage(t, fs, "log/00000000000000000001.seg", segment.HeaderSize+20)
-	acceptAll(t, fs, cfg)
+	acceptAll(t, fs, cfg, 0)
 	return fs, cfg
 }
 
@@ -281,7 +281,7 @@ func TestForgottenQueueAboveTheCheckpointStays(t *testing.T) {
 	})
 	must(t, err)
 	damage(t, fs, path, at+20)
-	if lost := acceptAll(t, fs, cfg); lost == 0 {
+	if lost := acceptAll(t, fs, cfg, 0); lost == 0 {
 		t.Fatal("nothing was lost")
 	}
 	s = openPublished(t, fs, store, cfg, published{})

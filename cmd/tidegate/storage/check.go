@@ -146,6 +146,9 @@ func (s *Shard) checkLog(fs vfs.FS, files core.ShardFiles, progress func(commitl
 		return err
 	}
 	s.knows(ends.Highest, shard.EndsName)
+	if err := s.checkReached(fs, files); err != nil {
+		return err
+	}
 	s.report, err = commitlog.Verify(logConfig(fs, files, s.known), progress)
 	if bad, ok := errors.AsType[*commitlog.CorruptError](err); ok {
 		s.noManifest = true
@@ -305,6 +308,27 @@ func (s *Shard) checkEnds(fs vfs.FS, files core.ShardFiles) (shard.EndsInfo, err
 	}
 	s.Findings = append(s.Findings, f)
 	return info, nil
+}
+
+// checkReached reads which record a start has known of, from published offsets, that had
+// refused the log for that.
+func (s *Shard) checkReached(fs vfs.FS, files core.ShardFiles) error {
+	reached, err := shard.ReadReached(fs, files.Log, files.Identity)
+	s.knows(reached, shard.ReachedName)
+	if err == nil {
+		return nil
+	}
+	f := Finding{Severity: Notice, File: fs.PathJoin(files.Log, shard.ReachedName), Text: err.Error()}
+	switch {
+	case errors.Is(err, record.ErrCorrupt):
+		f.Advice = "a start without an index asks the published offsets again, and writes it anew if need be"
+	case errors.Is(err, record.ErrVersion):
+		f.Advice = "written by a later version of Tidegate: start that one"
+	default:
+		return err //nolint:wrapcheck // says what was read
+	}
+	s.Findings = append(s.Findings, f)
+	return nil
 }
 
 func listQuarantine(fs vfs.FS, dir string) ([]File, error) {
