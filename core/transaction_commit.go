@@ -180,10 +180,35 @@ func (b *Broker) resumeTransfer(source *shard.Shard, number record.LSN) error {
 		return fmt.Errorf("target %d: %w", t.Target, record.ErrCorrupt)
 	}
 	target := b.shards[t.Target]
+	if err := b.createQueues(int(t.Target), &t); err != nil {
+		return err
+	}
 	recounted := target.Recounted() > 0 && target.Recounted() == b.begun[t.Target]
 	lsn, err := target.CarryOut(&t, source.TransferRef(number), recounted)
 	if err != nil {
 		return err
 	}
 	return finishTransfer(source, target, number, lsn)
+}
+
+// createQueues makes the queues that a transfer publishes to, where the target's log has
+// lost that they began: nothing asks to sync that before the transfer itself.
+func (b *Broker) createQueues(target int, t *record.Transfer) error {
+	queues := b.queuesOf(target)
+	var m record.Message
+	for _, body := range t.Messages {
+		if err := record.DecodeMessage(body, &m); err != nil {
+			return err
+		}
+		for i := range m.NumStreams() {
+			info, known := queues()[m.StreamAt(i)]
+			if !known {
+				continue // a filter's, which is synced, or of a queue that was deleted
+			}
+			if err := b.shards[target].CreateStream(info, true); err != nil {
+				return b.storageError(err)
+			}
+		}
+	}
+	return nil
 }

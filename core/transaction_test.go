@@ -349,3 +349,29 @@ func TestTransactionRoutesAtOnce(t *testing.T) {
 		t.Errorf("the session got %v", got)
 	}
 }
+
+// TestTransactionToNewQueues ends the process before each step on the disk of a
+// transaction that publishes to queues which were just declared: their beginning may be
+// lost in one shard, and what another has decided comes there all the same.
+func TestTransactionToNewQueues(t *testing.T) {
+	for _, kept := range []int{0, 50, 100} {
+		for step := 0; ; step++ {
+			w := newWorldWith(t, 3, calm)
+			tx := w.publisher(nil).p.Begin()
+			for _, q := range txQueues {
+				w.queue(q)
+				m := amqp("", q, "new")
+				_, err := tx.Publish(&m)
+				w.must(err)
+			}
+			reached := w.crashDuring(step, kept, func() { w.must(tx.Commit()) })
+			got := w.everything()
+			if len(got) > 0 && !slices.Equal(got, all("new")) || reached == notReached && len(got) == 0 {
+				t.Fatalf("%d %% kept, crash at step %d: got %v, want all or nothing", kept, step, got)
+			}
+			if reached == notReached {
+				break
+			}
+		}
+	}
+}
