@@ -92,6 +92,10 @@ type SessionSpec struct {
 	// Expiry is how long the session outlives its connection; 0 ends it with
 	// the connection, Forever keeps it.
 	Expiry time.Duration
+	// Will, if not nil, is published when the connection is lost: when the handle is
+	// closed without DropWill before, or another connection takes the session over. It
+	// is durable when OpenSession returns. The broker keeps its slices.
+	Will *Will
 	// Kicked is called once, from another goroutine, when another connection
 	// takes the session over. It must not block. The session handle is fenced
 	// before it is called: Next returns nothing, Settle does nothing.

@@ -29,6 +29,7 @@ type Broker struct {
 	namespaces map[string]*namespace
 
 	sessions sessions
+	wills    wills
 	counters counters
 	pressure pressure
 	leases   *leases
@@ -54,6 +55,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	b := &Broker{cfg: cfg, deps: deps, identity: id, namespaces: map[string]*namespace{}}
 	b.leases = newLeases(deps.Clock)
 	b.sessions.byKey = map[sessionKey]*session{}
+	b.wills.all = map[willKey]*will{}
 	b.cfg.SegmentBytes = segmentBytes(&b.cfg, id.Shards, &b.deps)
 	b.pressure.start(&b.cfg, id.Shards, &b.deps)
 	published := func(i int, fn func(*shard.CursorState)) error { return b.readOffsets(ctx, i, fn) }
@@ -81,7 +83,8 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	}
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, loop := range []work.Loop{
-		b.publishOffsets(ctx), b.retain(ctx), b.expireSessions(ctx), b.endLeases(ctx), b.pressure.loop(ctx),
+		b.publishOffsets(ctx), b.retain(ctx), b.expireSessions(ctx), b.sendDueWills(ctx), b.endLeases(ctx),
+		b.pressure.loop(ctx),
 	} {
 		b.running = append(b.running, deps.Work.Loop(loop))
 	}

@@ -1,10 +1,12 @@
 package core
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 
@@ -16,11 +18,22 @@ import (
 // identity is what the directory of an engine is, written once as JSON. The
 // cluster id is in every checksum of the log, so files of another engine are
 // never taken for own ones.
+//
+//	{"v":1,"cluster":"32 hex digits","shards":3,"crc":"8 hex digits"}
+//
+// The CRC32C is that of all bytes before `,"crc"`. Later versions keep it at the end
+// of the file, and v first.
 type identity struct {
 	Version int    `json:"v"`
 	Cluster string `json:"cluster"` // 16 bytes in hex
 	Shards  int    `json:"shards"`
 }
+
+// The CRC stands between these, at the end of the file.
+const (
+	sumBefore = `,"crc":"`
+	sumBehind = `"}`
+)
 
 // identityName is the file of the identity in the engine's directory.
 const identityName = "IDENTITY"
@@ -38,9 +51,16 @@ func openIdentity(fs vfs.FS, dir string, shards int, random io.Reader) (identity
 	if err := syncDir(fs, fs.PathDir(dir)); err != nil {
 		return identity{}, err
 	}
-	id, err := knownIdentity(fs, dir)
+	there, err := findRemains(fs, dir)
+	if err != nil {
+		return identity{}, err
+	}
+	id, err := there.identity(fs, dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return newIdentity(fs, dir, shards, random)
+	}
+	if err == nil {
+		err = there.complete(fs, dir, id)
 	}
 	if err != nil {
 		return identity{}, err
@@ -58,6 +78,10 @@ func readIdentity(fs vfs.FS, path string) (identity, error) {
 	raw, err := readFile(fs, path)
 	if err != nil {
 		return identity{}, fmt.Errorf("read identity: %w", err)
+	}
+	body := raw[:max(0, len(raw)-len(sumBefore)-8-len(sumBehind))]
+	if !bytes.Equal(raw, appendSum(bytes.Clone(body))) {
+		return identity{}, fmt.Errorf("read identity %s: checksum: %w", path, record.ErrCorrupt)
 	}
 	var id identity
 	if err := json.Unmarshal(raw, &id); err != nil {
@@ -88,7 +112,14 @@ func (id identity) write(fs vfs.FS, dir string) error {
 	if err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
+	raw = appendSum(bytes.TrimSuffix(raw, []byte("}")))
 	return writeFile(fs, dir, fs.PathJoin(dir, identityName), raw)
+}
+
+// appendSum ends an identity by the CRC of what is there.
+func appendSum(p []byte) []byte {
+	sum := crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli))
+	return fmt.Appendf(p, "%s%08x%s", sumBefore, sum, sumBehind)
 }
 
 func readFile(fs vfs.FS, path string) ([]byte, error) {

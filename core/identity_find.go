@@ -25,21 +25,30 @@ func knownIdentity(fs vfs.FS, dir string) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
+	return there.identity(fs, dir)
+}
+
+// identity is knownIdentity for what was found.
+func (r *remains) identity(fs vfs.FS, dir string) (identity, error) {
 	path := fs.PathJoin(dir, identityName)
 	id, err := readIdentity(fs, path)
-	if errors.Is(err, os.ErrNotExist) && there.any() {
-		return identity{}, fmt.Errorf("identity %s is missing beside the files of %d shards: %w", path, there.shards, record.ErrCorrupt)
+	if errors.Is(err, os.ErrNotExist) && r.any() {
+		return identity{}, fmt.Errorf("identity %s is missing beside the files of %d shards: %w", path, r.shards, record.ErrCorrupt)
 	}
 	if err != nil {
 		return identity{}, err
 	}
-	return id, there.fit(fs, path, id)
+	if err := r.fit(fs, path, id); err != nil {
+		return id, err
+	}
+	return id, r.inPlace(fs, dir, id.cluster())
 }
 
 // remains are the files that shards have left in an engine's directory.
 type remains struct {
-	shards   int // above the number of each shard that has files
-	dirs     int // above the number of each shard that has a directory
+	shards   int          // above the number of each shard that has files
+	dirs     int          // above the number of each shard that has a directory
+	logs     map[int]bool // shards that have a directory for their log
 	segments []shardFile
 	others   bool // something that is no segment
 }
@@ -59,7 +68,7 @@ func findRemains(fs vfs.FS, dir string) (*remains, error) {
 		return nil, fmt.Errorf("list %s: %w", dir, err)
 	}
 	slices.Sort(names)
-	r := new(remains)
+	r := &remains{logs: map[int]bool{}}
 	for _, name := range names {
 		prefix, digits, _ := strings.Cut(name, "-")
 		prefix += "-"
@@ -76,6 +85,7 @@ func findRemains(fs vfs.FS, dir string) (*remains, error) {
 			r.others, r.shards = true, max(r.shards, n+1)
 		}
 		if prefix == logPrefix {
+			r.logs[n] = true
 			r.log(fs, fs.PathJoin(dir, name), files, n)
 		}
 	}
@@ -120,6 +130,20 @@ func (r *remains) fit(fs vfs.FS, path string, id identity) error {
 	return not
 }
 
+// complete tells of a directory of a log that is gone: all of them are there before the
+// first record of any shard is written.
+func (r *remains) complete(fs vfs.FS, dir string, id identity) error {
+	if len(r.segments) == 0 {
+		return nil
+	}
+	for i := range id.Shards {
+		if !r.logs[i] {
+			return fmt.Errorf("directory %s is missing beside the logs of other shards: %w", id.files(fs, dir, i).Log, record.ErrCorrupt)
+		}
+	}
+	return nil
+}
+
 // FoundIdentity is what the files of an engine's directory tell of an identity that
 // is missing or no use.
 type FoundIdentity struct {
@@ -159,6 +183,9 @@ func FindIdentity(fs vfs.FS, dir string) (*FoundIdentity, error) {
 				first.Cluster, h.Identity.Cluster, f.path, record.ErrCorrupt)
 		}
 		if int64(h.Identity.Shard) != int64(f.shard) {
+			if err := r.inPlace(fs, dir, first.Cluster); err != nil {
+				return nil, err
+			}
 			return nil, fmt.Errorf("segment %s is of shard %d: %w", f.path, h.Identity.Shard, record.ErrCorrupt)
 		}
 		found.Headers++

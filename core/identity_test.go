@@ -1,10 +1,15 @@
 package core_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
+	"flag"
+	"fmt"
+	"hash/crc32"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 
@@ -15,6 +20,8 @@ import (
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/segment"
 )
+
+var update = flag.Bool("update", false, "write the golden files of the present version")
 
 const identityPath = "data/IDENTITY"
 
@@ -54,6 +61,72 @@ func (w *world) refusal() error {
 	return err
 }
 
+// summed ends an identity by its checksum.
+func summed(body string) string {
+	sum := crc32.Checksum([]byte(body), crc32.MakeTable(crc32.Castagnoli))
+	return fmt.Sprintf(`%s,"crc":"%08x"}`, body, sum)
+}
+
+// replaced has an identity say something else, with the checksum of that.
+func replaced(what, by string) func(was string) string {
+	return func(was string) string {
+		body, _, _ := strings.Cut(was, `,"crc"`)
+		return summed(strings.Replace(body, what, by, 1))
+	}
+}
+
+// TestGoldenIdentity reads an identity of every version, and writes that of the
+// present one byte for byte.
+func TestGoldenIdentity(t *testing.T) {
+	golden := "testdata/v1/IDENTITY"
+	fs := vfs.NewMem()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := record.Identity{Cluster: [16]byte{0xab, 15: 0xcd}, Shard: 2}
+	for i := range 3 {
+		dir := fmt.Sprintf("data/shard-%d", i)
+		must(fs.MkdirAll(dir, 0o700))
+		h := segment.Header{Identity: record.Identity{Cluster: want.Cluster, Shard: uint32(i)}, Base: 1}
+		s, err := segment.Create(fs, dir+"/00000000000000000001.seg", h)
+		must(err)
+		must(s.Close())
+	}
+	found, err := core.FindIdentity(fs, "data")
+	must(err)
+	must(found.Restore(fs, "data"))
+	w := &world{t: t, fs: fs}
+	if *update {
+		must(os.WriteFile(golden, []byte(w.content(identityPath)), 0o600))
+	}
+	content, err := os.ReadFile(golden)
+	must(err)
+	if got := w.content(identityPath); got != string(content) {
+		t.Errorf("written %s, want %s", got, content)
+	}
+	w.overwrite(identityPath, string(content))
+	all, err := core.ReadLayout(fs, "data")
+	if err != nil || len(all) != 3 || all[2].Identity != want {
+		t.Errorf("read: got %+v, %v, want 3 shards, the last %+v", all, err, want)
+	}
+	// A flipped bit is never taken for another identity, nor for a later version.
+	for bit := range 8 * len(content) {
+		flipped := bytes.Clone(content)
+		flipped[bit/8] ^= 1 << (bit % 8)
+		w.overwrite(identityPath, string(flipped))
+		if _, err := core.ReadLayout(fs, "data"); !errors.Is(err, record.ErrCorrupt) {
+			t.Fatalf("bit %d: %s: got %v, want ErrCorrupt", bit, flipped, err)
+		}
+	}
+	w.overwrite(identityPath, summed(`{"v":2,"cluster":"ab0000000000000000000000000000cd","shards":3`))
+	if _, err := core.ReadLayout(fs, "data"); !errors.Is(err, record.ErrVersion) {
+		t.Errorf("version 2: got %v, want ErrVersion", err)
+	}
+}
+
 // TestLostIdentity takes the identity away beside a log, or has it tell of another:
 // nothing is put in its place until it is asked for, and then it is as it was.
 func TestLostIdentity(t *testing.T) {
@@ -61,9 +134,16 @@ func TestLostIdentity(t *testing.T) {
 		"missing":          func(string) string { return "" },
 		"garbled":          func(was string) string { return strings.Replace(was, "}", "]", 1) },
 		"a wrong digit":    func(was string) string { return strings.Replace(was, `"cluster":"`, `"cluster":"`+"\x00", 1) },
-		"another cluster":  func(string) string { return `{"v":1,"cluster":"00000000000000000000000000000001","shards":2}` },
-		"too few shards":   func(was string) string { return strings.Replace(was, `"shards":2`, `"shards":1`, 1) },
-		"too many to have": func(was string) string { return strings.Replace(was, `"shards":2`, `"shards":2222222`, 1) },
+		"another cluster":  func(string) string { return summed(`{"v":1,"cluster":"00000000000000000000000000000001","shards":2`) },
+		"too few shards":   replaced(`"shards":2`, `"shards":1`),
+		"too many to have": replaced(`"shards":2`, `"shards":2222222`),
+		"no shards":        replaced(`"shards":2`, `"shards":0`),
+		"bit of shards":    func(was string) string { return strings.Replace(was, `"shards":2`, `"shards":6`, 1) },
+		"bit of version":   func(was string) string { return strings.Replace(was, `"v":1`, `"v":3`, 1) },
+		"bit of checksum":  func(was string) string { return was[:len(was)-3] + string(was[len(was)-3]^1) + was[len(was)-2:] },
+		"cut":              func(was string) string { return was[:len(was)-1] },
+		"cut short":        func(string) string { return "{" },
+		"without checksum": func(was string) string { body, _, _ := strings.Cut(was, `,"crc"`); return body + "}" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorldWith(t, 2, calm)
@@ -99,6 +179,72 @@ func TestLostIdentity(t *testing.T) {
 			want(t, w.take(c, wake, 1), "a")
 		})
 	}
+}
+
+// TestMisplacedLogs exchanges the logs of two shards, with their indexes and without:
+// the start is refused and says so, and goes once they are back.
+func TestMisplacedLogs(t *testing.T) {
+	for name, pairs := range map[string][]string{"logs": {"shard-"}, "logs and indexes": {"shard-", "index-"}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorldWith(t, 2, calm)
+			p := w.publisher(nil)
+			for i := range 20 { // in both shards
+				name := fmt.Sprintf("q%d", i)
+				w.queue(name)
+				p.send(amqp("", name, "a"))
+				p.confirmed()
+			}
+			w.must(w.Close())
+			exchange := func() {
+				for _, prefix := range pairs {
+					w.must(w.fs.Rename("data/"+prefix+"0", "data/x"))
+					w.must(w.fs.Rename("data/"+prefix+"1", "data/"+prefix+"0"))
+					w.must(w.fs.Rename("data/x", "data/"+prefix+"1"))
+				}
+			}
+			exchange()
+			err := w.refusal()
+			misplaced, ok := errors.AsType[*core.MisplacedError](err)
+			if !ok || !errors.Is(err, record.ErrCorrupt) || len(misplaced.Dirs) != 2 {
+				t.Fatalf("start: got %v, want MisplacedError of two", err)
+			}
+			if got := misplaced.Dirs[0]; got.Shard != 0 || got.Holds != 1 {
+				t.Errorf("got %+v, want shard 0 to hold shard 1", got)
+			}
+			if all, err := core.ReadLayout(w.fs, "data"); len(all) != 2 || !errors.As(err, &misplaced) {
+				t.Errorf("ReadLayout: got %+v, %v", all, err)
+			}
+			exchange()
+			w.must(w.cat.Close())
+			w.open()
+			for i := range 20 {
+				c, wake := w.consume(fmt.Sprintf("q%d", i))
+				want(t, w.take(c, wake, 1), "a")
+			}
+		})
+	}
+}
+
+// TestMissingDirectory removes all that there is of a shard beside another: it is not
+// taken for one that never had a record.
+func TestMissingDirectory(t *testing.T) {
+	w := newWorldWith(t, 2, calm)
+	p := w.publisher(nil)
+	for i := range 20 { // in both shards
+		name := fmt.Sprintf("q%d", i)
+		w.queue(name)
+		p.send(amqp("", name, "a"))
+		p.confirmed()
+	}
+	w.must(w.Close())
+	w.must(w.fs.RemoveAll("data/shard-1"))
+	w.must(w.fs.RemoveAll("data/index-1"))
+	if err := w.refusal(); !errors.Is(err, record.ErrCorrupt) || !strings.Contains(err.Error(), "shard-1 is missing") {
+		t.Errorf("start: got %v, want ErrCorrupt and the directory named", err)
+	}
+	w.must(w.cat.Close())
+	w.must(w.fs.RemoveAll("data"))
+	w.open()
 }
 
 // TestIdentityOfNobody has headers that do not agree, or that can't be read: there is

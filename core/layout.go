@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -23,13 +24,14 @@ type ShardFiles struct {
 // ReadLayout returns where the shards of an engine's directory are, for tools
 // that look at one that no broker has open. It changes nothing. os.ErrNotExist
 // when there is no engine. An error that wraps record.ErrCorrupt tells that there is
-// one whose identity is missing or no use: FoundLayout goes without it.
+// one whose identity is missing or no use, for which there is FindIdentity; beside a
+// *MisplacedError the layout is returned too.
 func ReadLayout(fs vfs.FS, dir string) ([]ShardFiles, error) {
 	id, err := knownIdentity(fs, dir)
-	if err != nil {
+	if _, misplaced := errors.AsType[*MisplacedError](err); err != nil && !misplaced {
 		return nil, err
 	}
-	return id.layout(fs, dir), nil
+	return id.layout(fs, dir), err
 }
 
 func (id identity) layout(fs vfs.FS, dir string) []ShardFiles {

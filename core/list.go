@@ -64,6 +64,26 @@ func (b *Broker) queueInfo(q *declared) (QueueInfo, bool) {
 	}, true
 }
 
+// GiveQueueType gives a declaration that names no type of queue the one that its
+// namespace has for such, if the queue can be one: streams and quorum queues are
+// durable, of no connection, and stay.
+func (b *Broker) GiveQueueType(namespace string, spec *QueueSpec) {
+	if _, given := spec.Args[argQueueType]; given {
+		return
+	}
+	home, _ := b.deps.Catalog.Namespace(namespace)
+	switch home.DefaultQueueType {
+	case quorumQueue, streamQueue:
+		if !spec.Durable || spec.Exclusive || spec.AutoDelete {
+			return
+		}
+		if spec.Args == nil {
+			spec.Args = make(map[string]any, 1)
+		}
+		spec.Args[argQueueType] = home.DefaultQueueType
+	}
+}
+
 // roomForQueue refuses a queue beyond the namespace's limit: ErrLimit. Declares
 // at the same time may go over it by their number.
 func (b *Broker) roomForQueue(ns *namespace, name string) error {

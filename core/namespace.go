@@ -34,6 +34,8 @@ type namespace struct {
 	orphans []string
 	// owned are the exclusive queues of each connection.
 	owned map[string]map[*declared]struct{}
+	// lastRule is what the queue that was governed last obeys, see sharedRule.
+	lastRule *governed
 	// policies are those of the namespace, see Broker.govern.
 	policies *metadata.PolicySet
 }
@@ -63,7 +65,7 @@ type declared struct {
 	deleted    bool
 	ackTimeout atomic.Int64          // that of now, for those who don't have mu
 	buries     atomic.Bool           // likewise: there is an exchange for dead letters
-	now        *governed             // the namespace's mu guards it
+	now        *governed             // never changed, shared with others; the namespace's mu guards which it is
 	lease      atomic.Pointer[lease] // nil when it stays without being used
 }
 

@@ -45,9 +45,9 @@ func (b *Broker) policiesChanged(ns *namespace) error {
 
 // govern has the queue behave as its arguments and the policies say. ns.mu is held.
 func (b *Broker) govern(ns *namespace, q *declared) {
-	now := b.governedQueue(ns, q)
+	now := ns.sharedRule(b.governedQueue(ns, q))
 	old, fresh := q.now, q.now == nil
-	q.now = &now
+	q.now = now
 	if fresh {
 		old = new(governed)
 	}
@@ -68,6 +68,15 @@ func (b *Broker) govern(ns *namespace, q *declared) {
 				slog.String("queue", q.spec.Name), slog.Any("error", err))
 		}
 	}
+}
+
+// sharedRule returns the rule that the queue before has when it is the same, as
+// it is for most queues: they share it, and nobody changes it. ns.mu is held.
+func (ns *namespace) sharedRule(now governed) *governed {
+	if ns.lastRule == nil || *ns.lastRule != now {
+		ns.lastRule = &now
+	}
+	return ns.lastRule
 }
 
 // governedQueue decides how the queue is to behave.

@@ -31,8 +31,9 @@ type session struct {
 	home    uint32
 	durable bool
 
-	fresh  bool // no connection had it yet; op guards it
-	queued bool // has an entry in sessions.expired, whose lock guards it
+	fresh  bool  // no connection had it yet; op guards it
+	will   *will // of its last connection, unless that is gone; op guards it
+	queued bool  // has an entry in sessions.expired, whose lock guards it
 
 	// op serialises what changes the session: subscribe, attach, end.
 	op   sync.Mutex
@@ -365,7 +366,8 @@ func (h *Session) stop() {
 	h.retained = nil
 }
 
-// Close detaches the connection. The session ends now, or after its expiry.
+// Close detaches the connection. The session ends now, or after its expiry. The will
+// is published now, or after its delay.
 func (h *Session) Close(ctx context.Context) error {
 	h.op.Lock()
 	defer h.op.Unlock()
@@ -375,6 +377,7 @@ func (h *Session) Close(ctx context.Context) error {
 	}
 	h.live.Store(nil)
 	h.stop()
+	h.loseWill()
 	return h.detach(ctx)
 }
 
@@ -409,6 +412,7 @@ func (s *session) end(ctx context.Context) error {
 	subs := s.bySubID()
 	s.mu.Unlock()
 	defer s.b.sessions.remove(s)
+	s.willOfEnded()
 	lsns := make([]record.LSN, len(s.b.shards))
 	var errs []error
 	s.ns.mu.Lock()

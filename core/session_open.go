@@ -97,6 +97,9 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 		}
 		return nil, false, true, nil
 	}
+	if err := s.resumeWill(); err != nil {
+		return nil, false, false, err
+	}
 	s.mu.Lock()
 	s.expiry, s.deadline = spec.Expiry, time.Time{}
 	s.mu.Unlock()
@@ -114,10 +117,14 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 		}
 	}
 	lsn, err := s.log(record.KindSession, record.AppendSession(nil, s.state(0)), nil)
+	if err == nil {
+		lsn, err = s.leaveWill(&spec, lsn)
+	}
 	if err == nil { // also when it was there: as the log has it, it may have expired by the next start
 		err = b.storageError(b.shards[s.home].Wait(ctx, lsn))
 	}
 	if err != nil {
+		err = errors.Join(err, s.cancelWill())
 		undo := s.detach
 		if fresh { // nobody has it: what was written of it goes again
 			undo = s.end
@@ -169,14 +176,19 @@ func (b *Broker) releaseOnce(id uint64) error {
 // restoreSessions takes the sessions that the shards recovered.
 func (b *Broker) restoreSessions(ctx context.Context) error {
 	lsns := make([]record.LSN, len(b.shards))
+	var kept []*shard.SessionState
 	for _, sh := range b.shards {
 		states := sh.TakeSessions()
+		kept = append(kept, takeWills(states)...)
 		for _, id := range slices.Sorted(maps.Keys(states)) { // the log tells no map's order
 			st := states[id]
 			if err := b.restoreSession(st, lsns); err != nil {
 				return err
 			}
 		}
+	}
+	if err := b.restoreWills(kept); err != nil {
+		return err
 	}
 	if err := b.sweepFilters(); err != nil {
 		return err

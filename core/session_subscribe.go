@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -219,7 +220,8 @@ func (h *Session) Unsubscribe(ctx context.Context, filters []string) (existed []
 }
 
 // askRetained puts the retained messages that match the subscription before
-// what Next returns.
+// what Next returns: in the order of the log, so that a block of it that has many of
+// them is read once.
 func (h *Session) askRetained(sub *subscription) {
 	var refs []retainedRef
 	for i, s := range h.b.shards {
@@ -227,6 +229,9 @@ func (h *Session) askRetained(sub *subscription) {
 			refs = append(refs, retainedRef{lsn, uint32(i), sub.id})
 		})
 	}
+	slices.SortFunc(refs, func(a, b retainedRef) int {
+		return cmp.Or(cmp.Compare(a.shard, b.shard), cmp.Compare(a.lsn, b.lsn))
+	})
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.retained = append(h.retained, refs...)

@@ -31,8 +31,8 @@ var plainQueues = []string{classicQueue, quorumQueue}
 // allQueues are those and streams.
 var allQueues = append([]string{streamQueue}, plainQueues...)
 
-// settings are those that policies know, by their names there. What is not here
-// is refused: a policy that is kept and does nothing would deceive.
+// settings are those that policies know and the engine acts on, by their names
+// there. Those of idle are kept and do nothing; all others are refused.
 var settings = map[string]setting{
 	"message-ttl":      {argMessageTTL, "message TTL", plainQueues, nil, atLeast(0), metadata.Smaller, true},
 	"expires":          {argExpires, "queue expiry", plainQueues, nil, atLeast(1), metadata.Smaller, true},
@@ -125,27 +125,27 @@ func governedArgs(kind string, args, definition map[string]any) map[string]any {
 
 // CheckPolicy refuses a policy with settings that are not known, that have a wrong
 // value or that are not applied to all that the policy is for: ErrInvalid, with
-// the words in Detail.
+// the words in Detail. Those that have no effect here are taken, see IdleSettings.
 func CheckPolicy(p *metadata.Policy) error {
+	invalid := func(key, detail string) error {
+		return &Error{Reason: ErrInvalid, Kind: "policy", Name: p.Name, Namespace: p.Namespace, Arg: key, Detail: detail}
+	}
+	if detail := unrecognised(p); detail != "" {
+		return invalid("", "Validation failed\n\n"+detail+"\n")
+	}
 	for _, key := range slices.Sorted(maps.Keys(p.Definition)) {
-		s, known := settings[key]
-		detail := ""
-		switch {
-		case !known:
-			detail = "policy key '" + key + "' is not supported in this version"
-		case p.Operator && !s.operators:
-			detail = "policy key '" + key + "' is not one of operator policies"
-		case !s.valid(p.Definition[key]):
-			detail = "Validation failed\n\n" + text(p.Definition[key]) + " is not a valid " + s.title + "\n"
-		default:
+		value := p.Definition[key]
+		if s, known := settings[key]; known {
+			if !s.valid(value) {
+				return invalid(key, "Validation failed\n\n"+term(value)+" is not a valid "+s.title+"\n")
+			}
 			for _, kind := range s.missing {
 				if p.For(kind) {
-					detail = "policy key '" + key + "' is not supported for " + kind + " queues in this version"
+					return invalid(key, "policy key '"+key+"' is not supported for "+kind+" queues in this version")
 				}
 			}
-		}
-		if detail != "" {
-			return &Error{Reason: ErrInvalid, Kind: "policy", Name: p.Name, Namespace: p.Namespace, Arg: key, Detail: detail}
+		} else if s := idle[key]; !s.valid(value) {
+			return invalid(key, "Validation failed\n\n"+term(value)+" "+s.refusal+"\n")
 		}
 	}
 	return nil

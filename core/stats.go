@@ -8,9 +8,9 @@ import (
 
 // counters are what the broker counts itself.
 type counters struct {
-	published, delivered, settled, unroutable, dropped atomic.Uint64
-	blocked, shed, missing, refused, deadLetters       atomic.Uint64
-	consumers                                          atomic.Int64
+	published, delivered, settled, unroutable, dropped  atomic.Uint64
+	blocked, shed, missing, refused, deadLetters, wills atomic.Uint64
+	consumers                                           atomic.Int64
 }
 
 // Stats are counters since start and present sizes of the broker.
@@ -29,6 +29,10 @@ type Stats struct {
 	Overflowed uint64
 	// DeadLetters counts messages that queues gave up and that went to other queues.
 	DeadLetters uint64
+	// Wills counts wills that were published. WillsKept are those of connected clients
+	// and those that wait.
+	Wills     uint64
+	WillsKept int
 	// Refused counts publishes that a queue did not take because it is full.
 	Refused uint64
 	// Blocked counts publishes that were refused because disk or memory was low;
@@ -86,7 +90,7 @@ func (b *Broker) Stats() Stats {
 		Unroutable: c.unroutable.Load(), Dropped: c.dropped.Load(),
 		Consumers: int(c.consumers.Load()), Sessions: b.sessions.count(),
 		Blocked: c.blocked.Load(), Shed: c.shed.Load(), Missing: c.missing.Load(), Refused: c.refused.Load(),
-		DeadLetters: c.deadLetters.Load(), Pressure: b.Pressure(),
+		DeadLetters: c.deadLetters.Load(), Wills: c.wills.Load(), WillsKept: b.wills.count(), Pressure: b.Pressure(),
 	}
 	seen := b.pressure.looked.Load()
 	st.DiskFree, st.DiskTotal, st.MemoryInUse, st.DiskWarning = seen.free, seen.total, seen.memory, seen.warned

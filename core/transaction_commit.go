@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/shard"
 )
@@ -28,21 +29,11 @@ func (t *Transaction) Commit() error {
 	return nil
 }
 
-// commit commits the parts, of which the largest is the one that decides: what lies
-// in its shard is written once, and all else twice.
+// commit commits the parts, of which one decides: what lies in its shard is written
+// once, and all else twice. Values are of one shard at the most.
 func (t *Transaction) commit() (settled int, err error) {
-	decides, parts := -1, 0
-	for i := range t.parts {
-		c := &t.parts[i].change
-		if c.Messages.Len()+len(c.Settle) == 0 {
-			continue
-		}
-		parts++
-		if decides < 0 || c.Messages.Size() > t.parts[decides].change.Messages.Size() {
-			decides = i
-		}
-	}
-	if parts == 0 {
+	decides := t.decider()
+	if decides < 0 {
 		return 0, nil
 	}
 	for i := range t.parts {
@@ -87,6 +78,23 @@ func (t *Transaction) commit() (settled int, err error) {
 		}
 	}
 	return settled, err
+}
+
+// decider is the part that decides, -1 when there is none: the one with values, or the
+// largest.
+func (t *Transaction) decider() int {
+	decides := -1
+	for i := range t.parts {
+		c := &t.parts[i].change
+		switch {
+		case c.Values.Len() > 0:
+			return i
+		case c.Messages.Len()+len(c.Settle) == 0:
+		case decides < 0 || c.Messages.Size() > t.parts[decides].change.Messages.Size():
+			decides = i
+		}
+	}
+	return decides
 }
 
 // reserve takes room for all messages in queues that refuse what is too much, until
@@ -161,10 +169,30 @@ func finishTransfer(source, target *shard.Shard, number, lsn record.LSN) error {
 // done. Nobody is served before that, so nothing that a transfer settles is
 // delivered again.
 func (b *Broker) finishTransfers() error {
+	if err := b.reachTransfers(); err != nil {
+		return err
+	}
 	for i, source := range b.shards {
 		for _, number := range source.OpenTransfers() {
 			if err := b.resumeTransfer(source, number); err != nil {
 				return fmt.Errorf("finish transfer %d of shard %d: %w", number, i, err)
+			}
+		}
+	}
+	return nil
+}
+
+// reachTransfers refuses a log that ends before a transfer of its own that has taken
+// effect in another shard: it has lost its end, and would give the number to another
+// transfer, which the other shard would take for the one that it has.
+func (b *Broker) reachTransfers() error {
+	for i, s := range b.shards {
+		for source, number := range s.Transferred() {
+			if uint64(source) >= uint64(len(b.shards)) {
+				return fmt.Errorf("shard %d has a transfer of shard %d: %w", i, source, record.ErrCorrupt)
+			}
+			if end := b.begun[source]; number > end {
+				return fmt.Errorf("log of shard %d ends at %d, shard %d has its transfer %d: %w", source, end, i, number, commitlog.ErrBehind)
 			}
 		}
 	}
@@ -180,7 +208,7 @@ func (b *Broker) resumeTransfer(source *shard.Shard, number record.LSN) error {
 		return fmt.Errorf("target %d: %w", t.Target, record.ErrCorrupt)
 	}
 	target := b.shards[t.Target]
-	if err := b.createQueues(int(t.Target), &t); err != nil {
+	if err := b.makeStreams(target, &t); err != nil {
 		return err
 	}
 	recounted := target.Recounted() > 0 && target.Recounted() == b.begun[t.Target]
@@ -191,22 +219,21 @@ func (b *Broker) resumeTransfer(source *shard.Shard, number record.LSN) error {
 	return finishTransfer(source, target, number, lsn)
 }
 
-// createQueues makes the queues that a transfer publishes to, where the target's log has
-// lost that they began: nothing asks to sync that before the transfer itself.
-func (b *Broker) createQueues(target int, t *record.Transfer) error {
-	queues := b.queuesOf(target)
-	var m record.Message
+// makeStreams makes the queues that the messages of a transfer are for where the metadata
+// knows them and the log of the target does not yet: the transfer was decided in a sync
+// that came before the one of a queue that had just been declared.
+func (b *Broker) makeStreams(target *shard.Shard, t *record.Transfer) error {
+	known := b.queuesOf(int(t.Target))
 	for _, body := range t.Messages {
+		var m record.Message
 		if err := record.DecodeMessage(body, &m); err != nil {
-			return err
+			return fmt.Errorf("message of a transfer: %w", err)
 		}
 		for i := range m.NumStreams() {
-			info, known := queues()[m.StreamAt(i)]
-			if !known {
-				continue // a filter's, which is synced, or of a queue that was deleted
-			}
-			if err := b.shards[target].CreateStream(info, true); err != nil {
-				return b.storageError(err)
+			if info, is := known()[m.StreamAt(i)]; is {
+				if err := target.CreateStream(info, true); err != nil {
+					return b.storageError(err)
+				}
 			}
 		}
 	}

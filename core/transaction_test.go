@@ -3,6 +3,7 @@ package core_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/core/commitlog"
+	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/segment"
 )
 
 // txQueues are queues that lie in different shards, where there are several.
@@ -350,28 +354,38 @@ func TestTransactionRoutesAtOnce(t *testing.T) {
 	}
 }
 
-// TestTransactionToNewQueues ends the process before each step on the disk of a
-// transaction that publishes to queues which were just declared: their beginning may be
-// lost in one shard, and what another has decided comes there all the same.
-func TestTransactionToNewQueues(t *testing.T) {
-	for _, kept := range []int{0, 50, 100} {
-		for step := 0; ; step++ {
-			w := newWorldWith(t, 3, calm)
-			tx := w.publisher(nil).p.Begin()
-			for _, q := range txQueues {
-				w.queue(q)
-				m := amqp("", q, "new")
-				_, err := tx.Publish(&m)
-				w.must(err)
-			}
-			reached := w.crashDuring(step, kept, func() { w.must(tx.Commit()) })
-			got := w.everything()
-			if len(got) > 0 && !slices.Equal(got, all("new")) || reached == notReached && len(got) == 0 {
-				t.Fatalf("%d %% kept, crash at step %d: got %v, want all or nothing", kept, step, got)
-			}
-			if reached == notReached {
-				break
-			}
+// TestLogThatEndsBeforeItsTransfer cuts the log that decided a transaction, of which
+// only another shard knows: the start is refused, and no later transaction takes the
+// number of the one that is lost.
+func TestLogThatEndsBeforeItsTransfer(t *testing.T) {
+	w := beginTx(newWorldWith(t, 3, func(cfg *core.Config, deps *core.Deps) {
+		calm(cfg, deps)
+		cfg.SegmentBytes, cfg.Upkeep.Interval = core.DefaultConfig().SegmentBytes, time.Hour
+	}))
+	w.must(w.tx.Commit())
+	w.must(w.Close())
+	layout, err := core.ReadLayout(w.fs, "data")
+	w.must(err)
+	numbers := map[uint32]record.LSN{}
+	for _, files := range layout {
+		r, err := commitlog.Verify(commitlog.Config{FS: w.fs, Dir: files.Log, Identity: files.Identity}, nil)
+		w.must(err)
+		maps.Copy(numbers, r.Transfers)
+	}
+	if len(numbers) != 1 {
+		t.Fatalf("transfers of %v, want one shard that decided", numbers)
+	}
+	for source := range numbers {
+		files := layout[source]
+		w.must(w.fs.RemoveAll(files.Index))
+		path := files.Log + "/00000000000000000001.seg"
+		w.overwrite(path, w.content(path)[:segment.HeaderSize])
+		err := w.refusal()
+		if text := fmt.Sprintf("log of shard %d ends at 0", source); !errors.Is(err, commitlog.ErrBehind) || !strings.Contains(err.Error(), text) {
+			t.Errorf("start: got %v, want ErrBehind and %q", err, text)
 		}
 	}
+	w.must(w.fs.RemoveAll("data"))
+	w.must(w.cat.Close())
+	w.open()
 }

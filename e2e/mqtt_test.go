@@ -160,6 +160,26 @@ func TestMQTTWill(t *testing.T) {
 	nothingMore(t, sub.got)
 }
 
+// TestMQTTWillOfAKilledBroker kills the broker under a client with a will.
+func TestMQTTWillOfAKilledBroker(t *testing.T) {
+	needsCrash(t)
+	b := startBroker(t, 1)
+	b.needsMQTT()
+	sub := connect5(t, b.MQTT, "will-watch", mqtt5Options{keep: time.Hour})
+	sub.subscribe(t, "will/#", 1)
+	connect5(t, b.MQTT, "lost", mqtt5Options{
+		will:      &paho.WillMessage{Topic: "will/lost", QoS: 1, Payload: []byte("gone")},
+		willProps: &paho.WillProperties{User: paho.UserProperties{{Key: "why", Value: "crash"}}},
+	})
+	b.restart()
+	sub = connect5(t, b.MQTT, "will-watch", mqtt5Options{keep: time.Hour, resume: true})
+	got := sub.next(t)
+	if got.Topic != "will/lost" || string(got.Payload) != "gone" || got.Properties.User.Get("why") != "crash" {
+		t.Errorf("got %s %q, want the will of the client that was connected", got.Topic, got.Payload)
+	}
+	nothingMore(t, sub.got)
+}
+
 func TestMQTTTakeover(t *testing.T) {
 	b := startBroker(t, 1)
 	b.needsMQTT()

@@ -94,6 +94,10 @@ func (a *Authenticator) Login(ctx context.Context, l Login) (*Principal, error) 
 	return &Principal{User: user, auth: a}, nil
 }
 
+// Known returns a user that has logged in before as a principal: for what it left to be
+// done later. If there is no such user any more, it may do nothing.
+func (a *Authenticator) Known(user string) *Principal { return &Principal{User: user, auth: a} }
+
 // check returns who the client is, or the reason of a refusal.
 func (a *Authenticator) check(ctx context.Context, l Login) (user, reason string, err error) {
 	if l.Anonymous {

@@ -2,17 +2,12 @@ package gateway
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/tidegate/tidegate/metadata"
 )
-
-// ErrTooManyConnections refuses a client for a limit of its user or namespace.
-var ErrTooManyConnections = errors.New("connection limit is reached")
 
 // Client is what a protocol tells of a connection whose client has logged in.
 type Client struct {
@@ -63,23 +58,28 @@ type Connected struct {
 	Conn *Conn
 	// Since is when the client logged in.
 	Since time.Time
+
+	opened int // channels that are counted, under the lock of Clients
 }
 
 // Clients are all clients that have logged in. It is safe for concurrent use.
 type Clients struct {
 	catalog *metadata.Catalog
 
-	mu          sync.Mutex
-	byConn      map[*Conn]*Connected
-	byUser      map[string]int
-	byNamespace map[string]int
+	mu           sync.Mutex // guards all below
+	bounds       bounds
+	byConn       map[*Conn]*Connected
+	byUser       map[string]int
+	byNamespace  map[string]int
+	channels     int
+	userChannels map[string]int
 }
 
 // NewClients returns an empty list; limits are those of the catalog.
 func NewClients(catalog *metadata.Catalog) *Clients {
 	return &Clients{
 		catalog: catalog, byConn: make(map[*Conn]*Connected),
-		byUser: make(map[string]int), byNamespace: make(map[string]int),
+		byUser: make(map[string]int), byNamespace: make(map[string]int), userChannels: make(map[string]int),
 	}
 }
 
@@ -98,14 +98,8 @@ func (cs *Clients) enter(c *Conn, client Client) error {
 	if cs.byConn[c] != nil {
 		return nil
 	}
-	ns, _ := cs.catalog.Namespace(client.Namespace)
-	if limit := ns.Limits.MaxConnections; limit != nil && cs.byNamespace[client.Namespace] >= *limit {
-		return fmt.Errorf("access to vhost '%s' refused for user '%s': %w",
-			client.Namespace, client.User, limitError{"", *limit})
-	}
-	user, _ := cs.catalog.User(client.User)
-	if limit := user.Limits.MaxConnections; limit != nil && cs.byUser[client.User] >= *limit {
-		return fmt.Errorf("connection refused for user '%s': %w", client.User, limitError{"user ", *limit})
+	if err := cs.roomFor(&client); err != nil {
+		return err
 	}
 	cs.byConn[c] = &Connected{
 		Client: client, Conn: c, Since: time.Now(),
@@ -116,19 +110,6 @@ func (cs *Clients) enter(c *Conn, client Client) error {
 	return nil
 }
 
-// limitError is ErrTooManyConnections with the number.
-type limitError struct {
-	of    string
-	limit int
-}
-
-func (e limitError) Error() string {
-	return fmt.Sprintf("%sconnection limit (%d) is reached", e.of, e.limit)
-}
-
-// Is makes errors.Is find ErrTooManyConnections.
-func (limitError) Is(target error) bool { return target == ErrTooManyConnections }
-
 // leave forgets the connection's client, if it had one.
 func (cs *Clients) leave(c *Conn) {
 	cs.mu.Lock()
@@ -138,6 +119,7 @@ func (cs *Clients) leave(c *Conn) {
 		return
 	}
 	delete(cs.byConn, c)
+	cs.forgetChannels(client, client.opened)
 	if cs.byUser[client.User]--; cs.byUser[client.User] == 0 {
 		delete(cs.byUser, client.User)
 	}

@@ -11,8 +11,11 @@ import (
 type Config struct {
 	// TLS is the certificate of the TLS listeners.
 	TLS TLS `yaml:"tls"`
-	// MaxConnections bounds the open connections of all listeners together.
+	// MaxConnections is how many clients may be connected: one more is told so when
+	// it logs in. Sockets of all listeners together may be 64 more, the rest is reset.
 	MaxConnections int `yaml:"max_connections"`
+	// MaxChannels is how many channels all clients together may open; 0 is no limit.
+	MaxChannels int `yaml:"max_channels"`
 	// MaxConnectionsPerAddress bounds the open connections from one IPv4
 	// address or one IPv6 /64 network.
 	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
@@ -67,6 +70,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.MaxConnections < 1:
 		return errors.New("max_connections must be at least 1")
+	case c.MaxChannels < 0:
+		return errors.New("max_channels must not be below 0")
 	case c.MaxConnectionsPerAddress < 1:
 		return errors.New("max_connections_per_address must be at least 1")
 	case c.HandshakeTimeout <= 0:

@@ -28,24 +28,36 @@ func (s *Server) acceptLoop(ctx context.Context, e *endpoint, l *listener, wg *s
 }
 
 // serveStream serves one accepted socket, with or without TLS, and closes it.
+// Its frames and those below are small, and what comes before and after the
+// protocol has frames of its own: this is the stack that an idle connection keeps.
 func (s *Server) serveStream(ctx context.Context, e *endpoint, socket net.Conn) {
-	defer func() { _ = socket.Close() }() // protocols close first; then this says "already closed"
+	if conn := s.enter(ctx, e, socket); conn != nil {
+		s.serve(ctx, e, conn)
+		s.conns.leave(conn)
+	}
+	_ = socket.Close() // protocols close first; then this says "already closed"
+}
+
+// enter takes a socket among those that are served, behind a TLS handshake where
+// the endpoint wants one. It returns nil when it is not to be served.
+func (s *Server) enter(ctx context.Context, e *endpoint, socket net.Conn) *Conn {
 	conn := s.newConn(stream(socket), socket)
 	if !s.conns.enter(conn) {
-		return
+		return nil
 	}
-	defer s.conns.leave(conn)
-	if e.TLS {
-		secure := tls.Server(socket, s.tls)
-		if err := s.handshake(ctx, secure); err != nil {
-			s.log.Debug("tls handshake", slog.String("endpoint", e.Name),
-				slog.String("remote", socket.RemoteAddr().String()), slog.Any("error", err))
-			return
-		}
-		conn.Conn = secure
-		s.secured(conn, secure.ConnectionState())
+	if !e.TLS {
+		return conn
 	}
-	s.serve(ctx, e, conn)
+	secure := tls.Server(socket, s.tls)
+	if err := s.handshake(ctx, secure); err != nil {
+		s.log.Debug("tls handshake", slog.String("endpoint", e.Name),
+			slog.String("remote", socket.RemoteAddr().String()), slog.Any("error", err))
+		s.conns.leave(conn)
+		return nil
+	}
+	conn.Conn = secure
+	s.secured(conn, secure.ConnectionState())
+	return conn
 }
 
 // stream returns the socket as protocols should see it: the bare TCP
@@ -70,19 +82,32 @@ func (s *Server) newConn(conn, socket net.Conn) *Conn {
 // serve runs the protocol on the connection and closes it. A panic ends this
 // connection alone.
 func (s *Server) serve(ctx context.Context, e *endpoint, conn *Conn) {
-	defer func() { _ = conn.Close() }() // its last words are said; the socket is closed below
+	s.ended(ctx, e, conn, s.speak(ctx, e, conn))
 	if s.deps.Clients != nil {
-		defer s.deps.Clients.leave(conn)
+		s.deps.Clients.leave(conn)
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			s.metrics.panics.WithLabelValues(e.Name).Inc()
-			s.log.LogAttrs(ctx, slog.LevelError, "connection panicked", slog.String("endpoint", e.Name),
-				slog.String("remote", conn.RemoteAddr().String()), slog.Any("panic", p),
-				slog.String("stack", string(debug.Stack())))
-		}
-	}()
-	err := e.Protocol.Serve(ctx, conn)
+	_ = conn.Close() // its last words are said; the socket is closed below
+}
+
+// speak runs the protocol; its error is nil also after a panic, which is told
+// of apart.
+func (s *Server) speak(ctx context.Context, e *endpoint, conn *Conn) error {
+	defer s.recovered(ctx, e, conn)
+	return e.Protocol.Serve(ctx, conn)
+}
+
+// recovered is called as the protocol returns or panics.
+func (s *Server) recovered(ctx context.Context, e *endpoint, conn *Conn) {
+	if p := recover(); p != nil {
+		s.metrics.panics.WithLabelValues(e.Name).Inc()
+		s.log.LogAttrs(ctx, slog.LevelError, "connection panicked", slog.String("endpoint", e.Name),
+			slog.String("remote", conn.RemoteAddr().String()), slog.Any("panic", p),
+			slog.String("stack", string(debug.Stack())))
+	}
+}
+
+// ended tells why a connection ended.
+func (s *Server) ended(ctx context.Context, e *endpoint, conn *Conn, err error) {
 	level := slog.LevelInfo
 	if err == nil || ordinaryEnd(err) || ctx.Err() != nil {
 		level = slog.LevelDebug

@@ -51,6 +51,8 @@ type Deps struct {
 	Auth *Authenticator
 	// Clients is where the protocols announce who has logged in; nil keeps no list.
 	Clients *Clients
+	// Node is the broker's name in refusals.
+	Node string
 	// Routes are those of the HTTP side beside health, metrics and profiles.
 	Routes []Route
 	// Stats returns the engine's counters for the metrics.
@@ -90,7 +92,10 @@ func New(cfg Config, endpoints []Endpoint, deps Deps) (*Server, error) {
 		cfg:   cfg,
 		deps:  deps,
 		log:   deps.Log,
-		conns: newRegistry(cfg.MaxConnections, cfg.MaxConnectionsPerAddress),
+		conns: newRegistry(cfg.MaxConnections+refusalRoom, cfg.MaxConnectionsPerAddress),
+	}
+	if deps.Clients != nil {
+		deps.Clients.bound(deps.Node, cfg)
 	}
 	s.metrics = newMetrics(deps)
 	if cfg.TLS.Enabled() {

@@ -26,33 +26,61 @@ func (r *TopicRule) MayRead(key []byte) bool {
 	return r == nil || r.read != nil && r.read.Match(key)
 }
 
+// variable is what stands for a name in an expression.
+type variable struct {
+	text, name string
+	level      bool // one level of an MQTT topic, as it is in a routing key
+}
+
 // TopicRule returns what bounds the user's routing keys of an exchange, nil if
 // nothing does. In the expressions {username}, {vhost} and {client_id} stand for
-// the text of that; one with a wildcard in it matches nothing.
+// the text of that, and %u and %c for user and client id as one level of an MQTT
+// topic; one with a wildcard in it matches nothing, nor does a level with a slash.
 func (p *Principal) TopicRule(namespace, exchange, clientID string) *TopicRule {
 	perm, ok := p.auth.catalog.TopicPermission(p.User, namespace, exchange)
 	if !ok {
 		return nil
 	}
-	values := [][2]string{{"{username}", p.User}, {"{vhost}", namespace}, {"{client_id}", clientID}}
-	return &TopicRule{write: p.topicPattern(perm.Write, values), read: p.topicPattern(perm.Read, values)}
+	variables := []variable{
+		{"{username}", p.User, false},
+		{"{vhost}", namespace, false},
+		{"{client_id}", clientID, false},
+		{"%u", p.User, true},
+		{"%c", clientID, true},
+	}
+	return &TopicRule{write: p.topicPattern(perm.Write, variables), read: p.topicPattern(perm.Read, variables)}
+}
+
+// literal is the expression that matches the name alone; false when there is none.
+func (v *variable) literal() (string, bool) {
+	if v.name == "" || strings.ContainsAny(v.name, "*#+") {
+		return "", false
+	}
+	if !v.level {
+		return regexp.QuoteMeta(v.name), true
+	}
+	// A dot in a topic is a slash in a routing key.
+	return regexp.QuoteMeta(strings.ReplaceAll(v.name, ".", "/")), !strings.Contains(v.name, "/")
 }
 
 // topicPattern compiles an expression with its variables set, nil if it can't be.
-func (p *Principal) topicPattern(pattern string, values [][2]string) *regexp.Regexp {
+func (p *Principal) topicPattern(pattern string, variables []variable) *regexp.Regexp {
 	if pattern == "" {
 		pattern = "^$"
 	}
-	for _, v := range values {
-		if !strings.Contains(pattern, v[0]) {
+	var set []string
+	for i := range variables {
+		if !strings.Contains(pattern, variables[i].text) {
 			continue
 		}
-		if v[1] == "" || strings.ContainsAny(v[1], "*#+") {
+		literal, ok := variables[i].literal()
+		if !ok {
 			return nil
 		}
-		pattern = strings.ReplaceAll(pattern, v[0], regexp.QuoteMeta(v[1]))
+		set = append(set, variables[i].text, literal)
 	}
-	re, err := regexp.Compile(pattern)
+	// All at once: a name may have in it what stands for another.
+	re, err := regexp.Compile(strings.NewReplacer(set...).Replace(pattern))
 	if err != nil {
 		p.auth.log.Warn("topic permission is no regular expression and allows nothing",
 			slog.String("user", p.User), slog.String("pattern", pattern), slog.Any("error", err))

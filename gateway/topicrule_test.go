@@ -33,6 +33,24 @@ func TestTopicRule(t *testing.T) {
 		{`^x\.{client_id}$`, "*", "x.*", false},
 		{`^x\.{client_id}$`, "+", "x.+", false},
 		{`^{vhost}$`, "c", "/", true},
+		{`^%u\.%c\.`, "c1", "device.c1.x", true},
+		{`^%u\.%c\.`, "c1", "device.c2.x", false},
+		{`^x\.%c$`, "a.c", "x.a/c", true}, // the topic x/a.c
+		{`^x\.%c$`, "a.c", "x.a.c", false},
+		{`^x\.%c$`, "a.c", "x.abc", false},
+		{`^x\.%c$`, "a/c", "x.a/c", false}, // no level
+		{`^x\.%c$`, "a/c", "x.a.c", false},
+		{`^x\.%c$`, "#", "x.#", false},
+		{`^x\.%c$`, "+", "x.+", false},
+		{`^x\.%c$`, "+", "x.*", false},
+		{`^x\.%c$`, "*", "x.*", false},
+		{`^x\.%c$`, "a+", "x.a+", false},
+		{`^x\.%c$`, ".*", "x.anything", false},
+		{`^x\.%c$`, "a|b", "x.a|b", true},
+		{`^x\.%c$`, "a|b", "x.a", false},
+		{`^x\.%c$`, "", "x.", false},
+		{`^%u\.{client_id}$`, "%u", "device.%u", true}, // a name is no variable
+		{`^{client_id}$`, "%c", "%c", true},
 	} {
 		err := catalog.PutTopicPermission(t.Context(), metadata.TopicPermission{
 			User: "device", Namespace: "/", Exchange: "amq.topic", Write: tc.pattern, Read: tc.pattern,

@@ -97,7 +97,7 @@ func (c *Catalog) CreateQueue(ctx context.Context, q Queue) (now Queue, created 
 		if err != nil {
 			return plan{}, err
 		}
-		if there, ok := v.queues[objectID{q.Namespace, q.Name}]; ok {
+		if there, ok := v.queue(q.Namespace, q.Name); ok {
 			now = there
 			return plan{}, errNothing
 		}

@@ -63,8 +63,7 @@ func (v *view) exchange(namespace, name string) (Exchange, bool) {
 func (c *Catalog) Queue(namespace, name string) (Queue, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	q, ok := c.view.queues[objectID{namespace, name}]
-	return q, ok
+	return c.view.queue(namespace, name)
 }
 
 // Exchanges returns the exchanges of a namespace by name, without the
@@ -87,8 +86,8 @@ func (c *Catalog) Queues(namespace string) []Queue {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	var out []Queue
-	for id, q := range c.view.queues {
-		if id.namespace == namespace {
+	for id := range c.view.queues {
+		if q, ok := c.view.queue(id.namespace, id.name); ok && id.namespace == namespace {
 			out = append(out, q)
 		}
 	}

@@ -12,6 +12,9 @@ type Namespace struct {
 	// Description and Tags are for people.
 	Description string   `json:"description,omitempty"`
 	Tags        []string `json:"tags,omitempty"`
+	// DefaultQueueType is the type of queues that are declared without one:
+	// "classic", "quorum" or "stream". Empty is classic.
+	DefaultQueueType string `json:"default_queue_type,omitempty"`
 	// Limits bound what the namespace may hold.
 	Limits Limits `json:"limits,omitzero"`
 }
@@ -22,6 +25,8 @@ type Limits struct {
 	MaxConnections *int `json:"max_connections,omitempty"`
 	// MaxQueues is for namespaces alone.
 	MaxQueues *int `json:"max_queues,omitempty"`
+	// MaxChannels is for users alone, over all of their connections.
+	MaxChannels *int `json:"max_channels,omitempty"`
 }
 
 // User may log in. Hash is an argon2id PHC string, or until the first login a

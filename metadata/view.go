@@ -41,7 +41,8 @@ type entry struct {
 }
 
 // view is the catalog as of one revision. It does no I/O and takes no locks:
-// the catalog guards it.
+// the catalog guards it. Queues are the most numerous of what it knows and
+// are in the entries only once.
 type view struct {
 	keys     keys
 	rev      Revision
@@ -56,7 +57,7 @@ type view struct {
 	policies    map[objectID]Policy
 	operators   map[objectID]Policy
 	exchanges   map[objectID]Exchange
-	queues      map[objectID]Queue
+	queues      map[objectID]string           // the key of each, see [view.queue]
 	bindings    map[string]map[string]Binding // by namespace and key
 }
 
@@ -71,7 +72,7 @@ func newView(k keys) *view {
 		policies:    make(map[objectID]Policy),
 		operators:   make(map[objectID]Policy),
 		exchanges:   make(map[objectID]Exchange),
-		queues:      make(map[objectID]Queue),
+		queues:      make(map[objectID]string),
 		bindings:    make(map[string]map[string]Binding),
 	}
 }
@@ -134,7 +135,7 @@ func (v *view) put(changes []Change, key string, object any) []Change {
 	case Exchange:
 		v.exchanges[objectID{o.Namespace, o.Name}] = o
 	case Queue:
-		v.queues[objectID{o.Namespace, o.Name}] = o
+		v.queues[objectID{o.Namespace, o.Name}] = key
 	case Binding:
 		if v.bindings[o.Namespace] == nil {
 			v.bindings[o.Namespace] = make(map[string]Binding)
@@ -165,6 +166,11 @@ func (v *view) remove(changes []Change, key string, object any) []Change {
 		delete(v.bindings[o.Namespace], key)
 	}
 	return appendChange(changes, object, true)
+}
+
+func (v *view) queue(namespace, name string) (Queue, bool) {
+	q, ok := v.entries[v.queues[objectID{namespace, name}]].object.(Queue)
+	return q, ok
 }
 
 // replace turns the view into the state of a store as of rev. Deletions come

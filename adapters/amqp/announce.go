@@ -43,6 +43,7 @@ func (c *connection) addChannel(ch *channel) {
 }
 
 func (c *connection) dropChannel(id uint16) {
+	c.conn.CloseChannel()
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	delete(c.channels, id)

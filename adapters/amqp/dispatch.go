@@ -220,6 +220,9 @@ func (c *connection) openChannel(f wire.Frame) error {
 			method: m.ID(),
 		}
 	}
+	if err := c.conn.OpenChannel(); err != nil {
+		return refuse(codeNotAllowed, "%v", err)
+	}
 	c.addChannel(newChannel(c, f.Channel))
 	c.out.reply(f.Channel, &wire.ChannelOpenOK{})
 	return nil

@@ -95,6 +95,7 @@ func (ch *channel) createQueue(ctx context.Context, m *wire.QueueDeclare) (core.
 		Owner:      ch.c.conn.ID,
 		Args:       asked,
 	}
+	ch.broker().GiveQueueType(ch.c.namespace, &spec)
 	if err := checkQueueArguments(&spec, object("queue", m.Queue, ch.c.namespace)); err != nil {
 		return none, err
 	}

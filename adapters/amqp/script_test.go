@@ -139,7 +139,7 @@ var sendable = func() map[string]reflect.Type {
 }()
 
 // encode makes the frame of a line.
-func encode(t *testing.T, words []string) []byte {
+func encode(t testing.TB, words []string) []byte {
 	t.Helper()
 	n, err := strconv.ParseUint(words[0], 10, 16)
 	if err != nil {
@@ -181,7 +181,7 @@ func encode(t *testing.T, words []string) []byte {
 	return wire.AppendMethod(nil, channel, m)
 }
 
-func setField(t *testing.T, f reflect.Value, value string) {
+func setField(t testing.TB, f reflect.Value, value string) {
 	t.Helper()
 	switch f.Kind() {
 	case reflect.Bool:
@@ -218,7 +218,7 @@ func argument(value string) any {
 	return value
 }
 
-func contentOf(t *testing.T, words []string) (p wire.Properties, body []byte) {
+func contentOf(t testing.TB, words []string) (p wire.Properties, body []byte) {
 	t.Helper()
 	var headers []wire.Field
 	for _, word := range words {

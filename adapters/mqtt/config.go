@@ -40,6 +40,10 @@ type Config struct {
 	OutputLimit int `yaml:"output_limit"`
 	// MaxSubscriptions is how many subscriptions a session may have.
 	MaxSubscriptions int `yaml:"max_subscriptions"`
+	// SysInterval is how often the $SYS topics are published; 0 turns them off.
+	SysInterval time.Duration `yaml:"sys_interval"`
+	// Version is what the server calls itself there.
+	Version string `yaml:"-"`
 }
 
 // Default returns the settings for those that are not given.
@@ -52,6 +56,8 @@ func Default() Config {
 		ConnectTimeout:   5 * time.Second,
 		OutputLimit:      1 << 20,
 		MaxSubscriptions: 10_000,
+		SysInterval:      10 * time.Second,
+		Version:          "0.0.0",
 	}
 }
 
@@ -81,6 +87,7 @@ func (c Config) Validate() error {
 		"max_keep_alive", "whole seconds up to 18h12m15s")
 	check(c.OutputLimit >= 4096, "output_limit", "at least 4096")
 	check(c.MaxSubscriptions > 0, "max_subscriptions", "at least 1")
+	check(c.SysInterval == 0 || c.SysInterval >= time.Second, "sys_interval", "0, or at least 1s")
 	return errors.Join(errs...)
 }
 

@@ -33,7 +33,6 @@ type conn struct {
 	principal   *gateway.Principal
 	expires     bool          // the session outlives the connection
 	expiry      time.Duration // of the session; the reader's
-	will        *will         // nil when there is none
 	keepAlive   time.Duration // 0 is none
 
 	session    *core.Session
@@ -89,7 +88,7 @@ func (c *conn) run(ctx context.Context) error {
 	if !stop() {
 		<-shut
 	}
-	c.detach(ctx, errors.Is(err, errGoodbye))
+	c.detach(ctx)
 	return fault
 }
 
@@ -164,20 +163,13 @@ func (c *conn) linger() {
 	}
 }
 
-// detach gives back what the connection held of the engine, and publishes the
-// will unless the client said goodbye.
-func (c *conn) detach(ctx context.Context, goodbye bool) {
+// detach gives back what the connection held of the engine. With that the will is
+// published, now or after its delay, unless it was dropped.
+func (c *conn) detach(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	c.shared.leave(c)
 	c.dropHeld()
 	c.publisher.Close()
-	if c.will != nil {
-		if goodbye && !c.reader.willAnyway {
-			c.srv.wills.drop(c.will)
-		} else {
-			c.srv.wills.lost(c.will, c.expiry)
-		}
-	}
 	if err := c.session.Close(ctx); err != nil && !errors.Is(err, core.ErrFenced) && !errors.Is(err, core.ErrClosed) {
 		c.log.Warn("close session", slog.String("client_id", c.clientID), slog.Any("error", err))
 	}

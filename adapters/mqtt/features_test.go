@@ -35,6 +35,52 @@ func TestRetained(t *testing.T) {
 	late.silent("deleted")
 }
 
+// TestRetainedExpires has retained values that end before and after a restart, which
+// does not begin their time anew.
+func TestRetainedExpires(t *testing.T) {
+	w := newWorld(t)
+	pub, _ := w.connect(connect{v5: true, clean: true, id: "pub"})
+	for id, seconds := range map[string]byte{"short": 1, "long": 100} {
+		pub.send(pub.publish(3, 1, "r/"+id, id, []byte{0x02, 0, 0, 0, seconds}))
+		pub.expect(id, ack(0x40, 1, 0x10))
+	}
+	<-time.After(1100 * time.Millisecond)
+	for _, when := range []string{"before a restart", "after it"} {
+		c, _ := w.connect(connect{v5: true, clean: true, id: "c"})
+		c.subscribed(1, "r/+", 1, 1)
+		p := c.read()
+		if !bytes.HasSuffix(p.body, []byte("long")) {
+			t.Fatalf("%s: got %v, want the value that has not expired", when, p)
+		}
+		if i := bytes.IndexByte(p.body, 0x02); p.body[i+4] >= 100 {
+			t.Errorf("%s: %d seconds are left, want less than 100", when, p.body[i+4])
+		}
+		c.silent(when)
+		if when == "before a restart" {
+			w.crash()
+		}
+	}
+}
+
+// TestRetainedOfWhatMayBeRead takes the permission to read a topic away.
+func TestRetainedOfWhatMayBeRead(t *testing.T) {
+	w := newWorld(t)
+	w.user("device", "pw", ".*", ".*")
+	w.bound("device", ".*", `^open\.`)
+	pub, _ := w.connect(connect{v5: true, clean: true, id: "pub"})
+	for i, topic := range []string{"open/a", "secret/a"} {
+		pub.send(pub.publish(3, uint16(i+1), topic, topic))
+		pub.expect(topic, ack(0x40, uint16(i+1), 0x10))
+	}
+	c, _ := w.connect(connect{v5: true, clean: true, id: "c", user: "device", password: "pw"})
+	for i, filter := range []string{"secret/a", "secret/#", "#", "+/a"} {
+		c.subscribed(uint16(i+1), filter, 1, 0x87)
+	}
+	c.subscribed(9, "open/#", 1, 1)
+	c.expect("what may be read", c.publish(3, 1, "open/a", "open/a"))
+	c.silent("nothing else")
+}
+
 func TestNoLocalAndIdentifiers(t *testing.T) {
 	w := newWorld(t)
 	c, _ := w.connect(connect{v5: true, clean: true, id: "c"})

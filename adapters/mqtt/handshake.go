@@ -40,7 +40,8 @@ func (c *conn) handshake(ctx context.Context) error {
 	}
 	b, err := ack.Append(nil, c.v5)
 	if err != nil {
-		c.detach(ctx, true)
+		c.dropWill()
+		c.detach(ctx)
 		return err
 	}
 	c.reader.packets.Limit = c.srv.limit
@@ -186,6 +187,7 @@ func (c *conn) attach(ctx context.Context, p *wire.Connect) (*wire.Connack, erro
 		Owner:    c.principal.User,
 		Clean:    p.Clean,
 		Expiry:   expiry,
+		Will:     engineWill(p.Will),
 		Kicked:   c.kicked,
 		Notify:   c.flush.wake,
 		Live:     c.live,
@@ -196,22 +198,26 @@ func (c *conn) attach(ctx context.Context, p *wire.Connect) (*wire.Connack, erro
 	c.session = s
 	c.subs.Store(newSubscriptions(s.Subscriptions()))
 	if !c.mayReceive() {
-		if err := s.Close(context.WithoutCancel(ctx)); err != nil {
-			c.log.Warn("close session", slog.Any("error", err))
-		}
+		c.giveUp(ctx)
 		return nil, c.refuse(wire.NotAuthorized, "the session has subscriptions that are not allowed any more")
 	}
-	if err := c.attachPublisher(p, present); err != nil {
+	if err := c.attachPublisher(p); err != nil {
 		c.log.Warn("attach session", slog.Any("error", err))
-		if err := s.Close(context.WithoutCancel(ctx)); err != nil {
-			c.log.Warn("close session", slog.Any("error", err))
-		}
+		c.giveUp(ctx)
 		return nil, c.refuse(reasonsFor(err).connack, "session not available")
 	}
 	return c.connack(p, present, capped), nil
 }
 
-func (c *conn) attachPublisher(p *wire.Connect, present bool) error {
+// giveUp closes the session of a client that is refused. There is no will then.
+func (c *conn) giveUp(ctx context.Context) {
+	c.dropWill()
+	if err := c.session.Close(context.WithoutCancel(ctx)); err != nil {
+		c.log.Warn("close session", slog.Any("error", err))
+	}
+}
+
+func (c *conn) attachPublisher(p *wire.Connect) error {
 	publisher, err := c.srv.broker.NewPublisher(c.namespace, c.session, c.settled)
 	if err != nil {
 		return fmt.Errorf("open publisher: %w", err)
@@ -225,10 +231,6 @@ func (c *conn) attachPublisher(p *wire.Connect, present bool) error {
 		publisher.Close()
 		return err
 	}
-	if p.Will != nil {
-		c.will = &will{Will: p.Will, namespace: c.namespace, clientID: c.clientID, principal: c.principal}
-	}
-	c.srv.wills.connected(c.namespace, c.clientID, c.will, present)
 	return nil
 }
 

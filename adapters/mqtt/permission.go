@@ -62,18 +62,23 @@ func (c *conn) mayPublish(topic []byte) bool {
 // readRule is what a client may subscribe to, as of now.
 type readRule struct {
 	all  bool // the exchange may be read
+	sys  bool // so may what the broker tells of itself
 	rule *gateway.TopicRule
 }
 
 func (c *conn) readRule() readRule {
 	return readRule{
 		all:  c.principal.Can(gateway.Read, c.namespace, core.TopicExchange),
+		sys:  mayReadSys(c.principal),
 		rule: c.principal.TopicRule(c.namespace, core.TopicExchange, c.clientID),
 	}
 }
 
 // allows tells whether the filter may be subscribed to.
 func (r readRule) allows(filter string) bool {
+	if isSys(filter) && !r.sys {
+		return false
+	}
 	return r.all && (r.rule == nil || r.rule.MayRead(appendKey(nil, []byte(filter))))
 }
 

@@ -102,3 +102,43 @@ func TestPermissionsAreLive(t *testing.T) {
 		t.Errorf("got %v, want the message that waited", p)
 	}
 }
+
+// TestClientIDsInPatterns has clients whose ids would be wildcards, or several levels, if
+// they were not taken literally.
+func TestClientIDsInPatterns(t *testing.T) {
+	w := newWorld(t)
+	w.user("device", "pw", ".*", ".*")
+	w.bound("device", `^%u\.%c\.`, `^%u\.%c\.`)
+	for _, test := range []struct {
+		id, topic string
+		allowed   bool
+	}{
+		{"d1", "device/d1/x", true},
+		{"d1", "device/d2/x", false},
+		{"d1", "device/d1", false},
+		{"d.1", "device/d.1/x", true},
+		{"d.1", "device/d/1/x", false},
+		{"d.1", "device/dx1/x", false},
+		{"d/1", "device/d/1/x", false},
+		{"d/1", "device/d.1/x", false},
+		{"+", "device/x/x", false},
+		{"*", "device/*/x", false},
+		{".*", "device/d1/x", false},
+		{"%u", "device/device/x", false},
+		{"%u", "device/%u/x", true},
+	} {
+		c, _ := w.connect(connect{v5: true, clean: true, id: test.id, user: "device", password: "pw"})
+		want := []byte{0x10}
+		if !test.allowed {
+			want = []byte{0x87}
+		}
+		c.send(c.publish(2, 1, test.topic, ""))
+		if p := c.read(); p.kind != 4 || len(p.body) < 3 || p.body[2] != want[0] {
+			t.Errorf("client %s publishes to %s: got %v, want reason %x", test.id, test.topic, p, want)
+		}
+	}
+	c, _ := w.connect(connect{v5: true, clean: true, id: "+", user: "device", password: "pw"})
+	for i, filter := range []string{"device/+/x", "device/#", "#"} {
+		c.subscribed(uint16(i+1), filter, 0, 0x87)
+	}
+}

@@ -26,8 +26,6 @@ type reader struct {
 	progress bool         // a whole packet has come since the last read
 	deadline time.Time
 	grant    grant
-	// willAnyway is set by a DISCONNECT that asks for the will.
-	willAnyway bool
 }
 
 // read handles packets until the connection ends. It returns errGoodbye, the
@@ -165,7 +163,9 @@ func (c *conn) onDisconnect(body []byte) error {
 		c.expiry, _ = c.srv.cfg.capExpiry(d.SessionExpiry)
 		c.session.SetExpiry(c.expiry)
 	}
-	c.reader.willAnyway = d.Reason != wire.Success
+	if d.Reason == wire.Success { // now, since the client may be back before all is closed
+		c.dropWill()
+	}
 	return errGoodbye
 }
 

@@ -21,8 +21,8 @@ type Server struct {
 	cfg      Config
 	log      *slog.Logger
 	limit    int // largest packet taken
-	wills    wills
 	counters counters
+	sys      sys
 	held     atomic.Int64 // bytes that connections hold, see holding
 }
 
@@ -30,8 +30,8 @@ var _ gateway.Protocol = (*Server)(nil)
 
 // New returns a server on the broker. cfg must be valid.
 func New(b *core.Broker, auth *gateway.Authenticator, cfg Config, log *slog.Logger) *Server {
-	s := &Server{broker: b, auth: auth, cfg: cfg, log: log, limit: cfg.packetLimit(b.MaxMessageSize())}
-	s.wills.publish = s.sendWill
+	s := &Server{broker: b, auth: auth, cfg: cfg, log: log, limit: cfg.packetLimit(b.MaxMessageSize()), sys: newSys()}
+	b.GuardWills(s.mayWill)
 	return s
 }
 
@@ -48,13 +48,6 @@ func (s *Server) Serve(ctx context.Context, nc *gateway.Conn) error {
 	}
 	s.counters.connects.Add(1)
 	return c.run(ctx)
-}
-
-// Close forgets the delayed wills that have not been sent. Connections must
-// have ended; no further ones may be served.
-func (s *Server) Close() error {
-	s.wills.close()
-	return nil
 }
 
 // goneAway tells whether the error means just that the peer is gone or silent.

@@ -26,7 +26,7 @@ type counters struct {
 	connects, refused, takeovers, received, sent atomic.Uint64
 	acknowledged, droppedSlow, skippedLarge      atomic.Uint64
 	skippedTopic, skippedStale                   atomic.Uint64
-	willsSent, willsDenied, faults, panics       atomic.Uint64
+	willsDenied, faults, panics                  atomic.Uint64
 }
 
 // Stats returns the counters.
@@ -44,7 +44,7 @@ func (s *Server) Stats() Stats {
 		SkippedLarge:  n.skippedLarge.Load(),
 		SkippedTopic:  n.skippedTopic.Load(),
 		SkippedStale:  n.skippedStale.Load(),
-		WillsSent:     n.willsSent.Load(),
+		WillsSent:     s.broker.Stats().Wills,
 		WillsDenied:   n.willsDenied.Load(),
 		ProtocolFault: n.faults.Load(),
 		Panics:        n.panics.Load(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/tidegate/tidegate/adapters/mqtt/wire"
@@ -66,6 +67,9 @@ func (c *conn) onSubscribe(ctx context.Context, flags byte, body []byte) error {
 	c.subs.Store(newSubscriptions(c.session.Subscriptions()))
 	c.hold.Store(false)
 	c.flush.wake()
+	if slices.ContainsFunc(specs, func(spec core.SubscriptionSpec) bool { return isSys(spec.Filter) }) {
+		c.srv.sys.ask()
+	}
 	return err
 }
 

@@ -109,6 +109,7 @@ func (w *world) listen() {
 	w.addr = w.listener.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
+	w.serving.Go(func() { w.server.Run(ctx) })
 	w.serving.Go(func() {
 		for n := 0; ; n++ {
 			c, err := w.listener.Accept()
@@ -133,7 +134,6 @@ func (w *world) stop() {
 	w.cancel()
 	w.listener.Close()
 	w.serving.Wait()
-	w.must(w.server.Close())
 }
 
 func (w *world) close() {

@@ -109,20 +109,21 @@ const maxRounds = 4
 
 // accept gives up what is lost until nothing is, and returns the last report.
 func (c *checkCommand) accept(ctx context.Context, con *console, data string, r *storage.Report) (*storage.Report, error) {
-	for range maxRounds {
+	for round := range maxRounds {
 		losses := storage.Losses(r)
 		if len(losses) == 0 {
 			return r, nil
 		}
-		if err := c.confirm(con, losses); err != nil {
+		plan, err := storage.Plan(vfs.Default, r, losses)
+		if err != nil {
+			return nil, &exitError{exitDamaged, errors.Join(err, c.print(con.stdout, r))}
+		}
+		if err := c.confirm(con, losses, round > 0); err != nil {
 			return nil, err
 		}
-		for i := range losses {
-			if err := storage.Accept(vfs.Default, data, &losses[i]); err != nil {
-				return nil, err
-			}
+		if err := plan.Carry(); err != nil {
+			return nil, err
 		}
-		var err error
 		if r, err = c.check(ctx, con, data); err != nil {
 			return nil, err
 		}
@@ -130,9 +131,13 @@ func (c *checkCommand) accept(ctx context.Context, con *console, data string, r 
 	return r, nil
 }
 
-// confirm names what will be given up and has it confirmed.
-func (c *checkCommand) confirm(con *console, losses []storage.Loss) error {
+// confirm names what will be given up and has it confirmed. more tells that something
+// was given up before, and brought this to light.
+func (c *checkCommand) confirm(con *console, losses []storage.Loss, more bool) error {
 	var b strings.Builder
+	if more {
+		b.WriteString("That is done, and shows more. ")
+	}
 	b.WriteString("To be given up, for good:\n")
 	for i := range losses {
 		fmt.Fprintf(&b, "  %s\n", losses[i].String())
@@ -154,8 +159,11 @@ func (c *checkCommand) confirm(con *console, losses []storage.Loss) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read answer: %w", err)
 	}
-	if strings.TrimSpace(answer) != "yes" {
-		return &exitError{exitDamaged, errors.New("not confirmed: nothing was changed")}
+	switch {
+	case strings.TrimSpace(answer) == "yes":
+		return nil
+	case more:
+		return &exitError{exitDamaged, errors.New("not confirmed: nothing more was changed")}
 	}
-	return nil
+	return &exitError{exitDamaged, errors.New("not confirmed: nothing was changed")}
 }

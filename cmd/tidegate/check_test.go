@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -33,22 +35,60 @@ var testCluster = [16]byte{0xab, 15: 0xcd}
 // whose index is as of the given record.
 func dataDir(t *testing.T, applied record.LSN) (data string, cfg commitlog.Config) {
 	t.Helper()
+	data, all := dataDirOf(t, applied)
+	return data, all[0]
+}
+
+// dataDirOf makes a data directory of as many shards as there are records that their
+// indexes are as of.
+func dataDirOf(t *testing.T, applied ...record.LSN) (data string, all []commitlog.Config) {
+	t.Helper()
 	data = t.TempDir()
 	dir := filepath.Join(data, "log")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	identity := `{"v":1,"cluster":"ab0000000000000000000000000000cd","shards":1}`
-	if err := os.WriteFile(filepath.Join(dir, "IDENTITY"), []byte(identity), 0o600); err != nil {
+	writeIdentity(t, data, fmt.Sprintf(`{"v":1,"cluster":"ab0000000000000000000000000000cd","shards":%d`, len(applied)))
+	for i, lsn := range applied {
+		id := record.Identity{Cluster: testCluster, Shard: uint32(i)}
+		cfg := commitlog.Config{FS: vfs.Default, Dir: filepath.Join(dir, "shard-"+strconv.Itoa(i)), Identity: id, SegmentBytes: 4 << 10}
+		l, err := commitlog.Open(cfg, func(*record.Batch) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		fillLog(t, l, 40)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		store, err := index.OpenPebble(vfs.Default, filepath.Join(dir, "index-"+strconv.Itoa(i)), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var batch index.Batch
+		batch.Set(index.FormatKey, index.AppendFormat(nil, id))
+		batch.Set(index.AppliedKey, index.AppendLSN(nil, lsn))
+		if err := errors.Join(store.Commit(&batch), store.Flush(), store.Close()); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, cfg)
+	}
+	return data, all
+}
+
+// writeIdentity writes an identity, which lacks its end and the checksum.
+func writeIdentity(t *testing.T, data, body string) {
+	t.Helper()
+	sum := crc32.Checksum([]byte(body), crc32.MakeTable(crc32.Castagnoli))
+	text := fmt.Appendf(nil, `%s,"crc":"%08x"}`, body, sum)
+	if err := os.WriteFile(filepath.Join(data, "log", "IDENTITY"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	id := record.Identity{Cluster: testCluster}
-	cfg = commitlog.Config{FS: vfs.Default, Dir: filepath.Join(dir, "shard-0"), Identity: id, SegmentBytes: 4 << 10}
-	l, err := commitlog.Open(cfg, func(*record.Batch) error { return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range 40 {
+}
+
+// fillLog appends batches of five messages.
+func fillLog(t *testing.T, l *commitlog.Log, batches int) {
+	t.Helper()
+	for n := range batches {
 		b := &record.Batch{Base: l.NextLSN(), First: 1700000000000, Last: 1700000000000, Sync: true}
 		for i := range 5 {
 			b.Begin(record.KindMessage)
@@ -62,20 +102,6 @@ func dataDir(t *testing.T, applied record.LSN) (data string, cfg commitlog.Confi
 			t.Fatal(err)
 		}
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	store, err := index.OpenPebble(vfs.Default, filepath.Join(dir, "index-0"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var batch index.Batch
-	batch.Set(index.FormatKey, index.AppendFormat(nil, id))
-	batch.Set(index.AppliedKey, index.AppendLSN(nil, applied))
-	if err := errors.Join(store.Commit(&batch), store.Flush(), store.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return data, cfg
 }
 
 // command runs a command line and returns its exit code.
@@ -190,9 +216,29 @@ func TestCheckAcceptsLoss(t *testing.T) {
 			damageFile(t, logSegments(t, cfg)[1], 9)
 			damageFile(t, logSegments(t, cfg)[2], 9)
 		}, "corrupt"},
+		"newest segment of another shard": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			cfg.Identity.Shard = 1
+			replaceNewest(t, cfg, segmentOf(t, cfg))
+		}, "segment of shard 1 of cluster ab0000000000000000000000000000cd: corrupt; nothing tells how many records there were"},
+		"newest segment of another broker": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			cfg.Identity.Cluster[7]++
+			replaceNewest(t, cfg, segmentOf(t, cfg))
+		}, "there were records up to 200 at least"},
+		"newest segment of another shard, without records": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			cfg.Identity.Shard = 1
+			replaceNewest(t, cfg, segmentOf(t, cfg)[:segment.HeaderSize])
+		}, "segment of shard 1 of cluster"},
+		"newest segment of zeros": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			replaceNewest(t, cfg, make([]byte, 3000))
+		}, "nothing tells how many records there were"},
 		"first segment missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
 			remove(t, logSegments(t, cfg)[0])
 		}, "where that of 1 should be"},
+		"middle segment empty": {func(t *testing.T, _ string, cfg commitlog.Config) {
+			if err := os.Truncate(logSegments(t, cfg)[1], 0); err != nil {
+				t.Fatal(err)
+			}
+		}, "records 66 to 130 are lost (65)"},
 		"middle segment missing": {func(t *testing.T, _ string, cfg commitlog.Config) {
 			remove(t, logSegments(t, cfg)[2])
 		}, "should be"},
@@ -255,11 +301,16 @@ func TestCheckAcceptsLoss(t *testing.T) {
 			damageFile(t, filepath.Join(data, "log", "IDENTITY"), 0)
 		}, "cluster ab0000000000000000000000000000cd by the headers of"},
 		"identity of another cluster": {func(t *testing.T, data string, _ commitlog.Config) {
-			other := `{"v":1,"cluster":"ef0000000000000000000000000000cd","shards":1}`
-			if err := os.WriteFile(filepath.Join(data, "log", "IDENTITY"), []byte(other), 0o600); err != nil {
+			writeIdentity(t, data, `{"v":1,"cluster":"ef0000000000000000000000000000cd","shards":1`)
+		}, "cluster ab0000000000000000000000000000cd by the headers of"},
+		"identity with a flipped bit in the number of shards": {func(t *testing.T, data string, _ commitlog.Config) {
+			path := filepath.Join(data, "log", "IDENTITY")
+			content, err := os.ReadFile(path)
+			if err != nil {
 				t.Fatal(err)
 			}
-		}, "cluster ab0000000000000000000000000000cd by the headers of"},
+			damageFile(t, path, bytes.Index(content, []byte(`"shards":1`))+len(`"shards":`))
+		}, "IDENTITY: checksum: corrupt"},
 		"ends of streams": {func(t *testing.T, _ string, cfg commitlog.Config) {
 			if err := os.WriteFile(filepath.Join(cfg.Dir, "ENDS"), []byte("TGen that is no use"), 0o600); err != nil {
 				t.Fatal(err)
@@ -323,6 +374,32 @@ func TestCheckAcceptsLoss(t *testing.T) {
 			}
 			keptAll(t, before, contentOf(t, data))
 		})
+	}
+}
+
+// segmentOf is the content of a first segment of another log.
+func segmentOf(t *testing.T, cfg commitlog.Config) []byte {
+	t.Helper()
+	cfg.Dir = t.TempDir()
+	l, err := commitlog.Open(cfg, func(*record.Batch) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	fillLog(t, l, 20)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(cfg.Dir, "00000000000000000001.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func replaceNewest(t *testing.T, cfg commitlog.Config, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(slices.Max(logSegments(t, cfg)), content, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -397,10 +474,7 @@ func TestCheckRefuses(t *testing.T) {
 	if code, _, stderr := command(t, "check", "--data", data, "--accept-loss", "--json"); code != exitFailed || !strings.Contains(stderr, "--yes") {
 		t.Errorf("--json without --yes: exit code %d, %s", code, stderr)
 	}
-	later := `{"v":2,"cluster":"ab0000000000000000000000000000cd","shards":1}`
-	if err := os.WriteFile(filepath.Join(data, "log", "IDENTITY"), []byte(later), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeIdentity(t, data, `{"v":2,"cluster":"ab0000000000000000000000000000cd","shards":1`)
 	if code, _, stderr := command(t, "check", "--data", data); code != exitFailed || !strings.Contains(stderr, "IDENTITY") {
 		t.Errorf("identity of a later version: exit code %d, %s", code, stderr)
 	}

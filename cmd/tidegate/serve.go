@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
@@ -89,7 +90,9 @@ func start(ctx context.Context, cfg Config, log *slog.Logger, started *closers) 
 		Memory: processMemory(cfg.Core.Pressure),
 	})
 	if err != nil {
-		if errors.Is(err, record.ErrCorrupt) || errors.Is(err, commitlog.ErrBehind) {
+		if _, misplaced := errors.AsType[*core.MisplacedError](err); misplaced {
+			err = fmt.Errorf("%w; nothing is lost and nothing was changed", err)
+		} else if errors.Is(err, record.ErrCorrupt) || errors.Is(err, commitlog.ErrBehind) {
 			err = fmt.Errorf("%w; nothing was changed: see what is lost with: tidegate check --data %s, and give it up with: tidegate check --accept-loss --data %s",
 				err, cfg.Data, cfg.Data)
 		}
@@ -112,12 +115,25 @@ func lockData(dir string, started *closers) error {
 	return nil
 }
 
+// runReports has the MQTT server publish its $SYS topics until all is closed.
+func runReports(ctx context.Context, server *mqtt.Server, started *closers) {
+	ctx, stop := context.WithCancel(ctx)
+	var reporting sync.WaitGroup
+	reporting.Go(func() { server.Run(ctx) })
+	started.add("end mqtt reports", func() error {
+		stop()
+		reporting.Wait()
+		return nil
+	})
+}
+
 // openGateway builds the protocols and opens all addresses.
 func openGateway(ctx context.Context, cfg Config, broker *core.Broker, catalog *metadata.Catalog, log *slog.Logger, started *closers) (*gateway.Server, error) {
 	auth := gateway.NewAuthenticator(cfg.Auth, catalog, log)
 	cfg.AMQP.Version, cfg.AMQP.ClusterName = versionName(), cfg.Metadata.Cluster
+	cfg.MQTT.Version = versionName()
 	mqttServer := mqtt.New(broker, auth, cfg.MQTT, log.With(slog.String("part", "mqtt")))
-	started.add("close mqtt", mqttServer.Close)
+	runReports(ctx, mqttServer, started)
 	amqpServer := amqp.New(broker, auth, cfg.AMQP, log.With(slog.String("part", "amqp")))
 	clients := gateway.NewClients(catalog)
 	var server *gateway.Server
@@ -126,7 +142,7 @@ func openGateway(ctx context.Context, cfg Config, broker *core.Broker, catalog *
 	})
 	server, err := gateway.New(cfg.Gateway, cfg.endpoints(mqttServer, amqpServer),
 		gateway.Deps{
-			Auth: auth, Clients: clients, Routes: management.Routes(),
+			Auth: auth, Clients: clients, Node: management.Node, Routes: management.Routes(),
 			Stats: broker.Stats, Healthy: broker.Err, Log: log,
 			Collectors: []prometheus.Collector{mqttCollector{mqttServer.Stats}},
 		})

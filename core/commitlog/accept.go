@@ -28,18 +28,55 @@ type Loss struct{ First, Last record.LSN }
 // loss of all: it goes on behind cfg.From, since no record gets an LSN that anyone
 // has seen.
 func AcceptLoss(cfg Config, name string, lost Loss) error {
-	cfg.setDefaults()
-	if name == manifestName {
-		return rebuild(&cfg)
+	a, err := PlanLoss(cfg, name, lost)
+	if err != nil {
+		return err
 	}
-	a := &acceptance{cfg: &cfg, lost: lost}
-	if err := a.run(name); err != nil {
-		return fmt.Errorf("accept loss of %d to %d in %s: %w", lost.First, lost.Last, name, err)
+	return a.Carry()
+}
+
+// Acceptance is a loss that can be given up, and was not yet.
+type Acceptance struct {
+	name  string
+	lost  Loss
+	carry func() error
+}
+
+// PlanLoss does all of [AcceptLoss] that changes nothing, and so tells whether the
+// loss can be given up. What it returns holds until the log is changed.
+func PlanLoss(cfg Config, name string, lost Loss) (*Acceptance, error) {
+	cfg.setDefaults()
+	p := &Acceptance{name: name, lost: lost}
+	var err error
+	if name == manifestName {
+		p.carry, err = planRebuild(&cfg)
+	} else {
+		a := &acceptance{cfg: &cfg, lost: lost}
+		p.carry, err = a.run, a.plan(name)
+	}
+	if err != nil {
+		return nil, p.wrap(err)
+	}
+	return p, nil
+}
+
+// Carry gives the loss up. An error that is not one of the file system tells that the
+// log was changed since it was planned.
+func (p *Acceptance) Carry() error {
+	if err := p.carry(); err != nil {
+		return p.wrap(err)
 	}
 	return nil
 }
 
-// acceptance is one call of AcceptLoss.
+func (p *Acceptance) wrap(err error) error {
+	if p.name == manifestName {
+		return fmt.Errorf("rebuild manifest: %w", err)
+	}
+	return fmt.Errorf("accept loss of %d to %d in %s: %w", p.lost.First, p.lost.Last, p.name, err)
+}
+
+// acceptance gives up what is lost of one segment.
 type acceptance struct {
 	cfg  *Config
 	lost Loss
@@ -51,9 +88,14 @@ type acceptance struct {
 	before []*file         // what the manifest shall list before the target
 	behind []*file
 	next   record.LSN // LSN behind what the target covers
+	keep   bool       // the target itself stays, see sound
+
+	manifest *manifest // that shall be, but for what is known of salvaged once it is written
+	salvaged *file     // in the place of what is lost
 }
 
-func (a *acceptance) run(name string) error {
+// plan decides all, and changes nothing.
+func (a *acceptance) plan(name string) error {
 	dir, m, c, err := load(a.cfg)
 	if err != nil {
 		return err
@@ -65,29 +107,34 @@ func (a *acceptance) run(name string) error {
 	if err := a.confirm(); err != nil {
 		return err
 	}
-	n := &manifest{generation: dir.above(m), end: m.end, chain: m.chain, files: a.before, removed: m.removed}
-	keep := a.sound()
+	n := &manifest{generation: dir.above(m), end: m.end, chain: m.chain, removed: m.removed}
+	a.keep = a.sound()
 	switch {
 	case a.target.listed == nil:
-		n.end, n.chain, err = a.border(keep)
+		if n.end, n.chain, err = a.border(); err != nil {
+			return err
+		}
 	case a.next > n.end: // the log's end is given up behind all that is listed
 		n.end, n.chain = a.next, 0
 	}
-	if err != nil {
+	a.salvaged = a.place(n.generation)
+	n.files = append(append(a.before, a.salvaged), a.behind...)
+	a.manifest = n
+	return n.check()
+}
+
+// run does what was planned.
+func (a *acceptance) run() error {
+	if err := a.salvage(); err != nil {
 		return err
 	}
-	f, err := a.salvage(n.generation, keep)
-	if err != nil {
+	if err := errors.Join(a.manifest.check(), writeManifest(a.cfg, a.manifest)); err != nil {
 		return err
 	}
-	n.files = append(append(n.files, f), a.behind...)
-	if err := errors.Join(n.check(), writeManifest(a.cfg, n)); err != nil {
-		return err
-	}
-	if keep || a.survey == nil {
+	if a.keep || a.survey == nil {
 		return nil
 	}
-	if err := quarantine(a.cfg, name); err != nil {
+	if err := quarantine(a.cfg, a.report.Name); err != nil {
 		return err
 	}
 	return segment.SyncDir(a.cfg.FS, a.cfg.Dir)
@@ -188,8 +235,8 @@ func (a *acceptance) sound() bool {
 
 // border returns where the manifest shall end, and what the original segment
 // that begins there repeats.
-func (a *acceptance) border(keep bool) (record.LSN, uint32, error) {
-	if keep {
+func (a *acceptance) border() (record.LSN, uint32, error) {
+	if a.keep {
 		return a.target.file.base, a.survey.Header.Previous, nil
 	}
 	if a.target.following == 0 {
@@ -203,31 +250,42 @@ func (a *acceptance) border(keep bool) (record.LSN, uint32, error) {
 	return a.next, r.Header().Previous, r.Close()
 }
 
-// salvage writes the sound frames of the target to a rewritten segment, with
-// records of all kinds, and the word of a loss in the place of the others. When
-// the target is kept, what it writes stands before it.
-func (a *acceptance) salvage(generation uint64, keep bool) (*file, error) {
-	f := &file{base: a.target.file.base, next: a.next, generation: generation}
-	if keep {
+// place tells what the salvaged segment covers: when the target is kept, it stands
+// before it. Its size is the least one until it is written.
+func (a *acceptance) place(generation uint64) *file {
+	f := &file{
+		base: a.target.file.base, next: a.next, generation: generation,
+		size: segment.HeaderSize + segment.TrailerSize,
+	}
+	if a.keep {
 		f.next = f.base
 	}
-	ours := a.survey != nil && !keep
+	for _, d := range a.report.Faults {
+		f.base = min(f.base, d.First)
+	}
+	return f
+}
+
+// salvage writes the sound frames of the target to a rewritten segment, with
+// records of all kinds, and the word of a loss in the place of the others.
+func (a *acceptance) salvage() error {
+	f := a.salvaged
+	ours := a.survey != nil && !a.keep
 	for _, d := range a.report.Faults {
 		if d.Foreign && d.Last >= a.target.file.base {
 			ours = false // no record is one of this log
 		}
-		f.base = min(f.base, d.First)
 	}
 	path := a.cfg.path(f.name())
 	temp := path + segment.TempSuffix
 	if err := removeIfThere(a.cfg.FS, temp); err != nil {
-		return nil, err
+		return err
 	}
 	w, err := segment.Create(a.cfg.FS, temp, segment.Header{
-		Identity: a.cfg.Identity, Base: f.base, Created: a.report.First, Rewritten: true, Generation: generation,
+		Identity: a.cfg.Identity, Base: f.base, Created: a.report.First, Rewritten: true, Generation: f.generation,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	err = a.fill(w, f, ours)
 	err = errors.Join(err, w.Close())
@@ -238,9 +296,9 @@ func (a *acceptance) salvage(generation uint64, keep bool) (*file, error) {
 		err = segment.SyncDir(a.cfg.FS, a.cfg.Dir)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("salvage: %w", err)
+		return fmt.Errorf("salvage: %w", err)
 	}
-	return f, nil
+	return nil
 }
 
 // fill copies frame by frame, so that replay sees the batches that it saw.

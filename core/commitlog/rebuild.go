@@ -13,51 +13,53 @@ import (
 	"github.com/tidegate/tidegate/core/segment"
 )
 
-// rebuild makes a manifest of the segments that are there, in the place of one
+// planRebuild plans a manifest of the segments that are there, in the place of one
 // that is lost or no use. Where several cover an LSN the latest rewrite has it;
 // the others end in quarantine. What was dropped and is still there comes back.
 // The damaged manifest is moved to quarantine first, and until the new one is
 // written the log is refused. Without a segment it is the manifest of a log that goes
 // on behind the checkpoint.
-func rebuild(cfg *Config) error {
+func planRebuild(cfg *Config) (carry func() error, err error) {
 	dir, err := list(cfg)
 	if oserror.IsNotExist(err) {
 		dir, err = new(listing), nil
 	}
 	if err != nil {
-		return fmt.Errorf("rebuild manifest: %w", err)
+		return nil, err
 	}
 	if dir.manifest {
 		m, err := readManifest(cfg)
 		if err == nil && len(m.files) == 0 && len(dir.rewritten) == 0 && cfg.From >= m.end {
-			_, err := BeginBehind(*cfg, func() record.LSN { return cfg.From })
-			return err
+			return func() error {
+				_, err := BeginBehind(*cfg, func() record.LSN { return cfg.From })
+				return err
+			}, nil
 		}
 		if err == nil {
-			return fmt.Errorf("rebuild manifest: it has no fault: %w", ErrNotFound)
+			return nil, fmt.Errorf("it has no fault: %w", ErrNotFound)
 		}
 		if !errors.Is(err, ErrCorrupt) {
-			return fmt.Errorf("rebuild manifest: %w", err)
+			return nil, err
 		}
-	} else if err := makeDir(cfg.FS, cfg.Dir); err != nil {
-		return fmt.Errorf("rebuild manifest: %w", err)
 	}
 	m, err := gather(cfg, dir)
 	if err == nil {
 		err = m.check()
 	}
-	if err == nil && dir.manifest {
-		if err = quarantine(cfg, manifestName); err == nil {
-			err = segment.SyncDir(cfg.FS, cfg.Dir)
+	return func() error { return rebuild(cfg, dir, m) }, err
+}
+
+// rebuild puts a manifest in the place of what is there.
+func rebuild(cfg *Config, dir *listing, m *manifest) error {
+	if err := makeDir(cfg.FS, cfg.Dir); err != nil {
+		return err
+	}
+	if dir.manifest {
+		if err := errors.Join(quarantine(cfg, manifestName), segment.SyncDir(cfg.FS, cfg.Dir)); err != nil {
+			return err
 		}
 	}
-	if err == nil {
-		err = writeManifest(cfg, m)
-	}
-	if err != nil {
-		return fmt.Errorf("rebuild manifest: %w", err)
-	}
-	return nil
+	return writeManifest(cfg, m)
 }
 
 // gather lists all segments before the last original one, at which the

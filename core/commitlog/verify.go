@@ -23,6 +23,12 @@ type Report struct {
 	Generation uint64
 	// First and Next are the first LSN of the log and the one behind its last.
 	First, Next record.LSN
+	// Synced is the LSN behind the last record that is known to have been on stable
+	// storage: by what the segments tell, and by cfg.From.
+	Synced record.LSN
+	// Transfers are, by shard, the highest number of a transfer from that shard that
+	// has taken effect here: a record that its log had on stable storage.
+	Transfers map[uint32]record.LSN
 	// Segments are all segments that there are or should be, in order.
 	Segments []SegmentReport
 	// Unknown are names of segment files that are no part of the log.
@@ -52,8 +58,9 @@ type SegmentReport struct {
 	Watermark int64
 	// Faults are ranges that are lost, in order.
 	Faults []Fault
-	// Torn is what a crash has left behind the last sound frame of the last
-	// segment, which Open cuts away. It is no loss.
+	// Torn is what is no use behind the last sound frame of the last segment and
+	// behind all that is known to have been on stable storage, as a crash leaves it.
+	// Open cuts it away. When a fault has the same range, the log was known to go on.
 	Torn *Fault
 }
 
@@ -84,7 +91,7 @@ func Verify(cfg Config, progress func(Progress)) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify log %s: %w", cfg.Dir, err)
 	}
-	r := &Report{Generation: m.generation, First: m.end}
+	r := &Report{Generation: m.generation, First: m.end, Transfers: map[uint32]record.LSN{}}
 	var done Progress
 	for _, e := range c.expected {
 		if size, err := sizeOf(&cfg, e.file.name()); err == nil {
@@ -95,7 +102,7 @@ func Verify(cfg Config, progress func(Progress)) (*Report, error) {
 	}
 	for i, e := range c.expected {
 		done.Segment = e.file.name()
-		s, _, err := verifySegment(c, e, nil, func(bytes int64) {
+		s, v, err := verifySegment(c, e, r.noteTransfers, func(bytes int64) {
 			if done.Done += bytes; progress != nil {
 				progress(done)
 			}
@@ -107,15 +114,34 @@ func Verify(cfg Config, progress func(Progress)) (*Report, error) {
 			r.First = s.Base
 		}
 		r.Segments = append(r.Segments, *s)
+		r.Synced = max(r.Synced, s.Base)
+		if v != nil {
+			r.Synced = max(r.Synced, v.Synced)
+		}
 	}
 	behind := c.next
 	c.close()
 	r.Next = max(c.next, behind)
+	r.Synced = max(r.Synced, m.end, cfg.From+1)
 	replaced, unknown := dir.unlisted(m)
 	for _, f := range append(replaced, unknown...) {
 		r.Unknown = append(r.Unknown, f.name())
 	}
 	return r, nil
+}
+
+// noteTransfers looks for transfers from other shards.
+func (r *Report) noteTransfers(_ int64, _ *record.Header, b *record.Batch) error {
+	for i := range b.Len() {
+		kind, body := b.Record(i)
+		if kind != record.KindTransferred {
+			continue
+		}
+		if ref, err := record.DecodeTransferRef(body); err == nil { // else a start tells
+			r.Transfers[ref.Source] = max(r.Transfers[ref.Source], ref.Number)
+		}
+	}
+	return nil
 }
 
 func sizeOf(cfg *Config, name string) (int64, error) {
@@ -185,11 +211,12 @@ func (s *SegmentReport) behind(c *court, e *expected, end int64) {
 	if n := len(s.Faults); !c.isLast(e) || c.cfg.From < next || n > 0 && s.Faults[n-1].Last == 0 {
 		return
 	}
+	from := end
 	if s.Torn != nil {
-		end = s.Torn.From
+		from = s.Torn.From
 	}
 	s.Faults = append(s.Faults, Fault{
-		From: end, To: end, First: next, Last: c.cfg.From,
+		From: from, To: end, First: next, Last: c.cfg.From,
 		Err: fmt.Errorf("%w: %w", ErrBehind, ErrCorrupt),
 	})
 	c.next, s.Last = c.cfg.From+1, c.cfg.From
@@ -215,31 +242,48 @@ func (s *SegmentReport) faults(c *court, e *expected, v *segment.Survey) {
 		if f.Last == 0 && !last {
 			f.Last = e.following - 1
 		}
-		if last && !d.Gap && f.From >= max(v.Watermark, segment.HeaderSize) && !isVersion(d.Err) {
+		if last && v.HeaderErr == nil && !d.Gap && f.From >= v.Watermark && !isVersion(d.Err) {
 			f.To, f.Last = v.Size, 0
 			s.Torn, v.Next, s.Last = &f, f.First, f.First-1
 			break // Open cuts here, whatever follows
 		}
 		s.Faults = append(s.Faults, f)
 	}
-	if last && v.HeaderErr != nil && v.Size <= segment.HeaderSize && !isVersion(v.HeaderErr) {
+	if last && v.HeaderErr != nil && !v.Stranger && v.Size <= segment.HeaderSize && !isVersion(v.HeaderErr) {
 		torn := s.Faults[0]
 		s.Faults, s.Torn = s.Faults[1:], &torn
 		return
 	}
-	if v.HeaderErr == nil && !c.follows(e, &v.Header) {
+	if v.HeaderErr != nil {
+		s.mergeHeader(v)
+	} else if !c.follows(e, &v.Header) {
 		s.foreign(e, v, fmt.Errorf("header does not follow the segment before: %w", ErrCorrupt))
 		return
 	}
-	if n := len(s.Faults); !last && !v.Sealed && (n == 0 || s.Faults[n-1].To < v.Size) {
+	told := v.Next - 1 // up to which it is there, or told to be lost
+	if n := len(s.Faults); n > 0 {
+		told = max(told, s.Faults[n-1].Last)
+	}
+	if n := len(s.Faults); !last && !v.Sealed && (n == 0 || s.Faults[n-1].To < v.Size || told+1 < e.following) {
 		s.Faults = append(s.Faults, Fault{
-			From: v.End, To: v.Size, First: v.Next, Last: e.following - 1,
+			From: min(v.End, v.Size), To: v.Size, First: told + 1, Last: e.following - 1,
 			Err: fmt.Errorf("segment ends without a footer: %w", ErrCorrupt),
 		})
 	}
 	if f := e.listed; f != nil && len(s.Faults) == 0 && (f.next != v.Next || f.size != v.Size || f.sum != v.Sum) {
 		s.foreign(e, v, fmt.Errorf("another segment than the manifest lists: %w", ErrCorrupt))
 	}
+}
+
+// mergeHeader makes one fault of a header that is not the segment's and of all that
+// follows it, where no frame of the segment does: then nothing tells how many there
+// were. A crash leaves no such file, since a segment begins with its header on disk.
+func (s *SegmentReport) mergeHeader(v *segment.Survey) {
+	if len(s.Faults) != 2 || v.End > segment.HeaderSize || s.Faults[1].To < v.Size {
+		return
+	}
+	s.Faults[1].From, s.Faults[1].Err = 0, s.Faults[0].Err
+	s.Faults = s.Faults[1:]
 }
 
 // foreign notes that no record of the file is one of this log.

@@ -200,6 +200,57 @@ func TestAcceptLossOfFile(t *testing.T) {
 	}
 }
 
+// TestAcceptLossOfContent cuts each segment at many places, or gives it the content of
+// another or none: what the report tells to be lost is lost, and nothing else.
+func TestAcceptLossOfContent(t *testing.T) {
+	fs, whole, all := mixed(t)
+	newest := all[len(all)-1].Last
+	paths := segments(t, fs)
+	for _, path := range paths {
+		if strings.HasSuffix(path, "MANIFEST") {
+			continue
+		}
+		was := readFile(t, fs, path)
+		contents := map[string][]byte{"zeros": make([]byte, len(was)), "zeros of a header": make([]byte, 64)}
+		for _, end := range []int{0, 1, 63, 64, 65, len(was) / 3, len(was) / 2, len(was) - 65, len(was) - 1} {
+			contents[fmt.Sprintf("%d of %d bytes", end, len(was))] = was[:end]
+		}
+		for _, other := range paths {
+			if other != path {
+				contents[other] = readFile(t, fs, other)
+			}
+		}
+		for name, content := range contents {
+			fs, want := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}), maps.Clone(whole)
+			writeFile(t, fs, path, content)
+			cfg := config(fs)
+			cfg.From = newest
+			r := mustVerify(t, cfg)
+			l, _, err := openAll(cfg)
+			if err == nil {
+				mustClose(t, l)
+			}
+			if (err == nil) != (r.Faults() == 0) {
+				t.Fatalf("%s with %s: %d faults, and the start says %v", path, name, r.Faults(), err)
+			}
+			if err := accept(cfg, r, want); err != nil {
+				t.Fatalf("%s with %s: %v", path, name, err)
+			}
+			l, got, err := openAll(config(fs))
+			if err != nil {
+				t.Fatalf("%s with %s: accepted, then: %v", path, name, err)
+			}
+			if diff := want.differ(replayed(got)); diff != "" {
+				t.Errorf("%s with %s: %+v (-told +lost)\n%s", path, name, r.Segments, diff)
+			}
+			if next := l.NextLSN(); next <= newest {
+				t.Errorf("%s with %s: the next record gets LSN %d again", path, name, next)
+			}
+			mustClose(t, l)
+		}
+	}
+}
+
 func TestAcceptLossRefuses(t *testing.T) {
 	fs, _, _ := mixed(t)
 	cfg := config(fs)

@@ -20,6 +20,9 @@ type Info struct {
 	// Streams, Cursors, Sessions and Retained are numbers of entries, References
 	// those of messages that streams refer to.
 	Streams, Cursors, Sessions, Retained, References uint64
+	// Transfers are, by shard, the highest number of a transfer from that shard that
+	// has taken effect here.
+	Transfers map[uint32]record.LSN
 	// Faults is the number of entries that are no use, and Err tells of the first.
 	Faults uint64
 	Err    error
@@ -47,7 +50,7 @@ func Inspect(fs vfs.FS, dir string, id record.Identity) (info *Info, err error) 
 	if err != nil {
 		return nil, fmt.Errorf("inspect index %s: %w", dir, err)
 	}
-	i := inspection{store: &Pebble{db: db}, streams: map[record.StreamID]*Stream{}}
+	i := inspection{Info: Info{Transfers: map[uint32]record.LSN{}}, store: &Pebble{db: db}, streams: map[record.StreamID]*Stream{}}
 	err = i.run(id)
 	if err = errors.Join(err, db.Close()); err != nil {
 		return nil, fmt.Errorf("inspect index %s: %w", dir, err)
@@ -94,6 +97,7 @@ func (i *inspection) run(id record.Identity) error {
 		{PartsPrefix, i.part},
 		{RetainedPrefix, i.retained},
 		{OncePrefix, i.once},
+		{TransferredPrefix, i.transferred},
 		{SessionPrefix, i.session},
 		{DeadlinePrefix, func(k, v []byte) error { return DecodeDeadline(k, v, new(Deadline)) }},
 		{SubscriptionPrefix, func(_, v []byte) error { return record.DecodeSubscription(v, new(record.Subscription)) }},
@@ -283,6 +287,18 @@ func (i *inspection) part(k, v []byte) error {
 	}
 	if err == nil {
 		_, err = PartNumber(k)
+	}
+	return err
+}
+
+func (i *inspection) transferred(k, _ []byte) error {
+	source, err := Uint64(k, 0)
+	if err != nil {
+		return err
+	}
+	number, err := Uint64(k, 1)
+	if err == nil {
+		i.Transfers[uint32(source)] = max(i.Transfers[uint32(source)], record.LSN(number))
 	}
 	return err
 }

@@ -50,7 +50,7 @@ func OpenPebble(fs vfs.FS, dir string, log *slog.Logger) (*Pebble, error) {
 		FormatMajorVersion:          pebble.FormatNewest,
 		MaxOpenFiles:                256,
 		Logger:                      pebbleLog{log},
-		EventListener:               &pebble.EventListener{BackgroundError: p.fail},
+		EventListener:               &pebble.EventListener{BackgroundError: p.fail, DataCorruption: p.damaged},
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
 	})
 	if err != nil {
@@ -68,6 +68,13 @@ func (p *Pebble) fail(err error) {
 		p.err = fmt.Errorf("index failed: %w", err)
 		close(p.failed)
 	})
+}
+
+// damaged takes what Pebble found wrong with a table as it read it, for which it
+// would end the process. Whoever reads gets the error too.
+func (p *Pebble) damaged(info pebble.DataCorruptionInfo) {
+	p.fail(fmt.Errorf("%s is damaged (tidegate check --accept-loss sets the index aside: a start without one makes it from the log): %w",
+		info.Path, info.Details))
 }
 
 // failure returns the first error of the background, or nil.

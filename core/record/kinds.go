@@ -21,7 +21,7 @@ const (
 	KindSessionDrop      Kind = 9  // a session ends with all it holds, see Session
 	KindSubscription     Kind = 10 // a session's subscription, see Subscription
 	KindSubscriptionDrop Kind = 11 // a subscription ends, see Subscription
-	KindValue            Kind = 12 // an adapter's value kept with a session, see Value
+	KindValue            Kind = 12 // an adapter's value kept with a session, or a will, see Value
 	KindRelease          Kind = 13 // an exactly-once number is free again, see Once
 	KindTruncate         Kind = 14 // a stream queue begins later from now on, see Truncate
 	KindGroup            Kind = 15 // a consumer group's cursor begins, see Group

@@ -11,11 +11,14 @@ import (
 
 // Survey is all that can be said of a segment file, sound or not.
 type Survey struct {
-	// Header is the segment's header, all zero when HeaderErr is set.
+	// Header is the segment's header, all zero when HeaderErr is set, but for a stranger
+	// of the same log: of that nothing else is read.
 	Header Header
 	// HeaderErr is what is wrong with the header. It wraps record.ErrVersion
 	// when that is of a later version.
 	HeaderErr error
+	// Stranger tells that the header is a sound one, of another segment.
+	Stranger bool
 	// Size is the length of the file.
 	Size int64
 	// Base and Next are the range of LSNs that the file covers as far as its
@@ -27,6 +30,9 @@ type Survey struct {
 	// Watermark is the highest durable watermark that a sound frame or footer
 	// proves.
 	Watermark int64
+	// Synced is the LSN behind the last record of which the watermark tells that it
+	// was on stable storage.
+	Synced record.LSN
 	// Stats counts the sound frames, and Stored the bytes of their payloads as
 	// stored; Codecs is the number of batches stored with each codec.
 	Stats  Stats
@@ -36,6 +42,14 @@ type Survey struct {
 	Faults []Damage
 	// End is the position behind the last sound frame.
 	End int64
+
+	unsynced []frameEnd // of frames that no watermark has covered yet, in order
+}
+
+// frameEnd is where a frame ends, and the LSN behind its last record.
+type frameEnd struct {
+	pos  int64
+	next record.LSN
 }
 
 // Walk reads a whole segment file frame by frame, over all faults, and calls
@@ -63,13 +77,15 @@ func walk(file vfs.File, id record.Identity, base record.LSN,
 	if err != nil {
 		return nil, fmt.Errorf("stat: %w", err)
 	}
-	v := &Survey{Size: info.Size(), Base: base, Next: base, End: HeaderSize, Watermark: HeaderSize}
+	v := &Survey{Size: info.Size(), Base: base, Next: base, Synced: base, End: HeaderSize, Watermark: HeaderSize}
 	w := window{file: file, size: v.Size, chunk: HeaderSize}
 	p, err := w.at(0, HeaderSize)
 	if err != nil {
 		return nil, err
 	}
-	v.header(p, id)
+	if v.header(p, id); v.Stranger && v.Header.Identity == id {
+		return v, nil
+	}
 	t, _, err := readFooter(file, v.Size, id)
 	if err != nil && !errors.Is(err, record.ErrVersion) {
 		return nil, err
@@ -91,19 +107,26 @@ func walk(file vfs.File, id record.Identity, base record.LSN,
 	if t != nil && (t.next != v.Next || t.base != base) {
 		v.short(t)
 	}
+	v.unsynced = nil
 	return v, nil
 }
 
 func (v *Survey) header(p []byte, id record.Identity) {
 	h, err := decodeHeader(p)
-	if err == nil && h.Identity != id {
+	sound := err == nil
+	if sound && h.Identity != id {
 		err = fmt.Errorf("segment of shard %d of cluster %x: %w", h.Identity.Shard, h.Identity.Cluster, record.ErrCorrupt)
 	}
 	if err == nil && h.Base != v.Base {
 		err = fmt.Errorf("segment of %d in the place of %d: %w", h.Base, v.Base, record.ErrCorrupt)
 	}
 	if err != nil {
-		v.HeaderErr = err
+		v.HeaderErr, v.Stranger = err, sound
+		if sound && h.Identity == id { // its frames are of other records
+			v.Header = h
+			v.Faults = append(v.Faults, Damage{To: v.Size, First: v.Base, Err: err})
+			return
+		}
 		v.Faults = append(v.Faults, Damage{To: min(HeaderSize, v.Size), First: v.Base, Last: v.Base - 1, Err: err})
 		return
 	}
@@ -176,6 +199,10 @@ func (v *Survey) take(s *Scanner) {
 	v.Next, v.End = h.Next(), s.start+int64(h.Size())
 	s.pos = v.End
 	v.Watermark = max(v.Watermark, s.watermark())
+	v.unsynced = append(v.unsynced, frameEnd{v.End, v.Next})
+	for len(v.unsynced) > 0 && v.unsynced[0].pos <= v.Watermark {
+		v.Synced, v.unsynced = v.unsynced[0].next, v.unsynced[1:]
+	}
 	if !h.Mark {
 		v.Stats.note(h)
 		v.Stored += uint64(h.Stored)

@@ -165,10 +165,14 @@ func (s *Shard) wake() {
 	}
 }
 
+// leastBatch is the room in bytes that a batch begins with. A broker with little
+// to do has batches of a few records, of which the tail keeps many.
+const leastBatch = 1 << 10
+
 // swap takes the open batch and puts an empty one in its place.
 func (s *Shard) swap() (*record.Batch, []*Waiter) {
 	b, ws := s.open, s.waiters
-	size := min(max(len(b.Raw)+len(b.Raw)/4, 4<<10), s.cfg.BatchBytes+s.cfg.BatchBytes/4)
+	size := min(max(len(b.Raw)+len(b.Raw)/4, leastBatch), s.cfg.BatchBytes+s.cfg.BatchBytes/4)
 	s.open = &record.Batch{
 		Base: b.Base + record.LSN(b.Len()),
 		Raw:  make([]byte, 0, size),

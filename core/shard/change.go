@@ -9,6 +9,8 @@ import (
 type Change struct {
 	// Messages are appended in their order.
 	Messages Bodies
+	// Values are set or deleted with the messages: bodies of KindValue records.
+	Values Bodies
 	// Settle are the messages of cursors that end.
 	Settle []Settlement
 	// Transfers are what takes effect in other shards because this change is
@@ -17,7 +19,7 @@ type Change struct {
 	// Of is the transfer that the change carries out; nil for one that begins here.
 	Of *record.TransferRef
 	// Sync asks that the batch is on disk before it is committed. Settlements of
-	// durable cursors and transfers have it so at any rate.
+	// durable cursors, values and transfers have it so at any rate.
 	Sync bool
 }
 
@@ -82,6 +84,7 @@ func (s *Shard) Change(c *Change) (Changed, error) {
 		return done, nil
 	}
 	s.appendAll(record.KindMessage, &c.Messages)
+	s.appendAll(record.KindValue, &c.Values)
 	done.Transfers = s.open.Base + record.LSN(s.open.Len())
 	s.appendAll(record.KindTransfer, &c.Transfers)
 	if c.Of != nil {
@@ -89,7 +92,7 @@ func (s *Shard) Change(c *Change) (Changed, error) {
 		s.open.Raw = record.AppendTransferRef(s.open.Raw, *c.Of)
 		s.open.End()
 	}
-	s.open.Sync = s.open.Sync || c.Sync || c.Of != nil || c.Transfers.Len() > 0
+	s.open.Sync = s.open.Sync || c.Sync || c.Of != nil || c.Transfers.Len()+c.Values.Len() > 0
 	s.wake()
 	s.amu.Unlock() // settling may append marks
 	for i := range c.Settle {

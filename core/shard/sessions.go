@@ -124,3 +124,13 @@ func (s *Shard) Retained(namespace, filter string, fn func(topic string, lsn rec
 		})
 	}
 }
+
+// RetainedTopics is how many topics have a retained value.
+func (s *Shard) RetainedTopics() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, topics := range s.retained {
+		n += topics.Len()
+	}
+	return n
+}

@@ -18,7 +18,7 @@ type tail struct {
 }
 
 func (t *tail) push(b *record.Batch) {
-	if waste := cap(b.Raw) - len(b.Raw); waste > 4<<10 && waste > len(b.Raw)/2 {
+	if waste := cap(b.Raw) - len(b.Raw); waste > leastBatch && waste > len(b.Raw)/2 {
 		b.Raw = append(make([]byte, 0, len(b.Raw)), b.Raw...)
 	}
 	t.mu.Lock()

@@ -118,6 +118,20 @@ func (s *Shard) OpenTransfers() []record.LSN {
 	return slices.Sorted(maps.Keys(s.transfers.open))
 }
 
+// Transferred returns, by shard, the highest number of a transfer from that shard that
+// has taken effect here. It is a record that the shard's log had on stable storage.
+func (s *Shard) Transferred() map[uint32]record.LSN {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	highest := make(map[uint32]record.LSN, len(s.transfers.here))
+	for source, numbers := range s.transfers.here {
+		for number := range numbers {
+			highest[source] = max(highest[source], number)
+		}
+	}
+	return highest
+}
+
 // Transfer reads a transfer that is not done from the log.
 func (s *Shard) Transfer(number record.LSN) (record.Transfer, error) {
 	b, err := s.log.Read(number)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,14 +46,16 @@ func (a answer) write(w http.ResponseWriter) {
 		w.WriteHeader(a.status)
 		return
 	}
-	text, err := json.Marshal(a.body)
-	if err != nil {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false) // it is no page: names and terms are to be read as they are
+	if err := e.Encode(a.body); err != nil {
 		http.Error(w, "answer can't be written as JSON", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(a.status)
-	_, _ = w.Write(text) // a client that is gone needs no answer
+	_, _ = w.Write(bytes.TrimSpace(text.Bytes())) // a client that is gone needs no answer
 }
 
 // refused is an error with what the client is told.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"github.com/tidegate/tidegate/gateway"
 )
 
 // dial connects over AMQP with a connection name.
@@ -179,4 +181,67 @@ func TestConnectionLimits(t *testing.T) {
 	conn, err := w.dial("device", "/", "")
 	w.must(err)
 	open = append(open, conn)
+}
+
+// open dials as a user; the connection ends with the test.
+func (w *world) open(user string) *amqp091.Connection {
+	w.t.Helper()
+	conn, err := w.dial(user, "/", "")
+	w.must(err)
+	w.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func (w *world) channel(conn *amqp091.Connection) *amqp091.Channel {
+	w.t.Helper()
+	ch, err := conn.Channel()
+	w.must(err)
+	return ch
+}
+
+// noChannel wants one more channel to be refused.
+func (w *world) noChannel(conn *amqp091.Connection, want string) {
+	w.t.Helper()
+	_, err := conn.Channel()
+	var e *amqp091.Error
+	if !errors.As(err, &e) || e.Code != 530 || e.Reason != want {
+		w.t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+// TestChannelLimits opens channels up to the limit of a user, over two of its
+// connections.
+func TestChannelLimits(t *testing.T) {
+	w := newWorld(t)
+	w.want(204, "PUT", "user-limits/device/max-channels", `{"value":2}`)
+	w.want(400, "PUT", "vhost-limits/%2F/max-channels", `{"value":2}`)
+	one, two := w.open("device"), w.open("device")
+	first := w.channel(one)
+	w.channel(two)
+	w.must(first.Close())
+	w.channel(one) // in place of the first
+	w.noChannel(two, "NOT_ALLOWED - number of channels opened for user 'device' has reached the maximum allowed user limit of (2)")
+	w.channel(w.open("boss"))
+}
+
+// TestNodeChannelLimit opens channels up to the limit of the broker.
+func TestNodeChannelLimit(t *testing.T) {
+	w := newWorld(t, func(cfg *gateway.Config) { cfg.MaxChannels = 2 })
+	w.channel(w.open("boss"))
+	w.channel(w.open("device"))
+	w.noChannel(w.open("watch"), "NOT_ALLOWED - number of channels opened on node 'node' has reached the maximum allowed limit of (2)")
+}
+
+// TestNodeConnectionLimit tells a client that comes when the broker is full why it
+// is refused.
+func TestNodeConnectionLimit(t *testing.T) {
+	w := newWorld(t, func(cfg *gateway.Config) { cfg.MaxConnections = 1 })
+	conn, err := w.dial("device", "/", "")
+	w.must(err)
+	defer conn.Close()
+	_, err = w.dial("boss", "/", "")
+	var e *amqp091.Error
+	if !errors.As(err, &e) || e.Code != 530 || e.Reason != "NOT_ALLOWED - connection refused: node connection limit (1) is reached" {
+		t.Errorf("got %v", err)
+	}
 }

@@ -100,12 +100,12 @@ func TestImportRefuses(t *testing.T) {
 	before := w.want(200, "GET", "definitions", "").text
 	for name, tc := range map[string]struct{ body, reason string }{
 		"policy": {
-			`{"policies":[{"name":"ttl","vhost":"/","pattern":".*","definition":{"ha-mode":"all"}}]}`,
-			"policy 'ttl': policy key 'ha-mode' is not supported in this version",
+			`{"policies":[{"name":"ttl","vhost":"/","pattern":".*","definition":{"love":"all"}}]}`,
+			"policy 'ttl': Validation failed\n\n[{<<\"love\">>,<<\"all\">>}] are not recognised policy settings\n",
 		},
 		"operator policy": {
 			`{"parameters":[{"component":"operator_policy","name":"o","vhost":"/","value":{"pattern":"","definition":{"max-age":"1D"}}}]}`,
-			"operator_policy 'o': policy key 'max-age' is not one of operator policies",
+			"operator_policy 'o': Validation failed\n\n[{<<\"max-age\">>,<<\"1D\">>}] are not recognised policy settings\n",
 		},
 		"shovel": {
 			`{"parameters":[{"component":"shovel","name":"s","vhost":"/","value":{}}]}`,
@@ -118,7 +118,7 @@ func TestImportRefuses(t *testing.T) {
 		"pattern":    {`{"permissions":[{"user":"boss","vhost":"/","configure":"(","write":"","read":""}]}`, "configure is no regular expression"},
 		"no json":    {`{"users":`, "body is not as expected"},
 		"limit":      {`{"parameters":[{"component":"vhost-limits","name":"limits","vhost":"/","value":{"max-love":1}}]}`, "limit 'max-love'"},
-		"queue type": {`{"vhosts":[{"name":"v","default_queue_type":"stream"}]}`, "default_queue_type 'stream'"},
+		"queue type": {`{"vhosts":[{"name":"v","default_queue_type":"swift"}]}`, "default queue type 'swift'"},
 	} {
 		// Something that would work comes first.
 		body := strings.Replace(tc.body, "{", `{"vhosts":[{"name":"early"}],`, 1)

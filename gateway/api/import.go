@@ -215,7 +215,7 @@ func (a *API) importPolicy(b *policyBody, vhost, name string, operator bool) (st
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) error { return a.Catalog.PutPolicy(ctx, p) }, nil
+	return func(ctx context.Context) error { return a.putPolicy(ctx, p) }, nil
 }
 
 func (a *API) importExchanges(d *definitions) ([]step, error) {

@@ -11,11 +11,12 @@ import (
 const (
 	limitConnections = "max-connections"
 	limitQueues      = "max-queues"
+	limitChannels    = "max-channels"
 )
 
 var (
 	vhostLimits = []string{limitConnections, limitQueues}
-	userLimits  = []string{limitConnections}
+	userLimits  = []string{limitConnections, limitChannels}
 )
 
 // setLimit sets a limit; nil and negative values lift it.
@@ -27,9 +28,12 @@ func setLimit(l *metadata.Limits, known []string, name string, value *int) error
 		if k != name {
 			continue
 		}
-		if name == limitQueues {
+		switch name {
+		case limitQueues:
 			l.MaxQueues = value
-		} else {
+		case limitChannels:
+			l.MaxChannels = value
+		default:
 			l.MaxConnections = value
 		}
 		return nil
@@ -44,6 +48,9 @@ func limitsObject(l metadata.Limits) object {
 	}
 	if l.MaxQueues != nil {
 		o[limitQueues] = *l.MaxQueues
+	}
+	if l.MaxChannels != nil {
+		o[limitChannels] = *l.MaxChannels
 	}
 	return o
 }

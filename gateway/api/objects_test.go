@@ -66,7 +66,7 @@ func TestObjects(t *testing.T) {
 		{400, "GET", "queues?page=2", "", "out of range"},
 		{400, "GET", "queues?name=%28&use_regex=true", "", "no regular expression"},
 		{400, "PUT", "queues/%2F/q", `{`, "body is not as expected"},
-		{400, "PUT", "policies/%2F/p", `{"pattern":".*","definition":{"ha-mode":"all"}}`, "policy key 'ha-mode' is not supported in this version"},
+		{400, "PUT", "policies/%2F/p", `{"pattern":".*","definition":{"love":1}}`, "are not recognised policy settings"},
 		{400, "PUT", "policies/%2F/p", `{"pattern":".*","definition":{"max-length":-1}}`, "-1 is not a valid maximum length"},
 		{400, "PUT", "policies/%2F/p", `{"pattern":"(","definition":{"max-length":1}}`, "no regular expression"},
 		{400, "PUT", "users/new", `{"password":"x"}`, "tags are missing"},
@@ -76,7 +76,7 @@ func TestObjects(t *testing.T) {
 		{400, "PUT", "permissions/%2F/new", `{"configure":"","write":""}`, "key read is missing"},
 		{200, "GET", "users/without-permissions", "", `"name":"new"`},
 		{204, "POST", "users/bulk-delete", `{"users":["new","none"]}`, ""},
-		{400, "PUT", "vhosts/v", `{"default_queue_type":"quorum"}`, "default_queue_type 'quorum' is not supported"},
+		{400, "PUT", "vhosts/v", `{"default_queue_type":"swift"}`, "Unsupported default queue type 'swift'"},
 		{201, "PUT", "vhosts/v", `{"description":"d","tags":"a,b","durability":"os"}`, ""},
 		{200, "GET", "vhosts/v", "", `"tags":["a","b"]`},
 	} {
@@ -275,4 +275,54 @@ func TestPermissionsHold(t *testing.T) {
 	w.want(200, "GET", "topic-permissions/%2F/helper", "")
 	w.want(204, "DELETE", "topic-permissions/%2F/helper/mine", "")
 	w.want(404, "DELETE", "topic-permissions/%2F/helper", "")
+}
+
+// TestDefaultQueueType declares queues without a type, over AMQP and over HTTP, in
+// a virtual host that has one for them.
+func TestDefaultQueueType(t *testing.T) {
+	w := newWorld(t)
+	w.want(201, "PUT", "vhosts/new", `{"default_queue_type":"quorum"}`)
+	if v := w.want(200, "GET", "vhosts/new", "").object(t); v["default_queue_type"] != "quorum" {
+		t.Errorf("virtual host: got %v", v)
+	}
+	conn, err := w.dial("boss", "new", "")
+	w.must(err)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	w.must(err)
+	declare := func(name string, durable, autoDelete bool, args amqp091.Table) {
+		t.Helper()
+		_, err := ch.QueueDeclare(name, durable, autoDelete, false, false, args)
+		w.must(err)
+	}
+	declare("plain", true, false, nil)
+	declare("plain", true, false, nil) // it is that of before
+	declare("plain", true, false, amqp091.Table{"x-queue-type": "quorum"})
+	declare("passing", false, false, nil)
+	declare("leaving", true, true, nil)
+	declare("asked", true, false, amqp091.Table{"x-queue-type": "classic"})
+	w.want(201, "PUT", "queues/new/http", "")
+	w.want(204, "PUT", "vhosts/new", `{"default_queue_type":"stream"}`)
+	declare("log", true, false, nil)
+
+	want := map[string]string{
+		"plain": "quorum", "passing": "classic", "leaving": "classic", "asked": "classic", "http": "quorum", "log": "stream",
+	}
+	check := func(vhost string) {
+		t.Helper()
+		for name, kind := range want {
+			if q := w.want(200, "GET", "queues/"+vhost+"/"+name, "").object(t); q["type"] != kind {
+				t.Errorf("%s: got a %v queue, want %s", name, q["type"], kind)
+			}
+		}
+	}
+	check("new")
+	delete(want, "passing") // is in no file
+	exported := w.want(200, "GET", "definitions", "").text
+	w.want(204, "DELETE", "vhosts/new", "")
+	w.want(204, "POST", "definitions", exported)
+	check("new") // classic ones stay so
+	if v := w.want(200, "GET", "vhosts/new", "").object(t); v["default_queue_type"] != "stream" {
+		t.Errorf("imported virtual host: got %v", v)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 
 	"github.com/tidegate/tidegate/core"
@@ -37,8 +38,7 @@ type policyBody struct {
 	Definition json.RawMessage `json:"definition"`
 }
 
-// policy reads the body. A setting that the engine does not apply is refused:
-// a policy that is kept and does nothing would deceive.
+// policy reads the body. A setting that nobody knows is refused.
 func (b *policyBody) policy(vhost, name string, operator bool) (metadata.Policy, error) {
 	p := metadata.Policy{Namespace: vhost, Name: name, Operator: operator, ApplyTo: b.ApplyTo, Priority: int(b.Priority)}
 	if b.Pattern == nil {
@@ -94,10 +94,20 @@ func (p policies) put(ctx context.Context, r *request) (answer, error) {
 		return answer{}, err
 	}
 	_, there := p.Catalog.Policy(vhost, one.Name, p.operator)
-	if err := p.Catalog.PutPolicy(ctx, one); err != nil {
+	if err := p.putPolicy(ctx, one); err != nil {
 		return answer{}, err
 	}
 	return put(!there)
+}
+
+// putPolicy keeps a policy, and says in the log which of its settings do nothing:
+// whoever made them for RabbitMQ is to know.
+func (a *API) putPolicy(ctx context.Context, p metadata.Policy) error {
+	if names := core.IdleSettings(&p); len(names) > 0 {
+		a.Log.LogAttrs(ctx, slog.LevelInfo, "policy has settings without effect",
+			slog.String("policy", p.Name), slog.String("vhost", p.Namespace), slog.Any("settings", names))
+	}
+	return a.Catalog.PutPolicy(ctx, p)
 }
 
 func (p policies) delete(ctx context.Context, r *request) (answer, error) {

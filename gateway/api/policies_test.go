@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 
@@ -65,5 +66,28 @@ func TestPoliciesAreApplied(t *testing.T) {
 	}
 	if x := w.want(200, "GET", "exchanges/%2F/events", "").object(t); x["policy"] != "stray" {
 		t.Errorf("exchange: got policy %v", x["policy"])
+	}
+}
+
+// TestIdleSettings keeps what policies made for RabbitMQ say of replicas, files
+// and other clusters, and tells it back wherever policies are told.
+func TestIdleSettings(t *testing.T) {
+	w := newWorld(t)
+	definition := map[string]any{
+		"ha-mode": "exactly", "ha-params": 2.0, "ha-sync-mode": "automatic", "queue-mode": "lazy", "queue-version": 2.0,
+		"queue-master-locator": "min-masters", "federation-upstream-set": "all", "max-length": 7.0,
+	}
+	text, err := json.Marshal(map[string]any{"pattern": "^kept", "definition": definition})
+	w.must(err)
+	w.want(201, "PUT", "policies/%2F/kept", string(text))
+	w.want(201, "PUT", "queues/%2F/kept", "")
+	for name, got := range map[string]any{
+		"policy": w.want(200, "GET", "policies/%2F/kept", "").object(t)["definition"],
+		"queue":  w.want(200, "GET", "queues/%2F/kept", "").object(t)["effective_policy_definition"],
+		"export": w.want(200, "GET", "definitions", "").object(t)["policies"].([]any)[0].(map[string]any)["definition"],
+	} {
+		if diff := cmp.Diff(any(definition), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }

@@ -10,12 +10,15 @@ import (
 	"github.com/tidegate/tidegate/metadata"
 )
 
+// classicQueue is the type of queues of which nothing else is said.
+const classicQueue = "classic"
+
 // queueType is the type of a queue by its arguments.
 func queueType(args map[string]any) string {
 	if t, ok := args["x-queue-type"].(string); ok {
 		return t
 	}
-	return "classic"
+	return classicQueue
 }
 
 // describeQueue is a queue in a list.
@@ -116,6 +119,7 @@ func (a *API) putQueue(ctx context.Context, r *request) (answer, error) {
 	if err := r.permitQueue(vhost, spec); err != nil {
 		return answer{}, err
 	}
+	a.Broker.GiveQueueType(vhost, &spec)
 	created, err := a.makeQueue(ctx, vhost, spec)
 	if err != nil {
 		return answer{}, err

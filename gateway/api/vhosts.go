@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -54,9 +55,15 @@ type vhostBody struct {
 
 // apply sets what the body gives, and refuses what is not there.
 func (b *vhostBody) apply(ns *metadata.Namespace) error {
-	for _, kind := range []string{b.DefaultQueueType, b.Metadata.DefaultQueueType} {
-		if kind != "" && kind != "classic" && kind != "undefined" {
-			return badRequest("default_queue_type '%s' is not supported in this version", kind)
+	for _, kind := range []string{b.Metadata.DefaultQueueType, b.DefaultQueueType} {
+		switch kind {
+		case "":
+		case "undefined":
+			ns.DefaultQueueType = ""
+		case classicQueue, "quorum", "stream":
+			ns.DefaultQueueType = kind
+		default:
+			return badRequest("Unsupported default queue type '%s'", kind)
 		}
 	}
 	if b.Tracing == true || b.Tracing == "true" {
@@ -85,13 +92,14 @@ func (b *vhostBody) apply(ns *metadata.Namespace) error {
 }
 
 func vhostObject(ns metadata.Namespace) object {
-	about := object{"description": ns.Description, "tags": orNone(ns.Tags), "default_queue_type": "classic"}
+	queueType := cmp.Or(ns.DefaultQueueType, classicQueue)
+	about := object{"description": ns.Description, "tags": orNone(ns.Tags), "default_queue_type": queueType}
 	if ns.Durability != "" {
 		about["durability"] = ns.Durability
 	}
 	return object{
 		"name": ns.Name, "description": ns.Description, "tags": orNone(ns.Tags), "metadata": about,
-		"default_queue_type": "classic", "tracing": false,
+		"default_queue_type": queueType, "tracing": false,
 	}
 }
 

@@ -51,7 +51,7 @@ type world struct {
 	amqp    string
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, settings ...func(*gateway.Config)) *world {
 	t.Helper()
 	w := &world{t: t}
 	log := slog.New(slog.DiscardHandler)
@@ -85,11 +85,15 @@ func newWorld(t *testing.T) *world {
 		Node:      "node", Cluster: "default", Product: "Tidegate", Version: "test",
 	})
 	local := []string{"127.0.0.1:0"}
-	server, err := gateway.New(gateway.DefaultConfig(), []gateway.Endpoint{
+	cfg := gateway.DefaultConfig()
+	for _, set := range settings {
+		set(&cfg)
+	}
+	server, err := gateway.New(cfg, []gateway.Endpoint{
 		{Name: "http", Kind: gateway.HTTP, Addresses: local},
 		{Name: "amqp", Kind: gateway.Stream, Addresses: local, Protocol: amqp.New(broker, auth, amqp.DefaultConfig(), log)},
 	}, gateway.Deps{
-		Auth: auth, Clients: clients, Routes: w.api.Routes(), Stats: broker.Stats, Healthy: broker.Err, Log: log,
+		Auth: auth, Clients: clients, Node: "node", Routes: w.api.Routes(), Stats: broker.Stats, Healthy: broker.Err, Log: log,
 	})
 	w.must(err)
 	w.must(server.Listen(t.Context()))

@@ -18,6 +18,8 @@ const (
 	frameEnd    = 0xCE
 	frameHead   = 7
 
+	channelMax = 2047 // what RabbitMQ allows, and Tidegate
+
 	basicAck     = 60<<16 | 80
 	basicDeliver = 60<<16 | 60
 	basicNack    = 60<<16 | 120
@@ -159,7 +161,7 @@ func (c amqpConn) login(user, password string) error {
 	if err := c.call(0, startOK, 10<<16|30); err != nil { // connection.tune
 		return err
 	}
-	tuneOK := method(10, 31).u16(8).u32(128 << 10).u16(0)
+	tuneOK := method(10, 31).u16(channelMax).u32(128 << 10).u16(0)
 	if _, err := c.Write(tuneOK.frame(0)); err != nil {
 		return fmt.Errorf("send tune-ok: %w", err)
 	}

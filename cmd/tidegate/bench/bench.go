@@ -35,6 +35,7 @@ type Options struct {
 type Command struct {
 	AMQP AMQPCommand `cmd:"" name:"amqp" help:"Measure a broker over AMQP 0-9-1: persistent messages, publisher confirms, manual acknowledgement."`
 	MQTT MQTTCommand `cmd:"" name:"mqtt" help:"Measure a broker over MQTT."`
+	Many ManyCommand `cmd:"" name:"many" help:"Make a great number of connections, queues, sessions or retained messages, and tell what each costs."`
 }
 
 // AMQPCommand is the command line "tidegate bench amqp".

@@ -93,6 +93,9 @@ func (l *Loss) String() string {
 	case shard.EndsName:
 		return fmt.Sprintf("shard %d: the ends of streams (%s), which go to quarantine; no record is lost", l.Shard, shard.EndsName)
 	case manifestName:
+		if len(l.Records) > 0 && l.Known == 0 {
+			return fmt.Sprintf("shard %d: the log, all records that it had", l.Shard)
+		}
 		if len(l.Records) > 0 {
 			return fmt.Sprintf("shard %d: the log, records 1 to %d; what is published goes on behind them", l.Shard, l.Known)
 		}
@@ -102,7 +105,11 @@ func (l *Loss) String() string {
 	for _, r := range l.Records {
 		switch {
 		case r.Last == 0:
-			ranges = append(ranges, fmt.Sprintf("records from %d to the end of the log", r.First))
+			text := fmt.Sprintf("records from %d to the end of the log, which may have been confirmed", r.First)
+			if l.Known >= r.First {
+				text += fmt.Sprintf(", up to %d at least", l.Known)
+			}
+			ranges = append(ranges, text)
 		case r.Last >= r.First:
 			ranges = append(ranges, fmt.Sprintf("records %d to %d (%d)", r.First, r.Last, r.Last-r.First+1))
 		}
@@ -113,29 +120,108 @@ func (l *Loss) String() string {
 	return fmt.Sprintf("shard %d, %s: %s", l.Shard, l.Segment, strings.Join(ranges, ", "))
 }
 
-// Accept gives one thing up. Damaged files are moved to quarantine.
-func Accept(fs vfs.FS, data string, l *Loss) error {
-	dir := filepath.Join(data, "log")
-	if l.found != nil {
-		return restoreIdentity(fs, dir, l.found)
+// Acceptance is what can be given up, and was not yet.
+type Acceptance struct {
+	losses []Loss
+	fs     vfs.FS
+	dir    string
+	layout []core.ShardFiles
+}
+
+// ErrRefused tells that nothing was given up, and nothing changed.
+var ErrRefused = errors.New("nothing was given up and nothing was changed")
+
+// Plan decides whether all that [Losses] returned for a report can be given up, and
+// changes nothing. An error wraps ErrRefused.
+func Plan(fs vfs.FS, r *Report, losses []Loss) (*Acceptance, error) {
+	if f := r.stuck(); f != nil {
+		return nil, fmt.Errorf("%w: %s: %s: %s", ErrRefused, f.File, f.Text, f.Advice)
 	}
-	layout, err := core.ReadLayout(fs, dir)
+	a := &Acceptance{losses: losses, fs: fs, dir: filepath.Join(r.Data, "log")}
+	var err error
+	if a.layout, err = r.layout(fs, a.dir); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	// Of each shard the first that concerns the log: those behind it depend on it.
+	planned := map[uint32]bool{}
+	for i := range losses {
+		l := &losses[i]
+		if !l.ofLog() || planned[l.Shard] {
+			continue
+		}
+		planned[l.Shard] = true
+		if _, err := commitlog.PlanLoss(a.config(l), l.Segment, l.accept); err != nil {
+			return nil, fmt.Errorf("%w: shard %d: %w", ErrRefused, l.Shard, err)
+		}
+	}
+	return a, nil
+}
+
+// Carry gives it up. Damaged files are moved to quarantine. An error leaves what comes
+// behind it as it was.
+func (a *Acceptance) Carry() error {
+	for i := range a.losses {
+		if err := a.carry(&a.losses[i]); err != nil {
+			return fmt.Errorf("give up %s: %w", a.losses[i].String(), err)
+		}
+	}
+	return nil
+}
+
+func (a *Acceptance) config(l *Loss) commitlog.Config {
+	return logConfig(a.fs, a.layout[l.Shard], l.Known)
+}
+
+func (a *Acceptance) carry(l *Loss) error {
+	if l.found != nil {
+		return restoreIdentity(a.fs, a.dir, l.found)
+	}
+	files := a.layout[l.Shard]
+	if l.Segment == "" {
+		return setAside(a.fs, a.dir, files.Index)
+	}
+	if !l.ofLog() {
+		return giveUpEnds(a.fs, files)
+	}
+	plan, err := commitlog.PlanLoss(a.config(l), l.Segment, l.accept)
 	if err != nil {
 		return err
 	}
-	if int(l.Shard) >= len(layout) {
-		return fmt.Errorf("no shard %d", l.Shard)
-	}
-	files := layout[l.Shard]
-	if l.Segment == "" {
-		return setAside(fs, dir, files.Index)
-	}
-	// Before anything else is given up, so that a file that was never there is not
-	// missed beside what that rewrites.
-	if err := giveUpEnds(fs, files); err != nil || l.Segment == shard.EndsName {
+	// Before the log is changed, so that a file that was never there is not missed
+	// beside what that rewrites.
+	if err := giveUpEnds(a.fs, files); err != nil {
 		return err
 	}
-	return commitlog.AcceptLoss(logConfig(fs, files, l.Known), l.Segment, l.accept)
+	return plan.Carry()
+}
+
+// stuck returns damage that can't be given up; nil when there is none.
+func (r *Report) stuck() *Finding {
+	all := [][]Finding{r.Findings}
+	for i := range r.Shards {
+		all = append(all, r.Shards[i].Findings)
+	}
+	for _, findings := range all {
+		for i := range findings {
+			if f := &findings[i]; f.Severity == Damage && f.stays {
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+// layout returns where the shards are, also while the identity is not restored.
+func (r *Report) layout(fs vfs.FS, dir string) ([]core.ShardFiles, error) {
+	if r.found != nil {
+		return r.found.Shards, nil
+	}
+	return core.ReadLayout(fs, dir)
+}
+
+// ofLog tells that the log itself is concerned.
+func (l *Loss) ofLog() bool {
+	return l.found == nil && l.Segment != "" && l.Segment != shard.EndsName
 }
 
 // giveUpEnds has ENDS say that it is lost, if it is missing or no use. That goes to

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -33,6 +34,10 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 	r := &Report{Version: ReportVersion, Data: o.Data, Shards: []Shard{}, Metadata: checkMetadata(o.FS, o.Data)}
 	dir := filepath.Join(o.Data, "log")
 	layout, err := core.ReadLayout(o.FS, dir)
+	misplaced, _ := errors.AsType[*core.MisplacedError](err)
+	if misplaced != nil {
+		layout, err = r.misplaced(misplaced, layout), nil
+	}
 	if errors.Is(err, record.ErrCorrupt) {
 		layout, err = r.findIdentity(o.FS, dir, err)
 	}
@@ -46,12 +51,16 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		s, err := checkShard(ctx, &o, files)
-		if err != nil {
-			return nil, fmt.Errorf("check shard %d: %w", files.Identity.Shard, err)
+		s := &Shard{Shard: files.Identity.Shard}
+		if err := s.check(ctx, &o, files); err != nil {
+			return nil, fmt.Errorf("check shard %d: %w", s.Shard, err)
 		}
 		r.Shards = append(r.Shards, *s)
 	}
+	if err := r.checkTransfers(ctx, &o, layout); err != nil {
+		return nil, err
+	}
+	r.checkDirectories()
 	r.conclude()
 	return r, nil
 }
@@ -61,24 +70,69 @@ func logConfig(fs vfs.FS, files core.ShardFiles, from record.LSN) commitlog.Conf
 	return commitlog.Config{FS: fs, Dir: files.Log, Identity: files.Identity, From: from}
 }
 
-func checkShard(ctx context.Context, o *Options, files core.ShardFiles) (*Shard, error) {
-	s := &Shard{Shard: files.Identity.Shard, Log: files.Log, Unknown: []string{}, Segments: []Segment{}}
+// check reads a shard. What is known of it stays known.
+func (s *Shard) check(ctx context.Context, o *Options, files core.ShardFiles) error {
+	*s = Shard{
+		Shard: files.Identity.Shard, Log: files.Log, Unknown: []string{}, Segments: []Segment{},
+		known: s.known, knownBy: s.knownBy,
+	}
 	var err error
 	if s.Quarantine, err = listQuarantine(o.FS, o.FS.PathJoin(files.Log, "quarantine")); err != nil {
-		return nil, err
+		return err
 	}
 	s.checkIndex(o.FS, files)
+	s.knows(s.Index.Applied, "the index")
 	if _, err := o.FS.Stat(files.Log); errors.Is(err, os.ErrNotExist) {
-		s.First, s.Next, s.known = 1, 1, s.Index.Applied
+		s.First, s.Next, s.noDir = 1, 1, true
 		s.emptyLog(files.Log)
-		return s, nil
+		return nil
 	}
-	err = s.checkLog(o.FS, files, func(p commitlog.Progress) {
+	return s.checkLog(o.FS, files, func(p commitlog.Progress) {
 		if o.Progress != nil && ctx.Err() == nil {
 			o.Progress(s.Shard, p)
 		}
 	})
-	return s, err
+}
+
+// checkTransfers looks again at logs that end before a transfer that another shard has:
+// that was decided by a record on stable storage.
+func (r *Report) checkTransfers(ctx context.Context, o *Options, layout []core.ShardFiles) error {
+	for i := range r.Shards {
+		s := &r.Shards[i]
+		known := s.known
+		for j := range r.Shards {
+			for _, numbers := range r.Shards[j].transfers {
+				s.knows(numbers[s.Shard], fmt.Sprintf("a transaction in shard %d", r.Shards[j].Shard))
+			}
+		}
+		if s.known == known || s.report != nil && s.known < s.report.Next {
+			continue
+		}
+		if err := s.check(ctx, o, layout[i]); err != nil {
+			return fmt.Errorf("check shard %d: %w", s.Shard, err)
+		}
+	}
+	return nil
+}
+
+// checkDirectories tells of directories of logs that are gone: all of them are made
+// before the first record of any shard.
+func (r *Report) checkDirectories() {
+	if !slices.ContainsFunc(r.Shards, func(s Shard) bool { return len(s.Segments) > 0 }) {
+		return
+	}
+	for i := range r.Shards {
+		s := &r.Shards[i]
+		if !s.noDir || s.noLog {
+			continue
+		}
+		s.noLog = true
+		s.Findings = append(s.Findings, Finding{
+			Severity: Damage, File: s.Log, First: 1, Open: true,
+			Text:   "the directory of the log is missing beside those of other shards; nothing tells whether it had records",
+			Advice: "restore the directory from where it went; check --accept-loss gives up all messages of the shard",
+		})
+	}
 }
 
 // checkLog reads the directory of a log.
@@ -87,7 +141,7 @@ func (s *Shard) checkLog(fs vfs.FS, files core.ShardFiles, progress func(commitl
 	if err != nil {
 		return err
 	}
-	s.known = max(s.Index.Applied, ends.Highest)
+	s.knows(ends.Highest, shard.EndsName)
 	s.report, err = commitlog.Verify(logConfig(fs, files, s.known), progress)
 	if bad, ok := errors.AsType[*commitlog.CorruptError](err); ok {
 		s.noManifest = true
@@ -132,18 +186,20 @@ func (s *Shard) needsEnds() bool {
 // fill takes over what was verified.
 func (s *Shard) fill() {
 	r := s.report
-	s.Generation, s.First, s.Next = r.Generation, r.First, r.Next
+	s.Generation, s.First, s.Next, s.Durable = r.Generation, r.First, r.Next, r.Synced-1
+	s.transfers = append(s.transfers, r.Transfers)
 	for i := range r.Segments {
 		v := &r.Segments[i]
 		s.Segments = append(s.Segments, segmentOf(v))
 		for j := range v.Faults {
-			s.Findings = append(s.Findings, faultFinding(v.Name, &v.Faults[j]))
+			s.Findings = append(s.Findings, s.faultFinding(v.Name, &v.Faults[j]))
 		}
-		if t := v.Torn; t != nil {
+		if t := v.Torn; t != nil && (len(v.Faults) == 0 || v.Faults[len(v.Faults)-1].From != t.From) {
 			s.Findings = append(s.Findings, Finding{
 				Severity: Notice, File: v.Name, From: t.From, To: t.To, First: t.First, Last: t.First - 1,
-				Text:   "torn tail of a crash: it was never confirmed",
-				Advice: "the next start cuts it",
+				Text: fmt.Sprintf("torn tail, behind the last known sync, at record %d: what it held may or may not have been confirmed; a power cut leaves such a tail too",
+					s.Durable),
+				Advice: "the next start cuts it; if the file was cut or overwritten, restore it from a copy before that",
 			})
 		}
 	}
@@ -167,19 +223,29 @@ func (s *Shard) emptyLog(dir string) {
 	s.noLog = true
 	s.Findings = append(s.Findings, Finding{
 		Severity: Damage, File: dir, First: 1, Last: s.known,
-		Text:   fmt.Sprintf("all segments are missing, and there were records up to %d", s.known),
+		Text:   fmt.Sprintf("all segments are missing, and there were records up to %d, as %s tells", s.known, s.knownBy),
 		Advice: "restore the log's directory from where it went; check --accept-loss gives up all messages of the shard",
 	})
 }
 
-func faultFinding(name string, f *commitlog.Fault) Finding {
+// faultFinding is a fault in the words of the report.
+func (s *Shard) faultFinding(name string, f *commitlog.Fault) Finding {
 	out := Finding{
 		Severity: Damage, File: name, From: f.From, To: f.To, First: f.First, Last: f.Last,
 		Open: f.Last == 0 && f.First > 0, Text: f.Err.Error(),
 		Advice: "restore the file from a copy of this disk, or give the records up with tidegate check --accept-loss",
 	}
+	if out.Open {
+		out.Text += "; nothing tells how many records there were, and they may have been confirmed"
+		if s.known >= f.First {
+			out.Text += fmt.Sprintf(": there were records up to %d at least, as %s tells", s.known, s.knownBy)
+		}
+	}
+	if errors.Is(f.Err, commitlog.ErrBehind) {
+		out.Text += fmt.Sprintf("; %s tells of record %d", s.knownBy, s.known)
+	}
 	if errors.Is(f.Err, record.ErrVersion) {
-		out.Advice = "written by a later version of Tidegate: start that one"
+		out.Advice, out.stays = "written by a later version of Tidegate: start that one", true
 	}
 	return out
 }
@@ -203,6 +269,7 @@ func (s *Shard) checkIndex(fs vfs.FS, files core.ShardFiles) {
 		Present: true, Applied: info.Applied, Streams: info.Streams, Cursors: info.Cursors, Sessions: info.Sessions,
 		Retained: info.Retained, References: info.References, broken: info.Faults > 0,
 	}
+	s.transfers = append(s.transfers, info.Transfers)
 	if info.Faults > 0 {
 		s.Findings = append(s.Findings, Finding{
 			Severity: Damage, File: files.Index, Text: fmt.Sprintf("%d entries are no use; the first: %v", info.Faults, info.Err),
@@ -222,7 +289,7 @@ func (s *Shard) checkEnds(fs vfs.FS, files core.ShardFiles) (shard.EndsInfo, err
 	case err == nil:
 		return info, nil
 	case errors.Is(err, record.ErrVersion):
-		f.Advice = "written by a later version of Tidegate: start that one"
+		f.Advice, f.stays = "written by a later version of Tidegate: start that one", true
 	case errors.Is(err, record.ErrCorrupt):
 		s.noEnds = true
 		f.Advice = "no record is lost: tidegate check --accept-loss moves the file to quarantine; without an index, settled messages may come again"

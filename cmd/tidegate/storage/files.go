@@ -124,10 +124,11 @@ func (f *SegmentFile) Verify(fs vfs.FS) (Segment, []Finding, error) {
 	var findings []Finding
 	for i := range v.Faults {
 		d := &v.Faults[i]
-		fault := faultFinding(f.Path, &commitlog.Fault{From: d.From, To: d.To, First: d.First, Last: d.Last, Err: d.Err})
+		fault := new(Shard).faultFinding(f.Path, &commitlog.Fault{From: d.From, To: d.To, First: d.First, Last: d.Last, Err: d.Err})
 		if !v.Sealed && !d.Gap && d.From >= v.Watermark && v.HeaderErr == nil && !errors.Is(d.Err, record.ErrVersion) {
 			fault.Severity, fault.To = Notice, v.Size
-			fault.Text = "torn tail, above the durable watermark: " + d.Err.Error()
+			fault.Text = fmt.Sprintf("torn tail, behind the last known sync, at record %d: what it held may or may not have been confirmed; a power cut leaves such a tail too: %v",
+				v.Synced-1, d.Err)
 			fault.Advice = "if this is the last segment of its log, the next start cuts it"
 			s.State = StateTorn
 			findings = append(findings, fault)

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -23,7 +24,7 @@ func (r *Report) findIdentity(fs vfs.FS, dir string, cause error) ([]core.ShardF
 	}
 	f := Finding{Severity: Damage, File: fs.PathJoin(dir, identityName), Text: cause.Error()}
 	if err != nil {
-		f.Advice = fmt.Sprintf("restore the file from a copy; it can't be written anew: %v", err)
+		f.stays, f.Advice = true, fmt.Sprintf("restore the file from a copy; it can't be written anew: %v", err)
 		r.Findings = append(r.Findings, f)
 		return nil, nil
 	}
@@ -50,4 +51,21 @@ func restoreIdentity(fs vfs.FS, dir string, found *core.FoundIdentity) error {
 		return fmt.Errorf("restore identity: %w", err)
 	}
 	return found.Restore(fs, dir)
+}
+
+// misplaced reports logs that lie in each other's place, and returns the layout of the
+// other shards.
+func (r *Report) misplaced(e *core.MisplacedError, layout []core.ShardFiles) []core.ShardFiles {
+	for _, m := range e.Dirs {
+		r.Findings = append(r.Findings, Finding{
+			Severity: Damage, File: m.Dir, stays: true,
+			Text: fmt.Sprintf("this directory holds the log of shard %d, not that of shard %d", m.Holds, m.Shard),
+			Advice: fmt.Sprintf("no record is lost and nothing is to be given up: rename it to shard-%d, likewise the others that are named here, and check again",
+				m.Holds),
+		})
+		layout = slices.DeleteFunc(layout, func(f core.ShardFiles) bool {
+			return f.Identity.Shard == m.Shard || f.Identity.Shard == m.Holds
+		})
+	}
+	return layout
 }

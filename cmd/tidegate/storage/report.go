@@ -47,6 +47,9 @@ type Shard struct {
 	Generation uint64     `json:"generation"`
 	First      record.LSN `json:"first_lsn"`
 	Next       record.LSN `json:"next_lsn"`
+	// Durable is the newest record that is known to have been on stable storage. Of
+	// what is behind it nothing tells whether it was, and whether more was there.
+	Durable    record.LSN `json:"durable_lsn"`
 	Segments   []Segment  `json:"segments"`
 	Unknown    []string   `json:"unknown"`
 	Quarantine []File     `json:"quarantine"`
@@ -57,7 +60,18 @@ type Shard struct {
 	noManifest bool       // it is missing or no use
 	noEnds     bool       // likewise
 	noLog      bool       // there is no segment, and there were
-	known      record.LSN // the newest record that index and ENDS tell of
+	noDir      bool       // nor a directory
+	known      record.LSN // the newest record that anything beside the log tells of
+	knownBy    string     // what does
+
+	transfers []map[uint32]record.LSN // see commitlog.Report.Transfers
+}
+
+// knows takes note of a record that is known to have been in the log.
+func (s *Shard) knows(lsn record.LSN, by string) {
+	if lsn > s.known {
+		s.known, s.knownBy = lsn, by
+	}
 }
 
 // Segment is one file of a log.
@@ -134,6 +148,8 @@ type Finding struct {
 	Text  string     `json:"text"`
 	// Advice says what to do.
 	Advice string `json:"advice"`
+
+	stays bool // damage that can't be given up
 }
 
 // conclude says whether there is damage, and of each notice that there is nothing to
@@ -176,7 +192,7 @@ func segmentOf(s *commitlog.SegmentReport) Segment {
 		Oldest: s.First, Newest: s.Latest,
 	}
 	switch {
-	case len(s.Faults) > 0 && s.Bytes == 0:
+	case len(s.Faults) > 0 && s.Bytes == 0 && s.Torn == nil:
 		out.State = StateMissing
 	case len(s.Faults) > 0:
 		out.State = StateDamaged

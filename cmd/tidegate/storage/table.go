@@ -41,6 +41,9 @@ func (s *Shard) write(b *strings.Builder, all bool) {
 	}
 	b.WriteString("\n")
 	writeSegments(b, s.Segments, all)
+	if s.report != nil && s.Durable+1 < s.Next {
+		fmt.Fprintf(b, "  Known to have been on stable storage: records up to %d; a log that was cut behind it looks like one after a power cut\n", s.Durable)
+	}
 	if i := &s.Index; i.Present && !i.broken {
 		fmt.Fprintf(b, "  Index as of record %d: %s, %s, %s, %s, %s\n", i.Applied, plural(int(i.Streams), "stream"),
 			plural(int(i.References), "reference"), plural(int(i.Cursors), "cursor"), plural(int(i.Sessions), "session"),
