@@ -310,7 +310,7 @@ func (b *Broker) Get(
 		var r record.Message
 		err = b.read(s, ref.LSN, &h, &r, &d.Message)
 		if err != nil && !errors.Is(err, errLost) {
-			s.SettleTaken(q.stream, []record.Offset{ref.Offset}, true)
+			s.Untake(&ref)
 			return Delivery{}, nil, 0, false, gaveUp(ctx, err)
 		}
 		if err != nil {

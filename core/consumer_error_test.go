@@ -10,6 +10,39 @@ import (
 	"github.com/tidegate/tidegate/core"
 )
 
+// TestReadErrorIsNoReturn has the message that Get takes not be read: it is the next one
+// still, nobody has seen it, and the queue does not give it up for that.
+func TestReadErrorIsNoReturn(t *testing.T) {
+	w := newWorldWith(t, 1, func(cfg *core.Config, d *core.Deps) {
+		cfg.TailBytes, cfg.CacheBytes = 0, 0
+		cfg.Upkeep.Interval = 0
+		letters(cfg, d)
+	})
+	w.queue("d")
+	w.declare("q", with(with(deadTo("", "d"), "x-queue-type", "quorum"), "x-delivery-limit", int64(0)))
+	p := w.publisher(nil)
+	p.send(amqp("", "q", "one"))
+	p.confirmed()
+	fail := errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileReadAt && strings.HasSuffix(op.Path, ".seg") {
+			return errorfs.ErrInjected
+		}
+		return nil
+	})
+	w.fail.Store(&fail)
+	for range 2 {
+		if d, _, _, ok, err := w.Get(t.Context(), "/", "q", "", false); err == nil {
+			t.Fatalf("got %q, %v, want an error", d.Message.Payload, ok)
+		}
+	}
+	w.fail.Store(nil)
+	d, g, _, ok, err := w.Get(t.Context(), "/", "q", "", false)
+	if w.must(err); !ok || string(d.Message.Payload) != "one" || d.Redelivered || d.Returns != 0 {
+		t.Fatalf("got %+v, %v, want the message as it was", d, ok)
+	}
+	g.Settle(core.Ack, d.Position)
+}
+
 // TestReadErrorKeepsTheOrder lets a read fail amid what a consumer takes: what
 // it takes afterwards begins with the message that could not be read.
 func TestReadErrorKeepsTheOrder(t *testing.T) {

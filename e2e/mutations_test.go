@@ -158,6 +158,36 @@ var mutations = []mutation{
 		"core/sim", "^TestPowerCutKeepsNoValueWithoutItsMessage$",
 	},
 	{
+		"the decision of a transaction is not written", "core/shard/change.go",
+		"\ts.appendAll(record.KindTransfer, &c.Transfers)\n", "",
+		"core/sim", "^TestSim$",
+	},
+	{
+		"a start leaves what was decided undone", "core/transaction_commit.go",
+		"range source.OpenTransfers() {", "range source.OpenTransfers()[:0] {",
+		"core/sim", "^TestSim$",
+	},
+	{
+		"what was transferred is forgotten", "core/shard/transfer.go",
+		"\treturn ok\n}\n\nfunc (t *transfers) begin", "\treturn ok && false\n}\n\nfunc (t *transfers) begin",
+		"core/sim", "^TestSim$",
+	},
+	{
+		"a dead letter moves and its message stays", "core/deadletters.go",
+		"s.Offsets = append(s.Offsets, dead.Offset)", "_ = s",
+		"core/sim", "^TestSim$",
+	},
+	{
+		"deadlines forgotten by a checkpoint", "core/shard/deadlines.go",
+		"s.pending.Set(index.DeadlineKey(f), value)", "",
+		"core/sim", "^TestSim$",
+	},
+	{
+		"a queue is one message too short", "core/shard/offer.go",
+		"n += waiting + l.reserved.messages", "n += waiting + l.reserved.messages + 1",
+		"core/sim", "^TestSim$",
+	},
+	{
 		"order of redelivery lost", "core/queue/heap.go",
 		"if s[up].offset <= s[i].offset {", "if s[up].offset >= s[i].offset {",
 		"core", "^(TestRequeueGoesToItsOldPlace|TestRandomCrashes)$",

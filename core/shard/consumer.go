@@ -297,6 +297,24 @@ func (s *Shard) SettleTaken(id record.StreamID, offsets []record.Offset, giveBac
 	return n
 }
 
+// Untake gives back a message that Get took and that nobody has seen: it is in its
+// place again as it was, and no return is counted.
+func (s *Shard) Untake(ref *Ref) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[ref.Stream]
+	if st == nil || st.queue == nil {
+		return
+	}
+	of, o := st.at(ref.Offset)
+	if s.endsLate(of, o) {
+		s.bury(of, o, Expired)
+	} else {
+		of.queue.Return(o, ref.Redelivered)
+	}
+	s.moved(st)
+}
+
 // returnTaken gives one message back, unless it is late or has come back too often.
 // mu is held.
 func (s *Shard) returnTaken(st *stream, o record.Offset) bool {

@@ -28,9 +28,10 @@ type message struct {
 	key      string // what it is about, for a stream that is compacted
 	sent     time.Time
 	priority uint8
-	place    int  // in the order in which the log got them
-	refused  bool // the broker said that nobody gets it
-	retried  bool // sent again: its place in the lane is not certain
+	place    int       // in the order in which the log got them
+	known    time.Time // when its publisher learned that it is stored
+	refused  bool      // the broker said that nobody gets it
+	retried  bool      // sent again: its place in the lane is not certain
 	at       []*entry
 	change   *change // that published it, while that is in doubt
 }

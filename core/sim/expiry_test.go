@@ -56,8 +56,11 @@ func (j *judge) atEnd(e *entry) bool { return !e.ends.IsZero() && !j.now().Befor
 
 // overdue reports a delivery after the end of a message. When the clock has jumped,
 // the end that the queue gave it may be known a moment later. What was over when it was
-// published may go to a consumer that has room.
+// published, or was stored less than a second later, may go to a consumer that has room.
 func (j *judge) overdue(e *entry) {
+	if !e.seen && (e.m.known.IsZero() || !e.m.known.Before(e.ends)) && j.now().Sub(e.ends) < time.Second {
+		return
+	}
 	if e.m.sent.Before(e.ends) && j.atEnd(e) && (!j.jumped || !e.own.IsZero() && !j.now().Before(e.own)) {
 		j.report(checker.Invented, e.dest, e.m, "delivered at %v, and its end was at %v",
 			j.now().Format(time.TimeOnly), e.ends.Format(time.TimeOnly))

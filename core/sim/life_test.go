@@ -21,6 +21,9 @@ func (w *world) cut(kill bool) {
 		w.log("the process is killed")
 	} else {
 		percent := []int{0, 100, w.rng.IntN(101)}[w.rng.IntN(3)]
+		if w.lazy {
+			percent = 0
+		}
 		w.broken, w.after.disk = inSystem, w.disk.crash(w.rng, percent)
 		w.log("the power goes, %d %% of unsynced data is kept", percent)
 	}

@@ -34,7 +34,7 @@ func simulate(seed uint64, steps int) *world {
 		w.act()
 		w.overflows()
 		w.work(w.rng.IntN(6))
-		if w.rng.IntN(3) == 0 {
+		if w.rng.IntN(3) == 0 && (!w.lazy || w.rng.IntN(8) == 0) {
 			w.clock.advance(time.Duration(1+w.rng.IntN(40)) * time.Millisecond)
 		}
 		if w.sched.stuck {
@@ -60,6 +60,10 @@ func (w *world) act() {
 	q := c.queues[w.rng.IntN(len(c.queues))]
 	s := c.sessions[w.rng.IntN(len(c.sessions))]
 	p := c.publishers[w.rng.IntN(len(c.publishers))]
+	if w.lazy && w.rng.IntN(30) > 0 {
+		w.actLazily()
+		return
+	}
 	if w.rng.IntN(100) < w.trouble {
 		w.happen()
 		return
@@ -87,6 +91,24 @@ func (w *world) act() {
 		w.declare(q)
 	default:
 		w.rest()
+	}
+}
+
+// actLazily has sessions get messages and keep where these are.
+func (w *world) actLazily() {
+	s := w.clients.sessions[w.rng.IntN(2)]
+	switch n := w.rng.IntN(30); {
+	case n == 0:
+		w.cut(false)
+	case n < 12:
+		w.publishToTopic(w.clients.publishers[2])
+	case s.h == nil && w.rng.IntN(4) > 0:
+	case n < 18:
+		w.receiveSession(s, 1+w.rng.IntN(4))
+	case n < 28:
+		w.keepSome(s)
+	default:
+		w.useSession(s)
 	}
 }
 

@@ -56,6 +56,7 @@ type taste struct {
 	fat      bool // large messages, so that segments roll and disks fill
 	mqtt     int  // of 100 publishes, those to topics
 	transact int  // of 100 steps, those of transactions
+	lazy     bool // little is synced, and sessions do almost all
 	trouble  int  // of 100 steps, those that something happens in
 }
 
@@ -193,12 +194,24 @@ func (w *world) configure() {
 	if w.rng.IntN(3) == 0 {
 		cfg.MaxTransaction = 8 << 10
 	}
+	w.chooseLazy(&cfg)
 	w.cfg = cfg
 	for range cfg.Shards {
 		w.index = append(w.index, index.NewMap())
 	}
 	w.log("seed %d: %d shards, durability %s, disk of %d KiB, spill %d, checkpoint %d B, %v",
 		w.seed, cfg.Shards, cfg.Durability, w.disk.capacity>>10, cfg.SpillRefs, cfg.CheckpointBytes, cfg.CheckpointInterval)
+}
+
+// chooseLazy has some seeds sync so little that what sessions keep may outlive what it
+// tells of.
+func (w *world) chooseLazy(cfg *core.Config) {
+	if w.lazy = w.rng.IntN(16) == 0; !w.lazy {
+		return
+	}
+	cfg.Durability, cfg.Shards = "os", 2+w.rng.IntN(2)
+	cfg.SpillRefs, cfg.CheckpointBytes, cfg.CheckpointInterval = 1<<20, 1<<30, time.Hour
+	w.transact, w.trouble = 0, 5+w.rng.IntN(8)
 }
 
 // operation is asked before each operation of the disk.
