@@ -72,8 +72,7 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 		switch {
 		case name == "x-queue-mode" && value != "lazy" && value != "default":
 			return refuse(codePreconditionFailed, `invalid arg 'x-queue-mode' for %s: "unsupported queue mode '%v'"`, queue, value)
-		case !known || rule == ignored:
-			delete(args, name)
+		case !known || rule == ignored: // told back, and nothing else
 		case name == argOverflow && !slices.Contains(overflows, value):
 			return badOverflow(value, queue)
 		case name == argOverflow:
