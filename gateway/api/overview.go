@@ -16,6 +16,9 @@ func (a *API) whoami(_ context.Context, r *request) (answer, error) {
 	return found(object{"name": u.Name, "tags": orNone(u.Tags), "is_internal_user": true})
 }
 
+// version is the version whose API is spoken, as a text.
+func (a *API) version(context.Context, *request) (answer, error) { return found(CompatibleVersion) }
+
 // overview sums up what the user sees.
 func (a *API) overview(_ context.Context, r *request) (answer, error) {
 	body := object{

@@ -36,6 +36,7 @@ func (a *API) generalRoutes() []route {
 		{"PUT /api/cluster-name", admin, a.putClusterName, 0},
 		{"GET /api/nodes", monitor, a.nodes, 0},
 		{"GET /api/nodes/{name}", monitor, a.node, 0},
+		{"GET /api/version", anyone, a.version, 0},
 		{"GET /api/extensions", anyone, emptyList, 0},
 		{"GET /api/feature-flags", admin, emptyList, 0},
 		{"GET /api/deprecated-features", admin, emptyList, 0},
@@ -128,6 +129,7 @@ func (a *API) policyRoutes() []route {
 func (a *API) objectRoutes() []route {
 	return []route{
 		{"GET /api/queues", anyone, a.listQueues, 0},
+		{"GET /api/queues/detailed", anyone, a.listQueues, 0},
 		{"GET /api/queues/{vhost}", anyone, a.listQueues, 0},
 		{"GET /api/queues/{vhost}/{name}", anyone, a.getQueue, 0},
 		{"PUT /api/queues/{vhost}/{name}", anyone, a.putQueue, 0},
