@@ -128,9 +128,11 @@ func TestPolicyEndsUnusedQueues(t *testing.T) {
 
 func TestPolicyOfAckTimeouts(t *testing.T) {
 	w := newWorld(t, 1)
-	w.queue("q")
+	w.declare("q", map[string]any{"x-queue-type": "quorum"})
+	w.declare("classic", nil)
 	w.declare("own", map[string]any{"x-consumer-timeout": int64(500)})
 	q, _ := w.consume("q")
+	classic, _ := w.consume("classic")
 	own, _ := w.consume("own")
 	check := func(wantQ, wantOwn time.Duration, given bool) {
 		t.Helper()
@@ -142,6 +144,9 @@ func TestPolicyOfAckTimeouts(t *testing.T) {
 		}
 	}
 	check(0, 500*time.Millisecond, false)
+	if got, ok := classic.AckTimeout(); got != 0 || !ok {
+		t.Errorf("classic: got %v %v, want for ever", got, ok)
+	}
 	w.govern("p", map[string]any{"consumer-timeout": int64(2000)})
 	check(2*time.Second, 500*time.Millisecond, true)
 	w.govern("p", map[string]any{"consumer-timeout": int64(100)})

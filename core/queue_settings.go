@@ -91,13 +91,16 @@ func queueTerm(spec *QueueSpec) time.Duration {
 	return time.Duration(min(term, maxTTL)) * time.Millisecond
 }
 
-// ackTimeout is how long the arguments let deliveries be unacknowledged, 0 for
-// ever; noAckTimeout when they say nothing.
+// ackTimeout is how long the queue lets deliveries be unacknowledged, 0 for ever:
+// what its arguments say, and else for ever, but for quorum queues noAckTimeout.
 func ackTimeout(spec *QueueSpec) time.Duration {
 	if ms, ok := spec.Args[argAckTimeout].(int64); ok && ms >= 0 {
 		return time.Duration(min(ms, maxTTL)) * time.Millisecond
 	}
-	return noAckTimeout
+	if spec.queueType() == quorumQueue {
+		return noAckTimeout
+	}
+	return 0
 }
 
 // noAckTimeout leaves it to the protocol how long deliveries may be unacknowledged.

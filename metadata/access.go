@@ -133,7 +133,7 @@ func (c *Catalog) DeleteNamespace(ctx context.Context, name string) (bool, error
 		}
 		ops := []Op{{Key: key}}
 		for _, kind := range []string{
-			kindPermissions, kindTopics, kindPolicies, kindExchanges, kindGuards, kindQueues, kindBindings,
+			kindPermissions, kindTopics, kindPolicies, kindParameters, kindExchanges, kindGuards, kindQueues, kindBindings,
 		} {
 			ops = append(ops, Op{Key: v.keys.prefix(kind, name), Prefix: true})
 		}

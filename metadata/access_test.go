@@ -35,6 +35,8 @@ func populated(t *testing.T, store metadata.Store) *metadata.Catalog {
 			Definition: map[string]any{"message-ttl": int64(5)},
 		}))
 	}
+	must(t, c.PutParameter(t.Context(), metadata.Parameter{Namespace: "n", Component: "c", Name: "p", Value: []byte(`{"a":[1,"<"]}`)}))
+	must(t, c.PutGlobalParameter(t.Context(), metadata.GlobalParameter{Name: "g", Value: []byte(`"text"`)}))
 	declare(t, c, "exchange e", "queue q")
 	return c
 }
@@ -49,6 +51,8 @@ func TestAccessIsReadBack(t *testing.T) {
 		"topic permissions": {c.TopicPermissions(), other.TopicPermissions()},
 		"policies":          {c.Policies(false), other.Policies(false)},
 		"operator policies": {c.Policies(true), other.Policies(true)},
+		"parameters":        {c.Parameters(), other.Parameters()},
+		"global parameters": {c.GlobalParameters(), other.GlobalParameters()},
 	} {
 		if d := cmp.Diff(pair[0], pair[1]); d != "" {
 			t.Errorf("%s differ:\n%s", what, d)
@@ -56,6 +60,12 @@ func TestAccessIsReadBack(t *testing.T) {
 	}
 	if p, ok := other.Policy("n", "p", true); !ok || !p.Operator || p.Definition["message-ttl"] != int64(5) {
 		t.Errorf("operator policy: got %+v, %v", p, ok)
+	}
+	if p := other.Parameters(); len(p) != 1 || p[0].Namespace != "n" || p[0].Component != "c" || p[0].Name != "p" {
+		t.Errorf("parameters: got %+v", p)
+	}
+	if p := other.GlobalParameters(); len(p) != 1 || p[0].Name != "g" || string(p[0].Value) != `"text"` {
+		t.Errorf("global parameters: got %+v", p)
 	}
 	if p, ok := other.TopicPermission("u", "n", "amq.topic"); !ok || p.Write != "^w" {
 		t.Errorf("topic permission: got %+v, %v", p, ok)
@@ -72,6 +82,10 @@ func TestPermissionNeedsItsEnds(t *testing.T) {
 	err := c.PutPolicy(t.Context(), metadata.Policy{Namespace: "nowhere", Definition: map[string]any{"a": true}})
 	if !errors.Is(err, metadata.ErrNotFound) {
 		t.Errorf("policy: got %v, want ErrNotFound", err)
+	}
+	err = c.PutParameter(t.Context(), metadata.Parameter{Namespace: "nowhere", Value: []byte("1")})
+	if !errors.Is(err, metadata.ErrNotFound) {
+		t.Errorf("parameter: got %v, want ErrNotFound", err)
 	}
 }
 
@@ -100,7 +114,7 @@ func TestDeleteNamespaceTakesAllInIt(t *testing.T) {
 	}
 	other := open(t, store)
 	left := len(other.Permissions()) + len(other.TopicPermissions()) + len(other.Policies(false)) +
-		len(other.Policies(true)) + len(other.Queues("n")) + len(other.Exchanges("n")) + len(other.Namespaces())
+		len(other.Policies(true)) + len(other.Parameters()) + len(other.Queues("n")) + len(other.Exchanges("n")) + len(other.Namespaces())
 	if left != 0 {
 		t.Errorf("%d objects of the namespace are left", left)
 	}

@@ -116,8 +116,8 @@ type marker struct{}
 
 // decodeEntry decodes a value by its key. Names come from the key, which keeps
 // every byte of them, while JSON keeps only UTF-8. It returns one of Namespace,
-// User, Permission, TopicPermission, Policy, Exchange, Queue, Binding and identity, or nil for keys
-// that have no meaning of their own.
+// User, Permission, TopicPermission, Policy, Parameter, GlobalParameter, Exchange,
+// Queue, Binding and identity, or nil for keys that have no meaning of their own.
 func (k keys) decodeEntry(key string, value []byte) (any, error) {
 	kind, names, err := k.split(key)
 	if err != nil {
@@ -133,6 +133,7 @@ func (k keys) decodeEntry(key string, value []byte) (any, error) {
 // levels is how many names the keys of a kind have.
 var levels = map[string]int{
 	kindNamespaces: 1, kindUsers: 1, kindPermissions: 2, kindTopics: 3, kindPolicies: 3,
+	kindParameters: 3, kindGlobals: 1,
 	kindExchanges: 2, kindQueues: 2, kindBindings: 6, kindIdentity: 0,
 }
 
@@ -167,6 +168,10 @@ func decodeKind(kind string, names []string, value []byte) (any, error) {
 		return p, err
 	case kindPolicies:
 		return decodePolicy(names, value)
+	case kindParameters:
+		return decodeParameter(names, value)
+	case kindGlobals:
+		return decodeGlobal(names, value)
 	case kindExchanges:
 		return decodeExchange(names, value)
 	case kindQueues:

@@ -140,6 +140,7 @@ func (c *Catalog) readAll(ctx context.Context) (map[string]KV, Revision, error) 
 	var rev Revision
 	for _, kind := range []string{
 		kindIdentity, kindNamespaces, kindUsers, kindPermissions, kindTopics, kindPolicies,
+		kindParameters, kindGlobals,
 		kindExchanges, kindGuards, kindQueues, kindBindings,
 	} {
 		prefix := c.keys.prefix(kind)

@@ -18,6 +18,8 @@ import (
 //	permissions/<namespace>/<user>
 //	topicpermissions/<namespace>/<user>/<exchange>
 //	policies/<namespace>/{p,o}/<policy>            o for the operator's
+//	parameters/<namespace>/<component>/<name>
+//	globals/<name>
 //	exchanges/<namespace>/<exchange>
 //	guards/<namespace>/<exchange>                  written by each bind, see CreateBinding
 //	queues/<namespace>/<queue>
@@ -35,6 +37,8 @@ const (
 	kindPermissions = "permissions"
 	kindTopics      = "topicpermissions"
 	kindPolicies    = "policies"
+	kindParameters  = "parameters"
+	kindGlobals     = "globals"
 	kindExchanges   = "exchanges"
 	kindGuards      = "guards"
 	kindQueues      = "queues"

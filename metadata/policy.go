@@ -3,7 +3,6 @@ package metadata
 import (
 	"context"
 	"fmt"
-	"regexp"
 )
 
 // What a policy applies to.
@@ -38,7 +37,7 @@ func (p *Policy) Validate() error {
 	default:
 		return invalid("apply-to %q is not known", p.ApplyTo)
 	}
-	if _, err := regexp.Compile(p.Pattern); err != nil {
+	if _, err := compilePattern(p.Pattern); err != nil {
 		return invalid("pattern is no regular expression: %v", err)
 	}
 	if len(p.Definition) == 0 {

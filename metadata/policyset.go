@@ -3,12 +3,11 @@ package metadata
 import (
 	"cmp"
 	"maps"
-	"regexp"
 	"slices"
 )
 
 // PolicySet are the policies of a namespace, made ready to be matched with many
-// names. It never changes.
+// names. It never changes, and is safe for concurrent use.
 type PolicySet struct {
 	own, operators []matcher // the first that matches counts
 }
@@ -16,7 +15,7 @@ type PolicySet struct {
 // matcher is a policy with its pattern.
 type matcher struct {
 	Policy
-	pattern *regexp.Regexp
+	pattern *pattern
 }
 
 // NewPolicySet returns the set of the policies of both kinds, which are of one
@@ -24,7 +23,7 @@ type matcher struct {
 func NewPolicySet(policies []Policy) *PolicySet {
 	s := new(PolicySet)
 	for _, p := range policies {
-		pattern, err := regexp.Compile(p.Pattern)
+		pattern, err := compilePattern(p.Pattern)
 		if err != nil {
 			continue
 		}
@@ -51,7 +50,7 @@ func (s *PolicySet) Match(t PolicyTarget) (own, operator *Policy) {
 
 func first(list []matcher, t PolicyTarget) *Policy {
 	for i := range list {
-		if m := &list[i]; m.applies(t) && m.pattern.MatchString(t.Name) {
+		if m := &list[i]; m.applies(t) && m.pattern.match(t.Name) {
 			return &m.Policy
 		}
 	}

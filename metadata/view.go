@@ -56,6 +56,8 @@ type view struct {
 	topics      map[topicID]TopicPermission
 	policies    map[objectID]Policy
 	operators   map[objectID]Policy
+	parameters  map[parameterID]Parameter
+	globals     map[string]GlobalParameter
 	exchanges   map[objectID]Exchange
 	queues      map[objectID]string           // the key of each, see [view.queue]
 	bindings    map[string]map[string]Binding // by namespace and key
@@ -71,6 +73,8 @@ func newView(k keys) *view {
 		topics:      make(map[topicID]TopicPermission),
 		policies:    make(map[objectID]Policy),
 		operators:   make(map[objectID]Policy),
+		parameters:  make(map[parameterID]Parameter),
+		globals:     make(map[string]GlobalParameter),
 		exchanges:   make(map[objectID]Exchange),
 		queues:      make(map[objectID]string),
 		bindings:    make(map[string]map[string]Binding),
@@ -132,6 +136,10 @@ func (v *view) put(changes []Change, key string, object any) []Change {
 		v.topics[topicID{o.Namespace, o.User, o.Exchange}] = o
 	case Policy:
 		v.policiesOf(o.Operator)[objectID{o.Namespace, o.Name}] = o
+	case Parameter:
+		v.parameters[parameterID{o.Namespace, o.Component, o.Name}] = o
+	case GlobalParameter:
+		v.globals[o.Name] = o
 	case Exchange:
 		v.exchanges[objectID{o.Namespace, o.Name}] = o
 	case Queue:
@@ -158,6 +166,10 @@ func (v *view) remove(changes []Change, key string, object any) []Change {
 		delete(v.topics, topicID{o.Namespace, o.User, o.Exchange})
 	case Policy:
 		delete(v.policiesOf(o.Operator), objectID{o.Namespace, o.Name})
+	case Parameter:
+		delete(v.parameters, parameterID{o.Namespace, o.Component, o.Name})
+	case GlobalParameter:
+		delete(v.globals, o.Name)
 	case Exchange:
 		delete(v.exchanges, objectID{o.Namespace, o.Name})
 	case Queue:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tidegate/tidegate/adapters/amqp/wire"
 	"github.com/tidegate/tidegate/core"
@@ -23,6 +24,7 @@ const (
 	number                          // part of the declaration, an integer of 0 or more
 	kept                            // part of the declaration, checked by the engine
 	deadLetter                      // part of the declaration, see checkDeadLetters
+	prefix                          // of the name that the server makes
 )
 
 // queueArguments are the queue arguments that programs for RabbitMQ use, and
@@ -51,6 +53,7 @@ var queueArguments = map[string]argumentRule{
 	"x-stream-max-segment-size-bytes": streamOnly,
 	"x-stream-filter-size-bytes":      streamOnly,
 	"x-cleanup-policy":                streamOnly,
+	argNamePrefix:                     prefix,
 	"x-queue-mode":                    ignored,
 	"x-queue-version":                 ignored,
 	"x-queue-leader-locator":          ignored,
@@ -72,15 +75,18 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 		switch {
 		case name == "x-queue-mode" && value != "lazy" && value != "default":
 			return refuse(codePreconditionFailed, `invalid arg 'x-queue-mode' for %s: "unsupported queue mode '%v'"`, queue, value)
-		case !known || rule == ignored:
-			delete(args, name)
+		case !known || rule == ignored: // told back, and nothing else
 		case name == argOverflow && !slices.Contains(overflows, value):
 			return badOverflow(value, queue)
 		case name == argOverflow:
 		case rule == unsupported, rule == checked && changes(name, value):
 			return refuse(codeNotImplemented, "argument '%s' of %s is not supported in this version", name, queue)
 		case rule == streamOnly:
-			return refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_classic_queue", name, queue)
+			return refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type %s", name, queue, typeOfQueue(args))
+		case rule == prefix:
+			if err := checkPrefix(value, queue); err != nil {
+				return err
+			}
 		case rule == number:
 			if err := checkNumber(name, value, queue); err != nil {
 				return err
@@ -102,6 +108,34 @@ func checkQueueArguments(spec *core.QueueSpec, queue string) error {
 		}
 	}
 	return checkQueueType(spec, queue)
+}
+
+// typeOfQueue is what reply texts call the type of queue that arguments ask for.
+func typeOfQueue(args map[string]any) string {
+	if args["x-queue-type"] == "quorum" {
+		return "rabbit_quorum_queue"
+	}
+	return "rabbit_classic_queue"
+}
+
+// argNamePrefix begins the name that the server makes for a queue without one, in
+// place of "amq.gen".
+const argNamePrefix = "x-name-prefix"
+
+// maxPrefix is the length of the longest prefix of names.
+const maxPrefix = 64
+
+func checkPrefix(value any, queue string) error {
+	text, ok := value.(string)
+	switch {
+	case !ok:
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {unacceptable_type,%s}", argNamePrefix, queue, typeOf(value))
+	case len(text) > maxPrefix:
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {max_length_exceeded,%d}", argNamePrefix, queue, len(text))
+	case !utf8.ValidString(text):
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: not_utf8", argNamePrefix, queue)
+	}
+	return nil
 }
 
 // changes tells whether the value of an argument asks for more than what holds
@@ -129,6 +163,9 @@ func badOverflow(value any, queue string) error {
 // overflows are the answers to a queue that is too long.
 var overflows = []any{"drop-head", "reject-publish", "reject-publish-dlx"}
 
+// longestTerm is the longest time that RabbitMQ takes for messages and queues to live.
+const longestTerm = 3650 * 24 * time.Hour
+
 // checkNumber checks an integer that is not negative.
 func checkNumber(name string, value any, queue string) error {
 	switch n, ok := value.(int64); {
@@ -136,6 +173,8 @@ func checkNumber(name string, value any, queue string) error {
 		return refuse(codePreconditionFailed, `invalid arg '%s' for %s: "expected integer, got %s"`, name, queue, typeOf(value))
 	case n < 0:
 		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {value_negative,%d}", name, queue, n)
+	case n > longestTerm.Milliseconds() && (name == "x-expires" || name == "x-message-ttl"):
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {value_too_large,%d}", name, queue, n)
 	case n == 0 && name == "x-expires":
 		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {value_zero,0}", name, queue)
 	}
@@ -166,7 +205,7 @@ const argSingleActive = "x-single-active-consumer"
 func checkSingleActive(args map[string]any, queue string) error {
 	switch on, ok := args[argSingleActive].(bool); {
 	case !ok:
-		return refuse(codePreconditionFailed, `invalid arg '%s' for %s: "expected boolean, got %s"`,
+		return refuse(codePreconditionFailed, "invalid arg '%s' for %s: {unacceptable_type,%s}",
 			argSingleActive, queue, typeOf(args[argSingleActive]))
 	case !on:
 		delete(args, argSingleActive)

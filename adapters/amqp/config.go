@@ -29,7 +29,8 @@ type Config struct {
 	// before it gets no more, whatever prefetch it asked for.
 	MaxUnacked int `yaml:"max_unacked"`
 	// ConsumerTimeout is how long a delivery may be unacknowledged before its
-	// channel is closed, where queues and policies say nothing else; 0 is for ever.
+	// channel is closed, on quorum queues of which neither they nor policies say
+	// something else; 0 is for ever.
 	ConsumerTimeout time.Duration `yaml:"consumer_timeout"`
 	// LoginTimeout is how long a client may take from its connect to connection.open.
 	LoginTimeout time.Duration `yaml:"login_timeout"`

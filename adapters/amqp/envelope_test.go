@@ -119,7 +119,7 @@ func TestKeys(t *testing.T) {
 func TestParseExpiration(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"0": 0, "1000": time.Second, "007": 7 * time.Millisecond, "+5": 5 * time.Millisecond,
-		"99999999999999999999999999": maxTTL,
+		"315360000000": longestTerm, "0315360000000": longestTerm,
 	} {
 		if got, reason := parseExpiration([]byte(text)); got != want || reason != "" {
 			t.Errorf("%s: got %v, %s", text, got, reason)
@@ -127,7 +127,9 @@ func TestParseExpiration(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"": "no_integer", "abc": "no_integer", "-": "no_integer", "-1": "{value_negative,-1}",
-		"1.5": `{leftover_string,".5"}`, "1s": `{leftover_string,"s"}`,
+		"315360000001": "{value_too_large,315360000001}", "+0315360000001": "{value_too_large,315360000001}",
+		"99999999999999999999999999": "{value_too_large,99999999999999999999999999}",
+		"1.5":                        `{leftover_string,".5"}`, "1s": `{leftover_string,"s"}`,
 	} {
 		if _, reason := parseExpiration([]byte(text)); reason != want {
 			t.Errorf("%q: got %s, want %s", text, reason, want)

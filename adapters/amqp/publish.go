@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"time"
@@ -141,9 +142,6 @@ func (ch *channel) checkProperties(p *wire.Properties) (a asks, err error) {
 	return a, nil
 }
 
-// maxTTL is the longest time to live that is kept; longer ones are as good as none.
-const maxTTL = 100 * 365 * 24 * time.Hour
-
 // parseExpiration reads decimal milliseconds; reason tells what is wrong with them.
 func parseExpiration(b []byte) (ttl time.Duration, reason string) {
 	digits := b
@@ -163,8 +161,10 @@ func parseExpiration(b []byte) (ttl time.Duration, reason string) {
 		return 0, `{leftover_string,"` + string(digits[n:]) + `"}`
 	case negative && ms > 0:
 		return 0, "{value_negative," + string(b) + "}"
+	case ms > longestTerm.Milliseconds():
+		return 0, "{value_too_large," + string(bytes.TrimLeft(digits, "0")) + "}"
 	}
-	return time.Duration(min(ms, maxTTL.Milliseconds())) * time.Millisecond, ""
+	return time.Duration(ms) * time.Millisecond, ""
 }
 
 // refusedHeaders are headers that would change where or when a message goes,

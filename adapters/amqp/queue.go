@@ -75,11 +75,11 @@ func (ch *channel) createQueue(ctx context.Context, m *wire.QueueDeclare) (core.
 	if err != nil {
 		return none, err
 	}
-	// The engine makes the name of a queue that has none; permissions are
-	// asked for a name like it.
+	// The engine makes the name of a queue that has none and asks for no prefix;
+	// permissions are asked for a name like it.
 	permitted := m.Queue
 	if permitted == "" {
-		permitted = randomName(generatedPrefix)
+		permitted = madeName(asked)
 	}
 	if err := ch.c.permit(gateway.Configure, "queue", permitted); err != nil {
 		return none, err
@@ -102,7 +102,21 @@ func (ch *channel) createQueue(ctx context.Context, m *wire.QueueDeclare) (core.
 	if reserved(m.Queue) { // also of a queue that is there: only passive declares find it
 		return none, refuse(codeAccessRefused, "queue name '%s' contains reserved prefix 'amq.*'", m.Queue)
 	}
+	if _, given := spec.Args[argNamePrefix]; given && spec.Name == "" {
+		spec.Name = permitted
+		if reserved(spec.Name) && !strings.HasPrefix(spec.Name, generatedPrefix) {
+			return none, refuse(codeAccessRefused, "queue name '%s' contains reserved prefix 'amq.*'", spec.Name)
+		}
+	}
 	return ch.broker().DeclareQueue(ctx, ch.c.namespace, spec)
+}
+
+// madeName makes the name of a queue that has none.
+func madeName(args map[string]any) string {
+	if text, ok := args[argNamePrefix].(string); ok {
+		return randomName(cleanName(text) + "-")
+	}
+	return randomName(generatedPrefix)
 }
 
 func (ch *channel) queueDelete(ctx context.Context, m *wire.QueueDelete) error {

@@ -47,8 +47,8 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-func runScript(t *testing.T, lines string) {
-	h := newHarness(t)
+func runScript(t *testing.T, lines string, options ...option) {
+	h := newHarness(t, options...)
 	var r *raw
 	for line := range strings.SplitSeq(lines, "\n") {
 		words := split(line)

@@ -28,8 +28,7 @@ func checkStreamArguments(spec *core.QueueSpec, queue string) error {
 			if reason := badStreamArgument(name, value); reason != "" {
 				return refuse(codePreconditionFailed, "invalid arg '%s' for %s: %s", name, queue, reason)
 			}
-		case !known || rule == ignored:
-			delete(spec.Args, name)
+		case !known || rule == ignored: // told back, and nothing else
 		default:
 			return refuse(codePreconditionFailed, "invalid arg '%s' for %s of queue type rabbit_stream_queue", name, queue)
 		}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 
 	"github.com/tidegate/tidegate/metadata"
@@ -23,21 +22,6 @@ type definitions struct {
 	Bindings         []bindingBody    `json:"bindings"`
 }
 
-// parameterBody is a setting of a plugin, or a limit of a virtual host, or an
-// operator policy.
-type parameterBody struct {
-	Vhost     string          `json:"vhost"`
-	Component string          `json:"component"`
-	Name      string          `json:"name"`
-	Value     json.RawMessage `json:"value"`
-}
-
-// The components of parameters that there are.
-const (
-	componentLimits   = "vhost-limits"
-	componentOperator = "operator_policy"
-)
-
 func (a *API) exportAll(context.Context, *request) (answer, error) {
 	var names []string
 	var vhosts []object
@@ -50,7 +34,7 @@ func (a *API) exportAll(context.Context, *request) (answer, error) {
 	o["vhosts"] = orNone(vhosts)
 	o["permissions"] = list(a.Catalog.Permissions(), permissionObject)
 	o["topic_permissions"] = list(a.Catalog.TopicPermissions(), topicObject)
-	o["global_parameters"] = []object{{"name": "cluster_name", "value": a.Cluster}}
+	o["global_parameters"] = a.globals()
 	a.exportObjects(o, names)
 	return found(o)
 }
@@ -84,7 +68,7 @@ func (a *API) exportObjects(o object, vhosts []string) {
 	o["policies"] = list(slices.DeleteFunc(a.Catalog.Policies(false), func(p metadata.Policy) bool {
 		return !inside(p.Namespace)
 	}), policyObject)
-	o["parameters"] = a.exportParameters(inside)
+	o["parameters"] = a.parameters(inside)
 	queues, exchanges, bindings := []object{}, []object{}, []object{}
 	for _, vhost := range vhosts {
 		for _, q := range a.Catalog.Queues(vhost) {
@@ -107,23 +91,4 @@ func (a *API) exportObjects(o object, vhosts []string) {
 		}
 	}
 	o["queues"], o["exchanges"], o["bindings"] = queues, exchanges, bindings
-}
-
-func (a *API) exportParameters(inside func(string) bool) []object {
-	out := []object{}
-	for _, ns := range a.Catalog.Namespaces() {
-		if limits := limitsObject(ns.Limits); inside(ns.Name) && len(limits) > 0 {
-			out = append(out, object{"vhost": ns.Name, "component": componentLimits, "name": "limits", "value": limits})
-		}
-	}
-	for _, p := range a.Catalog.Policies(true) {
-		if !inside(p.Namespace) {
-			continue
-		}
-		value := policyObject(p)
-		delete(value, "name")
-		delete(value, "vhost")
-		out = append(out, object{"vhost": p.Namespace, "component": componentOperator, "name": p.Name, "value": value})
-	}
-	return out
 }

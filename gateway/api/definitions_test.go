@@ -1,11 +1,16 @@
 package api_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
+	"mime/multipart"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/dlclark/regexp2"
 	"github.com/google/go-cmp/cmp"
 	amqp091 "github.com/rabbitmq/amqp091-go"
 )
@@ -109,7 +114,7 @@ func TestImportRefuses(t *testing.T) {
 		},
 		"shovel": {
 			`{"parameters":[{"component":"shovel","name":"s","vhost":"/","value":{}}]}`,
-			"parameter 's' of component 'shovel' is not supported",
+			"shovel 's': Validation failed\n\ncomponent shovel not found\n",
 		},
 		"hash":       {`{"users":[{"name":"u","password_hash":"AAAA","tags":""}]}`, "user 'u'"},
 		"md5":        {`{"users":[{"name":"u","password_hash":"AAAA","hashing_algorithm":"rabbit_password_hashing_md5"}]}`, "user 'u'"},
@@ -132,5 +137,91 @@ func TestImportRefuses(t *testing.T) {
 	}
 	if after := w.want(200, "GET", "definitions", "").text; after != before {
 		t.Errorf("refused imports changed something:\n%s\n%s", before, after)
+	}
+}
+
+// TestRealDefinitions imports what RabbitMQ 3.10.8 with federation exported, and
+// finds all of it in what is exported then.
+func TestRealDefinitions(t *testing.T) {
+	t.Cleanup(regexp2.StopTimeoutClock) // for patterns that look around
+	text, err := os.ReadFile("testdata/rabbitmq_3.10.8_definitions.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	w.want(204, "POST", "definitions", string(text))
+	var want map[string]any
+	w.must(json.Unmarshal(text, &want))
+	got := w.want(200, "GET", "definitions", "").object(t)
+	count := 0
+	for section, list := range want {
+		objects, isList := list.([]any)
+		if !isList {
+			continue // versions
+		}
+		back, _ := got[section].([]any)
+		for _, o := range objects {
+			count++
+			if !slices.ContainsFunc(back, func(b any) bool { return within(o, b) }) {
+				t.Errorf("%s: nothing exported has all of %v", section, o)
+			}
+		}
+	}
+	if count < 39 {
+		t.Errorf("the file has %d objects only", count)
+	}
+	for path, want := range map[string]string{"dead": "limits", "machine.saw": "mirrored", "log": "limits"} {
+		if q := w.want(200, "GET", "queues/plant/"+path, "").object(t); q["policy"] != want {
+			t.Errorf("%s: got policy %v, want %s", path, q["policy"], want)
+		}
+	}
+}
+
+// within tells whether all that one object says is in another one.
+func within(part, whole any) bool {
+	p, isObject := part.(map[string]any)
+	if !isObject {
+		return cmp.Equal(part, whole)
+	}
+	o, _ := whole.(map[string]any)
+	for name, value := range p {
+		if there, ok := o[name]; !ok || !within(value, there) {
+			return false
+		}
+	}
+	return o != nil
+}
+
+// TestUploadDefinitions imports a file that comes in a form.
+func TestUploadDefinitions(t *testing.T) {
+	w := newWorld(t)
+	upload := func(path, field, text string) reply {
+		t.Helper()
+		var body bytes.Buffer
+		form := multipart.NewWriter(&body)
+		w.must(form.WriteField("redirect", "/"))
+		part, err := form.CreateFormFile(field, "definitions.json")
+		w.must(err)
+		_, err = io.WriteString(part, text)
+		w.must(err)
+		w.must(form.Close())
+		return w.send("boss", "POST", path, form.FormDataContentType(), &body)
+	}
+	for _, tc := range []struct {
+		path, field, text string
+		status            int
+	}{
+		{"definitions", "file", `{"vhosts":[{"name":"new"}]}`, 204},
+		{"definitions/new", "file", `{"queues":[{"name":"q","durable":true}]}`, 204},
+		{"definitions", "other", `{}`, 400},
+		{"definitions", "file", `{`, 400},
+	} {
+		if got := upload(tc.path, tc.field, tc.text); got.status != tc.status {
+			t.Errorf("%s %s %s: got %d %s, want %d", tc.path, tc.field, tc.text, got.status, got.text, tc.status)
+		}
+	}
+	w.want(200, "GET", "queues/new/q", "")
+	if got := w.send("boss", "POST", "definitions", "multipart/form-data; boundary=x", strings.NewReader("--x")); got.status != 400 {
+		t.Errorf("a form that is cut off: got %d %s", got.status, got.text)
 	}
 }

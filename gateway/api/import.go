@@ -16,7 +16,7 @@ import (
 
 func (a *API) importAll(ctx context.Context, r *request) (answer, error) {
 	var d definitions
-	if err := r.decode(&d); err != nil {
+	if err := r.decodeFile(&d); err != nil {
 		return answer{}, err
 	}
 	return a.importDefinitions(ctx, &d)
@@ -29,7 +29,7 @@ func (a *API) importVhost(ctx context.Context, r *request) (answer, error) {
 		return answer{}, err
 	}
 	var d definitions
-	if err := r.decode(&d); err != nil {
+	if err := r.decodeFile(&d); err != nil {
 		return answer{}, err
 	}
 	d.Users, d.Vhosts, d.Permissions, d.TopicPermissions, d.GlobalParameters = nil, nil, nil, nil, nil
@@ -149,34 +149,30 @@ func (a *API) importPermissions(d *definitions) ([]step, error) {
 	return steps, nil
 }
 
-// importParameters takes limits and operator policies. Settings of plugins are
-// refused: those plugins do not run here.
 func (a *API) importParameters(d *definitions) ([]step, error) {
 	var steps []step
 	for i := range d.Parameters {
 		p := &d.Parameters[i]
-		var do step
-		var err error
-		switch p.Component {
-		case componentLimits:
-			do, err = a.importLimits(p)
-		case componentOperator:
-			var body policyBody
-			if err = json.Unmarshal(p.Value, &body); err == nil {
-				do, err = a.importPolicy(&body, p.Vhost, p.Name, true)
-			}
-		default:
-			return nil, badRequest("parameter '%s' of component '%s' is not supported", p.Name, p.Component)
-		}
+		do, err := a.makeParameter(p)
 		if err != nil {
 			return nil, about(err, p.Component, p.Name)
 		}
 		steps = append(steps, do)
 	}
+	for i := range d.GlobalParameters {
+		p := &d.GlobalParameters[i]
+		if p.Name == "" {
+			return nil, badRequest("a global parameter has no name")
+		}
+		steps = append(steps, func(ctx context.Context) error { return a.makeGlobal(ctx, p) })
+	}
 	return steps, nil
 }
 
 func (a *API) importLimits(p *parameterBody) (step, error) {
+	if p.Name != nameLimits {
+		return nil, badRequest("limits of a virtual host have the name '%s'", nameLimits)
+	}
 	var values map[string]int
 	if err := json.Unmarshal(p.Value, &values); err != nil {
 		return nil, badRequest("limits are no numbers: %v", err)

@@ -277,6 +277,18 @@ func TestPermissionsHold(t *testing.T) {
 	w.want(404, "DELETE", "topic-permissions/%2F/helper", "")
 }
 
+// TestAliases asks for what is told under another name too.
+func TestAliases(t *testing.T) {
+	w := newWorld(t)
+	w.want(201, "PUT", "queues/%2F/q", "")
+	if got := w.want(200, "GET", "queues/detailed", "").list(t); len(got) != 1 || got[0]["name"] != "q" {
+		t.Errorf("queues in detail: got %v", got)
+	}
+	if got := w.want(200, "GET", "version", "").text; got != `"4.0.0"` {
+		t.Errorf("version: got %s", got)
+	}
+}
+
 // TestDefaultQueueType declares queues without a type, over AMQP and over HTTP, in
 // a virtual host that has one for them.
 func TestDefaultQueueType(t *testing.T) {

@@ -16,20 +16,15 @@ func (a *API) whoami(_ context.Context, r *request) (answer, error) {
 	return found(object{"name": u.Name, "tags": orNone(u.Tags), "is_internal_user": true})
 }
 
-func (a *API) clusterName(context.Context, *request) (answer, error) {
-	return found(object{"name": a.Cluster})
-}
-
-func (a *API) globalParameters(context.Context, *request) (answer, error) {
-	return found([]object{{"name": "cluster_name", "value": a.Cluster}})
-}
+// version is the version whose API is spoken, as a text.
+func (a *API) version(context.Context, *request) (answer, error) { return found(CompatibleVersion) }
 
 // overview sums up what the user sees.
 func (a *API) overview(_ context.Context, r *request) (answer, error) {
 	body := object{
 		"management_version": CompatibleVersion, "rabbitmq_version": CompatibleVersion,
 		"product_name": a.Product, "product_version": a.Version,
-		"cluster_name": a.Cluster, "node": a.Node, "rates_mode": "none",
+		"cluster_name": a.cluster(), "node": a.Node, "rates_mode": "none",
 		"exchange_types": exchangeTypes(), "listeners": a.listeners(), "contexts": []object{},
 	}
 	totals := object{"connections": 0, "channels": 0, "consumers": 0, "queues": 0, "exchanges": 0}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"strconv"
 
@@ -16,8 +17,10 @@ func (r *request) PathValue(name string) string { return gateway.PathValue(r.Req
 
 // decode reads the body, a JSON object, into the struct that to points to. No
 // body is an empty object. Numbers without a type of their own are json.Number.
-func (r *request) decode(to any) error {
-	d := json.NewDecoder(r.Body)
+func (r *request) decode(to any) error { return decodeFrom(r.Body, to) }
+
+func decodeFrom(from io.Reader, to any) error {
+	d := json.NewDecoder(from)
 	d.UseNumber()
 	err := d.Decode(to)
 	if errors.Is(err, io.EOF) {
@@ -33,6 +36,31 @@ func (r *request) decode(to any) error {
 		return err
 	}
 	return badRequest("body is not as expected: %v", err)
+}
+
+// fileField is the field of a form that has the file in it.
+const fileField = "file"
+
+// decodeFile is decode for a body that may also be a form with a file, as web pages
+// and curl -F send one.
+func (r *request) decodeFile(to any) error {
+	form, err := r.MultipartReader()
+	if errors.Is(err, http.ErrNotMultipart) {
+		return r.decode(to)
+	}
+	for err == nil {
+		var part *multipart.Part
+		if part, err = form.NextPart(); err == nil && part.FormName() == fileField {
+			return decodeFrom(part, to)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return badRequest("form has no field '%s'", fileField)
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return err
+	}
+	return badRequest("form can't be read: %v", err)
 }
 
 // plain turns JSON values into those of the engine: whole numbers are int64,

@@ -33,15 +33,13 @@ func (a *API) generalRoutes() []route {
 		{"GET /api/overview", anyone, a.overview, 0},
 		{"GET /api/whoami", anyone, a.whoami, 0},
 		{"GET /api/cluster-name", anyone, a.clusterName, 0},
+		{"PUT /api/cluster-name", admin, a.putClusterName, 0},
 		{"GET /api/nodes", monitor, a.nodes, 0},
 		{"GET /api/nodes/{name}", monitor, a.node, 0},
+		{"GET /api/version", anyone, a.version, 0},
 		{"GET /api/extensions", anyone, emptyList, 0},
 		{"GET /api/feature-flags", admin, emptyList, 0},
 		{"GET /api/deprecated-features", admin, emptyList, 0},
-		{"GET /api/parameters", policymaker, emptyList, 0},
-		{"GET /api/parameters/{component}", policymaker, emptyList, 0},
-		{"GET /api/parameters/{component}/{vhost}", policymaker, emptyList, 0},
-		{"GET /api/global-parameters", policymaker, a.globalParameters, 0},
 		{"GET /api/definitions", admin, a.exportAll, 0},
 		{"POST /api/definitions", admin, a.importAll, maxDefinitions},
 		{"GET /api/definitions/{vhost}", admin, a.exportVhost, 0},
@@ -114,12 +112,24 @@ func (a *API) policyRoutes() []route {
 			route{"PUT " + one, kind.write, p.put, 0},
 			route{"DELETE " + one, kind.write, p.delete, 0})
 	}
-	return table
+	return append(table, []route{
+		{"GET /api/parameters", policymaker, a.listParameters, 0},
+		{"GET /api/parameters/{component}", policymaker, a.listParameters, 0},
+		{"GET /api/parameters/{component}/{vhost}", policymaker, a.listParameters, 0},
+		{"GET /api/parameters/{component}/{vhost}/{name}", policymaker, a.getParameter, 0},
+		{"PUT /api/parameters/{component}/{vhost}/{name}", policymaker, a.putParameter, 0},
+		{"DELETE /api/parameters/{component}/{vhost}/{name}", policymaker, a.deleteParameter, 0},
+		{"GET /api/global-parameters", policymaker, a.globalParameters, 0},
+		{"GET /api/global-parameters/{name}", policymaker, a.getGlobalParameter, 0},
+		{"PUT /api/global-parameters/{name}", policymaker, a.putGlobalParameter, 0},
+		{"DELETE /api/global-parameters/{name}", policymaker, a.deleteGlobalParameter, 0},
+	}...)
 }
 
 func (a *API) objectRoutes() []route {
 	return []route{
 		{"GET /api/queues", anyone, a.listQueues, 0},
+		{"GET /api/queues/detailed", anyone, a.listQueues, 0},
 		{"GET /api/queues/{vhost}", anyone, a.listQueues, 0},
 		{"GET /api/queues/{vhost}/{name}", anyone, a.getQueue, 0},
 		{"PUT /api/queues/{vhost}/{name}", anyone, a.putQueue, 0},

@@ -128,8 +128,14 @@ type reply struct {
 // as sends a request of a user; body is JSON text, or "".
 func (w *world) as(user, method, path, body string) reply {
 	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.t.Context(), method, "http://"+w.http+"/api/"+path, strings.NewReader(body))
+	return w.send(user, method, path, "application/json", strings.NewReader(body))
+}
+
+func (w *world) send(user, method, path, contentType string, body io.Reader) reply {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), method, "http://"+w.http+"/api/"+path, body)
 	w.must(err)
+	req.Header.Set("Content-Type", contentType)
 	if user != "" {
 		req.SetBasicAuth(user, user)
 	}
