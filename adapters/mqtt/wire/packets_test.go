@@ -73,7 +73,7 @@ var publishTests = []packetTest{
 	{"payload format 2", wire.TypePublish, 0, true, "\x00\x01a\x02\x01\x02", wire.ProtocolError},
 	{"property twice", wire.TypePublish, 0, true, "\x00\x01a\x04\x01\x01\x01\x01", wire.ProtocolError},
 	{"unknown property", wire.TypePublish, 0, true, "\x00\x01a\x02\x7f\x01", wire.MalformedPacket},
-	{"property of another packet", wire.TypePublish, 0, true, "\x00\x01a\x03\x21\x00\x05", wire.ProtocolError},
+	{"property of another packet", wire.TypePublish, 0, true, "\x00\x01a\x03\x21\x00\x05", wire.MalformedPacket},
 	{"subscription identifier", wire.TypePublish, 0, true, "\x00\x01a\x02\x0b\x05", wire.ProtocolError},
 	{"wildcard in response topic", wire.TypePublish, 0, true, "\x00\x01a\x04\x08\x00\x01#", wire.ProtocolError},
 	{"alias alone", wire.TypePublish, 0, true, "\x00\x00\x03\x23\x00\x01", 0},
