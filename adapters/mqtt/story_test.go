@@ -30,8 +30,22 @@ import (
 // the client has one. "a drop" breaks the connection, "a raw HEX" sends bytes,
 // "a dial" only connects. "config NAME=VALUE" comes first; "crash" loses what was
 // not synced and starts the server again, "shutdown" tells it to end; "gone N"
-// waits until N connections are served. A story begins with a new server.
+// waits until N connections are served, and "pass N" puts the clock N seconds
+// ahead. A story begins with a new server.
 func TestStories(t *testing.T) {
+	for _, story := range stories(t) {
+		t.Run(story.name, func(t *testing.T) {
+			t.Parallel()
+			tell(t, story.lines)
+		})
+	}
+}
+
+// story is a part of a file of testdata. Its name is file/title.
+type story struct{ name, lines string }
+
+func stories(t *testing.T) (list []story) {
+	t.Helper()
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no stories: %v", err)
@@ -41,17 +55,14 @@ func TestStories(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for story := range strings.SplitSeq("\n"+string(text), "\n== ") {
-			title, lines, _ := strings.Cut(story, "\n")
-			if title == "" {
-				continue
+		for part := range strings.SplitSeq("\n"+string(text), "\n== ") {
+			if title, lines, ok := strings.Cut(part, "\n"); ok && title != "" {
+				name := strings.TrimSuffix(filepath.Base(file), ".txt") + "/" + title
+				list = append(list, story{name: name, lines: lines})
 			}
-			t.Run(strings.TrimSuffix(filepath.Base(file), ".txt")+"/"+title, func(t *testing.T) {
-				t.Parallel()
-				tell(t, lines)
-			})
 		}
 	}
+	return list
 }
 
 // teller plays one story.
@@ -141,6 +152,9 @@ func (s *teller) line(t *testing.T, words []string) {
 		return
 	case "shutdown":
 		s.w.cancel()
+		return
+	case "pass":
+		s.w.clock.ahead.Add(int64(num(t, words[1], 32)) * int64(time.Second))
 		return
 	case "gone":
 		n := int64(num(t, words[1], 32))
