@@ -100,10 +100,7 @@ func (c *conn) end(reason wire.Reason, detail string) {
 	}
 	c.out.mu.Lock()
 	if c.v5 && c.out.open && !c.out.closed {
-		// A buffer can't fail, and a DISCONNECT has no part that could.
-		if b, err := wire.AppendDisconnect(c.out.bytes(), reason, detail); err == nil {
-			c.out.put(b)
-		}
+		c.sayDisconnect(reason, detail)
 	}
 	c.out.closed = true
 	c.out.room.Broadcast()
@@ -115,6 +112,20 @@ func (c *conn) end(reason wire.Reason, detail string) {
 	c.tolerate(c.nc.SetWriteDeadline(deadline))
 	c.tolerate(c.nc.SetReadDeadline(deadline))
 	c.flush.wake()
+}
+
+// sayDisconnect appends a DISCONNECT, as much of it as the client takes.
+// c.out.mu must be held.
+func (c *conn) sayDisconnect(reason wire.Reason, detail string) {
+	for _, detail := range []string{detail, ""} {
+		have := c.out.len()
+		// A buffer can't fail, and a DISCONNECT has no part that could.
+		b, err := wire.AppendDisconnect(c.out.bytes(), reason, detail)
+		if err == nil && c.out.fits(len(b)-have) {
+			c.out.put(b)
+			return
+		}
+	}
 }
 
 // finish ends the connection after the reader returned err, and waits until

@@ -3,7 +3,6 @@ package mqtt
 import (
 	"errors"
 	"sync"
-	"time"
 
 	"github.com/tidegate/tidegate/adapters/mqtt/session"
 	"github.com/tidegate/tidegate/adapters/mqtt/wire"
@@ -234,7 +233,7 @@ func (c *conn) send(d *core.Delivery, id uint16, qos uint8, dup bool) bool {
 		}
 	}
 	p := &s.msg
-	if !c.srv.outgoing(p, &d.Message, c.v5) {
+	if !c.srv.outgoing(p, &d.Message, c.v5, dup && qos == 2) {
 		return false
 	}
 	p.PacketID, p.QoS, p.Dup = id, qos, dup
@@ -276,7 +275,7 @@ func (c *conn) live(m *core.Message, ids []core.SubID) bool {
 		return true // not acknowledged yet: the subscription begins after this
 	}
 	p := &o.msg
-	if !c.srv.outgoing(p, m, c.v5) {
+	if !c.srv.outgoing(p, m, c.v5, false) {
 		return true
 	}
 	p.PacketID, p.QoS, p.Dup = 0, 0, false
@@ -294,17 +293,18 @@ func (c *conn) live(m *core.Message, ids []core.SubID) bool {
 }
 
 // outgoing fills in what a message of any format is to an MQTT client. It
-// returns false, and counts, when the message can't be sent.
-func (s *Server) outgoing(p *wire.Outgoing, m *core.Message, v5 bool) bool {
+// returns false, and counts, when the message can't be sent. One that is begun,
+// that was sent before and has to be completed, does not expire any more.
+func (s *Server) outgoing(p *wire.Outgoing, m *core.Message, v5, begun bool) bool {
 	p.V5, p.Payload = v5, m.Payload
 	p.Expiry = 0
 	if m.ExpireAt != 0 {
-		left := m.ExpireAt - time.Now().UnixMilli()
-		if left <= 0 {
+		left := m.ExpireAt - s.now().UnixMilli()
+		if left <= 0 && !begun {
 			s.counters.skippedStale.Add(1)
 			return false
 		}
-		p.Expiry = uint32(min((left+999)/1000, forever))
+		p.Expiry = uint32(min((max(left, 0)+999)/1000, forever))
 	}
 	if m.Format == core.FormatMQTT {
 		p.Topic, p.Properties = m.Key, m.Properties

@@ -1,6 +1,12 @@
 package mqtt
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
+
+// SetNow replaces the clock of the server, before it serves.
+func (s *Server) SetNow(now func() time.Time) { s.now = now }
 
 // Knows tells whether the table of refusals has the error.
 func Knows(err error) bool {

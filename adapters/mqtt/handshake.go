@@ -24,6 +24,7 @@ func (c *conn) handshake(ctx context.Context) error {
 	p, err := c.readConnect()
 	if p != nil {
 		c.v5 = p.V5
+		c.out.maxPacket = int(p.MaximumPacketSize)
 	}
 	if err != nil {
 		if fault, ok := asFault(err); ok && p != nil {
@@ -43,6 +44,11 @@ func (c *conn) handshake(ctx context.Context) error {
 		c.dropWill()
 		c.detach(ctx)
 		return err
+	}
+	if !c.out.fits(len(b)) {
+		c.dropWill()
+		c.detach(ctx)
+		return c.refuse(wire.PacketTooLarge, "CONNACK larger than the client takes")
 	}
 	c.reader.packets.Limit = c.srv.limit
 	c.reader.packets.Strict = c.v5
@@ -87,8 +93,15 @@ func (c *conn) refuse(reason wire.Reason, detail string) error {
 	}
 	ack := wire.Connack{Reason: reason, Detail: detail}
 	b, err := ack.Append(nil, c.v5)
+	if err == nil && !c.out.fits(len(b)) {
+		ack.Detail = ""
+		b, err = ack.Append(nil, c.v5)
+	}
 	if err != nil {
 		return err
+	}
+	if !c.out.fits(len(b)) {
+		return fault
 	}
 	if err := c.nc.SetWriteDeadline(time.Now().Add(lingerTime)); err != nil {
 		return fmt.Errorf("refuse CONNECT: %w", err)
@@ -174,7 +187,6 @@ func (c *conn) attach(ctx context.Context, p *wire.Connect) (*wire.Connack, erro
 	expiry, capped := c.srv.cfg.sessionExpiry(p)
 	c.expires, c.expiry = expiry > 0, expiry
 	c.problemInfo = p.RequestProblemInfo
-	c.out.maxPacket = int(p.MaximumPacketSize)
 	c.out.aliases = session.NewAliasesOut(min(p.TopicAliasMaximum, c.srv.cfg.TopicAliases))
 	c.reader.aliases = session.NewAliasesIn(c.srv.cfg.TopicAliases)
 	c.in = session.NewInbound(int(c.srv.cfg.ReceiveMaximum), c.v5)

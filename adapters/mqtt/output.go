@@ -55,6 +55,9 @@ func (o *output) bytes() []byte {
 	return *o.buf
 }
 
+// fits tells whether the client takes a packet of n bytes.
+func (o *output) fits(n int) bool { return o.maxPacket == 0 || n <= o.maxPacket }
+
 func (o *output) put(b []byte) { *o.buf = b }
 
 func (o *output) len() int {
@@ -117,11 +120,11 @@ func (o *output) publish(p *wire.Outgoing) (fits bool) {
 		p.Alias, p.OmitTopic = o.aliases.Find(p.Topic)
 		proposed = p.Alias != 0 && !p.OmitTopic
 	}
-	if o.maxPacket > 0 && p.Size() > o.maxPacket {
+	if !o.fits(p.Size()) {
 		if !proposed {
 			return false
 		}
-		if p.Alias, proposed = 0, false; p.Size() > o.maxPacket {
+		if p.Alias, proposed = 0, false; !o.fits(p.Size()) {
 			return false
 		}
 	}

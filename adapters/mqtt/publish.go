@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/tidegate/tidegate/adapters/mqtt/session"
 	"github.com/tidegate/tidegate/adapters/mqtt/wire"
@@ -164,7 +163,7 @@ func (c *conn) message(p *wire.Publish) *core.Message {
 		Lossy:      p.QoS == 0,
 	}
 	if p.HasExpiry {
-		m.ExpireAt = time.Now().UnixMilli() + int64(p.Expiry)*1000
+		m.ExpireAt = c.srv.now().UnixMilli() + int64(p.Expiry)*1000
 	}
 	if p.QoS == 2 {
 		m.Once = core.Once{Session: c.session.ID(), ID: p.PacketID}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/tidegate/tidegate/adapters/mqtt/wire"
 	"github.com/tidegate/tidegate/core"
@@ -21,6 +22,7 @@ type Server struct {
 	cfg      Config
 	log      *slog.Logger
 	limit    int // largest packet taken
+	now      func() time.Time
 	counters counters
 	sys      sys
 	held     atomic.Int64 // bytes that connections hold, see holding
@@ -30,7 +32,7 @@ var _ gateway.Protocol = (*Server)(nil)
 
 // New returns a server on the broker. cfg must be valid.
 func New(b *core.Broker, auth *gateway.Authenticator, cfg Config, log *slog.Logger) *Server {
-	s := &Server{broker: b, auth: auth, cfg: cfg, log: log, limit: cfg.packetLimit(b.MaxMessageSize()), sys: newSys()}
+	s := &Server{broker: b, auth: auth, cfg: cfg, log: log, limit: cfg.packetLimit(b.MaxMessageSize()), sys: newSys(), now: time.Now}
 	b.GuardWills(s.mayWill)
 	return s
 }

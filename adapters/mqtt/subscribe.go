@@ -179,10 +179,13 @@ func (c *conn) suback(t wire.Type, id uint16, reasons []wire.Reason, detail stri
 		detail = ""
 	}
 	b, err := wire.AppendSuback(nil, t, id, reasons, detail, c.v5)
+	if err == nil && !c.out.fits(len(b)) {
+		b, err = wire.AppendSuback(nil, t, id, reasons, "", c.v5)
+	}
 	if err != nil {
 		return err
 	}
-	if limit := c.out.maxPacket; limit > 0 && len(b) > limit {
+	if !c.out.fits(len(b)) {
 		return &wire.Error{Reason: wire.PacketTooLarge, Detail: "answer larger than the client takes"}
 	}
 	if c.out.reserve() {

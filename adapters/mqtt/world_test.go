@@ -29,6 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	t      testing.TB
 	cfg    mqtt.Config
+	clock  *later
 	fs     *vfs.MemFS
 	store  *memory.Store
 	cat    *metadata.Catalog
@@ -42,9 +43,17 @@ type world struct {
 	shown    atomic.Pointer[gateway.Conn] // whose certificate clients show, nil for none
 }
 
+// later is the clock of the system, some time ahead. Its timers are not.
+type later struct {
+	clock.Clock
+	ahead atomic.Int64
+}
+
+func (l *later) Now() time.Time { return l.Clock.Now().Add(time.Duration(l.ahead.Load())) }
+
 func newWorld(t testing.TB, change ...func(*mqtt.Config)) *world {
 	t.Helper()
-	w := &world{t: t, cfg: mqtt.Default(), fs: vfs.NewCrashableMem(), store: memory.New()}
+	w := &world{t: t, cfg: mqtt.Default(), clock: &later{Clock: clock.System}, fs: vfs.NewCrashableMem(), store: memory.New()}
 	for _, fn := range change {
 		fn(&w.cfg)
 	}
@@ -77,12 +86,13 @@ func (w *world) open() {
 	cfg.MaxMessageSize = 1 << 20
 	cfg.Pressure.Interval = 2 * time.Millisecond
 	w.broker, err = core.Open(ctx, cfg, core.Deps{
-		Dir: "data", FS: w.fs, Clock: clock.System, Rand: rand.Reader, Catalog: w.cat, Log: log,
+		Dir: "data", FS: w.fs, Clock: w.clock, Rand: rand.Reader, Catalog: w.cat, Log: log,
 		Formats: map[core.Format]core.PropertyDecoder{core.FormatMQTT: mqtt.Properties, core.FormatAMQP: foreign},
 	})
 	w.must(err)
 	auth := gateway.NewAuthenticator(gateway.DefaultAuthConfig(), w.cat, log)
 	w.server = mqtt.New(w.broker, auth, w.cfg, log)
+	w.server.SetNow(w.clock.Now)
 	w.listen()
 }
 

@@ -117,7 +117,10 @@ func (r *PropertyReader) Next() (p Property, ok bool, err error) {
 	}
 	rule := propertyRules[p.ID]
 	if rule.in&r.bit == 0 {
-		return p, false, violation("property not allowed in this packet")
+		if p.ID == PropSubscriptionIdentifier && r.bit == 1<<TypePublish {
+			return p, false, violation("subscription identifier from a client")
+		}
+		return p, false, malformed("property not allowed in this packet")
 	}
 	if p.ID != PropUser {
 		if r.seen&(1<<p.ID) != 0 {

@@ -1,6 +1,10 @@
 package wire
 
-import "github.com/mochi-mqtt/server/v2/packets"
+import (
+	"strings"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
 
 // Filter is one entry of a SUBSCRIBE.
 type Filter struct {
@@ -43,6 +47,9 @@ func DecodeSubscribe(flags byte, body []byte, v5 bool) (*Subscribe, error) {
 	s.Filters = make([]Filter, 0, len(pk.Filters))
 	for i := range pk.Filters {
 		f := &pk.Filters[i]
+		if f.NoLocal && strings.HasPrefix(f.Filter, "$share/") {
+			return nil, violation("no local on a shared subscription")
+		}
 		s.Filters = append(s.Filters, Filter{
 			Filter: f.Filter, QoS: f.Qos, NoLocal: f.NoLocal,
 			RetainAsPublished: f.RetainAsPublished, RetainHandling: f.RetainHandling,
@@ -109,6 +116,8 @@ func checkFilters(t Type, body []byte, v5 bool, see func(Property)) error {
 
 func checkOptions(options byte, v5 bool) error {
 	switch {
+	case options&3 == 3 && v5:
+		return violation("subscription QoS 3")
 	case options&3 == 3:
 		return malformed("subscription QoS 3")
 	case v5 && options&0xc0 != 0, !v5 && options&^3 != 0:
