@@ -71,6 +71,10 @@ type ConsumeSpec struct {
 	Group string
 	// Start is where a stream queue is read from, unless the group has a cursor.
 	Start Start
+	// Match, on a stream queue and without a group, tells which messages the consumer
+	// gets: the others are passed over, and count in no limit. It is called by Next and
+	// must not keep the message. Without it the consumer gets all.
+	Match func(*Message) bool
 	// NoAck settles each delivery as it is handed out.
 	NoAck bool
 	// Limits are the prefetch limits that count this consumer's unsettled

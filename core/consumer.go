@@ -54,7 +54,7 @@ type Consumer struct {
 // an exclusive consumer, or another one and this is to be exclusive, or when it
 // is to be exclusive on a queue with a single active consumer.
 // On a stream queue it may wait for the log, for a group that is new; ErrInvalid
-// when a group or a start is named and the queue is none.
+// when a group, a start or a filter is named and the queue is none.
 func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec) (*Consumer, error) {
 	ns, q, err := b.queue(namespace, spec.Queue, spec.Owner)
 	if err != nil {
@@ -63,7 +63,7 @@ func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec
 	if q.kept != nil {
 		return b.consumeStream(ctx, ns, q, spec)
 	}
-	if spec.Group != "" || spec.Start != (Start{}) {
+	if spec.Group != "" || spec.Start != (Start{}) || spec.Match != nil {
 		return nil, &Error{
 			Reason: ErrInvalid, Kind: "queue", Name: spec.Queue, Namespace: namespace, Detail: "it is no stream queue",
 		}
@@ -96,14 +96,22 @@ func (b *Broker) Consume(ctx context.Context, namespace string, spec ConsumeSpec
 	return c, nil
 }
 
-// Next appends up to limit deliveries to dst, without blocking. It returns none
-// only when there are none: then Notify is called when there are some. An error
+// maxPassed is about how many messages that a consumer's filter does not match one call
+// of Next passes over.
+const maxPassed = 256
+
+// Next appends up to limit deliveries to dst, without blocking. When it returns fewer,
+// Notify is called when there may be more: with a filter perhaps before it returns. An error
 // means that a message could not be read: it is the next one still, and what is
 // returned with the error is good.
 func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 	now := c.b.deps.Clock.Now().UnixMilli()
-	first := len(dst)
+	first, passed := len(dst), 0
 	for len(dst)-first < limit {
+		if passed >= maxPassed { // the caller has others to serve
+			c.spec.Notify()
+			break
+		}
 		var err error
 		if c.refs, err = c.c.Fetch(c.refs[:0], limit-(len(dst)-first)); err != nil {
 			return dst, c.b.storageError(err)
@@ -139,10 +147,17 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 				c.over = append(c.over, ref.Offset)
 				continue
 			}
+			dst = append(dst, d)
+			if c.spec.Match != nil && !c.spec.Match(&dst[len(dst)-1].Message) { // d stays on the stack
+				dst[len(dst)-1] = Delivery{}
+				dst = dst[:len(dst)-1]
+				c.offsets = append(c.offsets, ref.Offset)
+				passed++
+				continue
+			}
 			if c.spec.NoAck {
 				c.offsets = append(c.offsets, ref.Offset)
 			}
-			dst = append(dst, d)
 		}
 		c.done()
 	}

@@ -274,8 +274,8 @@ func (ns *namespace) forgetQueue(q *declared) (autoDelete []string) {
 func (b *Broker) removeQueue(ns *namespace, q *declared) (autoDelete []string) {
 	b.leases.drop(q)
 	autoDelete = ns.forgetQueue(q)
-	streams := append(b.shards[q.shard].Priorities(q.stream), q.stream)
-	if _, err := b.shards[q.shard].DropStream(q.stream); err != nil {
+	streams, err := b.shards[q.shard].DropQueue(q.stream)
+	if err != nil {
 		b.deps.Log.Error("queue not removed from the log", slog.String("queue", q.spec.Name),
 			slog.String("namespace", ns.name), slog.Any("error", err))
 	}

@@ -26,9 +26,10 @@ type plan struct {
 	keyed   bool
 	noLocal bool // a session with a no-local subscription is among the targets
 	// highest is the highest priority that one of the queues knows, byPriority the
-	// plans for messages that have one, as far as they are made.
+	// plans for messages that have one, as far as they are kept.
 	highest    uint8
-	byPriority []*plan
+	byPriority map[uint8]*plan
+	kept       bool // the publisher has the plan for later messages
 	err        error
 }
 
@@ -55,20 +56,20 @@ type liveTarget struct {
 	subscriptions []SubID
 }
 
-// maxPlans bounds a publisher's kept plans; one that publishes to more keys
-// than this begins anew.
+// maxPlans bounds a publisher's kept plans, those for priorities included; one that
+// publishes to more keys than this begins anew.
 const maxPlans = 4096
 
-// plan returns the plan for a message.
-func (p *Publisher) plan(m *Message) (*plan, error) {
-	pl, err := p.route(m)
-	if err != nil || pl.highest == 0 {
-		return pl, err
+// room makes room for one more kept plan.
+func (p *Publisher) room() {
+	if p.kept >= maxPlans {
+		clear(p.plans)
+		p.kept = 0
 	}
-	return p.prioritised(pl, m)
+	p.kept++
 }
 
-// route is plan, but for the message's priority.
+// route returns the plan for a message, but for its priority: see prioritised.
 func (p *Publisher) route(m *Message) (*plan, error) {
 	// The length keeps an exchange whose name has any byte apart from its key.
 	p.planKey = append(p.planKey[:0], byte(m.Format), byte(len(m.Exchange)), byte(len(m.Exchange)>>8))
@@ -79,15 +80,18 @@ func (p *Publisher) route(m *Message) (*plan, error) {
 		pl, _ := p.makePlan(m)
 		return pl, pl.err
 	}
-	if pl := p.plans[string(p.planKey)]; pl != nil && pl.version == version {
-		return pl, pl.err
+	old := p.plans[string(p.planKey)]
+	if old != nil && old.version == version {
+		return old, old.err
 	}
 	pl, cacheable := p.makePlan(m)
 	if cacheable {
-		if len(p.plans) >= maxPlans {
-			clear(p.plans)
+		if old != nil {
+			delete(p.plans, string(p.planKey))
+			p.kept -= 1 + len(old.byPriority)
 		}
-		p.plans[string(p.planKey)] = pl
+		p.room()
+		p.plans[string(p.planKey)], pl.kept = pl, true
 	}
 	return pl, pl.err
 }

@@ -9,9 +9,21 @@ import (
 	"github.com/tidegate/tidegate/metadata"
 )
 
-// prioritised returns the plan for a message of whose queues some have priorities: to
-// these it goes by the stream of its own.
-func (p *Publisher) prioritised(pl *plan, m *Message) (*plan, error) {
+// prioritised returns the plan for a message of whose queues some have priorities, and
+// its parts: to these queues it goes by the stream of its own. Such a stream is made when
+// it is the first one, so the message has to be admitted before.
+func (p *Publisher) prioritised(pl *plan, m *Message) (*plan, []planPart, error) {
+	of, err := p.ranked(pl, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	if m.QoS == 0 {
+		return of, of.queued, nil
+	}
+	return of, of.stored, nil
+}
+
+func (p *Publisher) ranked(pl *plan, m *Message) (*plan, error) {
 	priority := m.Priority
 	if !m.PriorityKnown {
 		look := &lookup{broker: p.b, format: m.Format, properties: m.Properties}
@@ -20,9 +32,6 @@ func (p *Publisher) prioritised(pl *plan, m *Message) (*plan, error) {
 	priority = min(priority, pl.highest)
 	if priority == 0 {
 		return pl, nil
-	}
-	if len(pl.byPriority) == 0 {
-		pl.byPriority = make([]*plan, int(pl.highest)+1)
 	}
 	if of := pl.byPriority[priority]; of != nil {
 		return of, nil
@@ -35,6 +44,16 @@ func (p *Publisher) prioritised(pl *plan, m *Message) (*plan, error) {
 	}
 	if of.queued, err = p.b.partsOf(pl.queued, priority); err != nil {
 		return nil, p.b.storageError(err)
+	}
+	if !pl.kept || p.plans[string(p.planKey)] != pl {
+		return &of, nil
+	}
+	if p.room(); len(p.plans) == 0 { // the plan itself had to go
+		p.kept = 0
+		return &of, nil
+	}
+	if pl.byPriority == nil {
+		pl.byPriority = map[uint8]*plan{}
 	}
 	pl.byPriority[priority] = &of
 	return &of, nil

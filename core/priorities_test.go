@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidegate/tidegate/core"
@@ -358,4 +359,53 @@ func TestPrioritiesOfAnotherProtocol(t *testing.T) {
 	}
 	p.confirmed()
 	w.mustHave("q", "c", "b", "a")
+}
+
+// A queue with priorities that nobody uses ends with what it has of all of them.
+func TestUnusedPriorityQueueEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldWith(t, 1, func(c *core.Config, d *core.Deps) { calm(c, d); ranked(c, d) })
+		args := with(upTo(9), "x-expires", int64(1000))
+		w.declare("q", args)
+		p := w.publisher(nil)
+		p.priors("q", "a/1", "b/8", "c/0")
+		elapse(999 * time.Millisecond)
+		if w.mustHave("q", "b", "a", "c"); !w.there("q") {
+			t.Fatal("the queue ended although it was used")
+		}
+		p.priors("q", "d/8")
+		elapse(2 * time.Second)
+		if w.there("q") {
+			t.Fatal("the queue is there after its term")
+		}
+		w.declare("q", args)
+		p.priors("q", "e/8", "f/0")
+		w.mustHave("q", "e", "f")
+	})
+}
+
+// What a full queue with priorities refuses becomes a dead letter, whatever its
+// priority, and what it has stays.
+func TestFullPriorityQueueSpills(t *testing.T) {
+	for _, shards := range []int{1, 3} {
+		t.Run(fmt.Sprintf("shards=%d", shards), func(t *testing.T) {
+			w := newWorldWith(t, shards, rankedLetters)
+			w.queue("d")
+			w.declare("q", with(spilling(2, "", "d"), "x-max-priority", int64(9)))
+			p := w.publisher(nil)
+			p.priors("q", "a/1", "b/8")
+			for i, body := range []string{"c", "d", "e"} {
+				m := prior("q", body, 4*i) // 0, 4 and 8
+				got, err := p.p.Publish(&m)
+				if !errors.Is(err, core.ErrFull) {
+					t.Fatalf("%s to the full queue: got %v, want %v", body, err, core.ErrFull)
+				}
+				p.n = got.Seq
+			}
+			p.confirmed()
+			w.crash()
+			w.mustHave("d", "c", "d", "e")
+			w.mustHave("q", "b", "a")
+		})
+	}
 }

@@ -13,6 +13,7 @@ type Publisher struct {
 	tracker *tracker // nil when nobody asks for confirms
 
 	plans   map[string]*plan
+	kept    int // plans, and those that these have for priorities
 	planKey []byte
 	swapped []byte
 	record  record.Message
@@ -85,7 +86,7 @@ func (p *Publisher) publish(m *Message) (routed bool, refused int, err error) {
 	if inbox != nil && len(m.MoreKeys) == 0 {
 		return p.answer(m, inbox), 0, nil
 	}
-	pl, err := p.plan(m)
+	pl, err := p.route(m)
 	if err != nil {
 		return false, 0, err
 	}
@@ -101,6 +102,11 @@ func (p *Publisher) publish(m *Message) (routed bool, refused int, err error) {
 		}
 		p.b.counters.shed.Add(1)
 		stored = false
+	}
+	if stored && pl.highest > 0 {
+		if pl, parts, err = p.prioritised(pl, m); err != nil {
+			return false, 0, err
+		}
 	}
 	if !m.dead {
 		p.b.counters.published.Add(1)

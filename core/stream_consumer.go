@@ -43,6 +43,11 @@ func groupCursor(name string) uint64 {
 
 // consumeStream attaches a consumer to a stream queue.
 func (b *Broker) consumeStream(ctx context.Context, ns *namespace, q *declared, spec ConsumeSpec) (*Consumer, error) {
+	if spec.Match != nil && spec.Group != "" {
+		return nil, &Error{
+			Reason: ErrInvalid, Kind: "queue", Name: spec.Queue, Namespace: ns.name, Detail: "groups have no filters",
+		}
+	}
 	c := &Consumer{b: b, ns: ns, q: q, s: b.shards[q.shard], spec: spec}
 	c.spec.Exclusive = false // readers do not compete
 	r := shard.Reading{

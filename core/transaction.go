@@ -106,7 +106,7 @@ func (t *Transaction) Publish(m *Message) (routed bool, err error) {
 		t.deliver(m, inbox, nil)
 		return true, nil
 	}
-	pl, err := p.plan(m)
+	pl, err := p.route(m)
 	if err != nil {
 		return false, err
 	}
@@ -117,6 +117,11 @@ func (t *Transaction) Publish(m *Message) (routed bool, err error) {
 	if stored := len(parts) > 0 || m.Retain; stored && !p.admitted(m, pl, parts) {
 		p.b.counters.blocked.Add(1)
 		return false, ErrPressure
+	}
+	if len(parts) > 0 && pl.highest > 0 {
+		if pl, parts, err = p.prioritised(pl, m); err != nil {
+			return false, err
+		}
 	}
 	routed = len(parts)+len(live) > 0 || inbox != nil
 	if t.moves != nil {

@@ -17,11 +17,25 @@ func TestClientPikaFeatures(t *testing.T) {
 	runFeatures(t, os.Environ(), 12, python, "clients/pika_features.py", b.AMQP)
 }
 
+func TestClientPikaLifecycle(t *testing.T) {
+	needsPython(t, "pika")
+	b := startBroker(t, 1)
+	b.needsAMQP()
+	runFeatures(t, os.Environ(), 12, python, "clients/pika_lifecycle.py", b.AMQP, b.HTTP)
+}
+
 func TestClientAMQPLibFeatures(t *testing.T) {
 	env := needsNode(t, "amqplib")
 	b := startBroker(t, 1)
 	b.needsAMQP()
 	runFeatures(t, env, 12, "node", "clients/amqplib_features.js", b.AMQP)
+}
+
+func TestClientAMQPLibLifecycle(t *testing.T) {
+	env := needsNode(t, "amqplib")
+	b := startBroker(t, 1)
+	b.needsAMQP()
+	runFeatures(t, env, 9, "node", "clients/amqplib_lifecycle.js", b.AMQP)
 }
 
 // runFeatures runs a program that prints the name of each feature that works.

@@ -255,7 +255,6 @@ func checkReplicated(m *core.QueueSpec, queueType, queue string) error {
 // consumeArguments are the consumer arguments that are not there yet.
 var consumeArguments = map[string]bool{
 	"x-filter-jms-selector": true,
-	"x-stream-filter":       true,
 	"x-tag":                 true,
 }
 

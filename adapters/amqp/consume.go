@@ -63,6 +63,7 @@ func (ch *channel) consume(ctx context.Context, m *wire.BasicConsume) error {
 		NoAck:     m.NoAck,
 		Group:     stream.group,
 		Start:     stream.start,
+		Match:     stream.match,
 		Limits:    limits,
 		Notify:    k.notify,
 		Cancelled: k.cancelled,

@@ -25,6 +25,9 @@ func checkStreamArguments(spec *core.QueueSpec, queue string) error {
 		switch {
 		case name == "x-queue-type" || rule == kept && known:
 		case name == "x-max-length-bytes" || rule == streamOnly:
+			if size, ok := value.(int64); ok && name == "x-stream-filter-size-bytes" && (size < 16 || size > 255) {
+				return refuse(codePreconditionFailed, "Invalid value for %s", name)
+			}
 			if reason := badStreamArgument(name, value); reason != "" {
 				return refuse(codePreconditionFailed, "invalid arg '%s' for %s: %s", name, queue, reason)
 			}
@@ -57,8 +60,6 @@ func badStreamArgument(name string, value any) string {
 			return "{value_negative," + strconv.FormatInt(n, 10) + "}"
 		case n == 0:
 			return "{value_zero,0}"
-		case name == "x-stream-filter-size-bytes" && (n < 16 || n > 255):
-			return "{value_out_of_range," + strconv.FormatInt(n, 10) + "}"
 		}
 	}
 	return ""
@@ -69,6 +70,7 @@ type reading struct {
 	is    bool // the queue is a stream queue
 	group string
 	start core.Start
+	match func(*core.Message) bool // nil: everything
 }
 
 // streamReading checks what holds for consumers of stream queues alone: they
@@ -80,7 +82,7 @@ func (ch *channel) streamReading(queue string, m *wire.BasicConsume, args map[st
 	}
 	what := object("queue", queue, ch.c.namespace)
 	if !status.Stream {
-		for _, name := range []string{headerOffset, argumentGroup} {
+		for _, name := range []string{headerOffset, argumentGroup, argFilter, argUnfiltered} {
 			if _, given := args[name]; given {
 				return reading{}, refuse(codePreconditionFailed,
 					"invalid arg '%s' for %s of queue type rabbit_classic_queue", name, what)
@@ -97,6 +99,13 @@ func (ch *channel) streamReading(queue string, m *wire.BasicConsume, args map[st
 		return reading{}, refuse(codePreconditionFailed, "consumer prefetch count is not set for stream %s", what)
 	}
 	r := reading{is: true}
+	filter, err := readStreamFilter(args, what, ch.broker().Decode)
+	if err != nil {
+		return reading{}, err
+	}
+	if filter != nil {
+		r.match = filter.match
+	}
 	if value, given := args[argumentGroup]; given {
 		var ok bool
 		if r.group, ok = value.(string); !ok || r.group == "" {

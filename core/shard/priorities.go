@@ -171,7 +171,7 @@ func (s *Shard) openPriority(id record.StreamID, priority uint8) (*stream, error
 	info := st.info
 	info.ID = PriorityStream(id, priority)
 	if up := s.streams[info.ID]; up != nil && up.head() == st {
-		return up, nil
+		return up, up.countBytes(st.queue.CountsBytes()) // which may have failed before
 	}
 	if err := s.createStream(info, st.durable); err != nil {
 		return nil, err
@@ -218,14 +218,19 @@ func (s *Shard) joinAll(st *stream, highest uint8) {
 	}
 }
 
-// Priorities returns the ids of a queue's streams for priorities above 0.
-func (s *Shard) Priorities(id record.StreamID) (all []record.StreamID) {
+// DropQueue ends a queue's stream and those of its priorities, and returns their ids: all
+// that there were, however many were made just before.
+func (s *Shard) DropQueue(id record.StreamID) ([]record.StreamID, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st := s.streams[id]; st != nil {
-		for _, up := range st.above() {
-			all = append(all, up.id)
-		}
+	all := []record.StreamID{id}
+	st := s.streams[id]
+	if st == nil {
+		return all, nil
 	}
-	return all
+	for _, up := range st.above() {
+		all = append(all, up.id)
+	}
+	_, err := s.dropAll(st)
+	return all, err
 }

@@ -184,6 +184,11 @@ func (s *Shard) DropStream(id record.StreamID) (record.LSN, error) {
 	if st == nil {
 		return 0, nil
 	}
+	return s.dropAll(st)
+}
+
+// dropAll ends a stream and those of its priorities. mu is held.
+func (s *Shard) dropAll(st *stream) (record.LSN, error) {
 	for _, up := range st.above() {
 		if _, err := s.dropStream(up); err != nil {
 			return 0, err
