@@ -96,6 +96,105 @@ func TestConnections(t *testing.T) {
 	}
 }
 
+// TestChannelState checks what is told of confirms, transactions and bytes.
+func TestChannelState(t *testing.T) {
+	w := newWorld(t)
+	conn, err := w.dial("device", "/", "")
+	w.must(err)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	w.must(err)
+	w.must(ch.Tx())
+	_, err = ch.QueueDeclare("q", false, false, false, false, nil)
+	w.must(err)
+	w.must(ch.Publish("", "q", false, false, amqp091.Publishing{Body: []byte("x")}))
+	w.must(ch.TxCommit())
+	_, ok, err := ch.Get("q", false)
+	if err != nil || !ok {
+		t.Fatalf("get: got %v, %v", ok, err)
+	}
+	w.must(ch.Ack(1, false))
+	for range 2 {
+		w.must(ch.Publish("", "q", false, false, amqp091.Publishing{Body: []byte("x")}))
+	}
+	w.must(ch.Qos(1, 0, false)) // its answer tells that the publishes have arrived
+	channel := func() map[string]any {
+		t.Helper()
+		got := w.want(200, "GET", "channels", "").list(t)
+		if len(got) != 1 {
+			t.Fatalf("channels: got %v", got)
+		}
+		return got[0]
+	}
+	for _, want := range []struct {
+		after           func() error
+		publishes, acks float64
+	}{
+		{func() error { return nil }, 2, 1},
+		{ch.TxRollback, 0, 0},
+		{func() error { return ch.Ack(1, false) }, 0, 1},
+		{ch.TxCommit, 0, 0},
+	} {
+		w.must(want.after())
+		w.must(ch.Qos(1, 0, false))
+		got := channel()
+		if got["transactional"] != true || got["confirm"] != false ||
+			got["messages_uncommitted"] != want.publishes || got["acks_uncommitted"] != want.acks {
+			t.Errorf("got %v, want %v publishes and %v acks", got, want.publishes, want.acks)
+		}
+	}
+	w.must(ch.Close())
+	if ch, err = conn.Channel(); err != nil {
+		t.Fatal(err)
+	}
+	w.must(ch.Confirm(false))
+	confirmation, err := ch.PublishWithDeferredConfirm("", "q", false, false, amqp091.Publishing{Body: []byte("x")})
+	w.must(err)
+	confirmation.Wait()
+	if got := channel(); got["transactional"] != false || got["confirm"] != true || got["messages_unconfirmed"] != 0.0 {
+		t.Errorf("channel with confirms: got %v", got)
+	}
+	list := w.want(200, "GET", "connections", "").list(t)
+	if len(list) != 1 || list[0]["state"] != "running" {
+		t.Fatalf("connections: got %v", list)
+	}
+	for _, key := range []string{"recv_oct", "send_oct"} {
+		count, _ := list[0][key].(float64)
+		details, _ := list[0][key+"_details"].(map[string]any)
+		if rate, _ := details["rate"].(float64); count < 100 || rate <= 0 {
+			t.Errorf("%s: got %v at %v, want what login takes at least", key, count, details)
+		}
+	}
+}
+
+func TestOverviewRates(t *testing.T) {
+	w := newWorld(t)
+	conn, err := w.dial("device", "/", "")
+	w.must(err)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	w.must(err)
+	_, err = ch.QueueDeclare("q", false, false, false, false, nil)
+	w.must(err)
+	w.must(ch.Confirm(false))
+	confirmation, err := ch.PublishWithDeferredConfirm("", "q", false, false, amqp091.Publishing{Body: []byte("x")})
+	w.must(err)
+	confirmation.Wait()
+	got := w.want(200, "GET", "overview", "").object(t)
+	stats, _ := got["message_stats"].(map[string]any)
+	details, _ := stats["publish_details"].(map[string]any)
+	if rate, _ := details["rate"].(float64); stats["publish"] != 1.0 || rate <= 0 {
+		t.Errorf("message_stats: got %v", stats)
+	}
+	churn, _ := got["churn_rates"].(map[string]any)
+	if got["rates_mode"] != "basic" || churn["connection_created"] != 1.0 || churn["connection_closed"] != 0.0 {
+		t.Errorf("overview: got %v", got)
+	}
+	if got := w.as("helper", "GET", "overview", "").object(t); got["message_stats"] != nil || got["churn_rates"] != nil {
+		t.Errorf("who may not see all got %v", got)
+	}
+}
+
 func TestCloseWithReason(t *testing.T) {
 	w := newWorld(t)
 	conn, err := w.dial("device", "/", "")
