@@ -65,6 +65,9 @@ func TestConnections(t *testing.T) {
 		status := map[bool]string{true: "up", false: "waiting"}[active]
 		got := w.want(200, "GET", "queues/%2F/one%20at%20a%20time", "").object(t)
 		details, _ := got["consumer_details"].([]any)
+		if tag, _ := got["single_active_consumer_tag"].(string); tag == "" || got["exclusive_consumer_tag"] != nil {
+			t.Errorf("tags: got %v", got)
+		}
 		if len(details) != i+1 || !slices.ContainsFunc(details, func(d any) bool {
 			o, _ := d.(map[string]any)
 			return o["active"] == active && o["activity_status"] == status
@@ -76,6 +79,22 @@ func TestConnections(t *testing.T) {
 	owner, _ := queue["owner_pid_details"].(map[string]any)
 	if queue["exclusive"] != true || queue["consumers"] != 1.0 || owner["name"] != name {
 		t.Errorf("queue: got %v", queue)
+	}
+
+	if queue["exclusive_consumer_tag"] != "tag" || queue["single_active_consumer_tag"] != nil {
+		t.Errorf("tags: got %v", queue)
+	}
+	for query, want := range map[string][2]bool{
+		"": {true, true}, "?disable_stats=true": {false, false},
+		"?disable_stats=true&enable_queue_totals=true": {true, false},
+	} {
+		for _, q := range w.want(200, "GET", "queues"+query, "").list(t) {
+			_, messages := q["messages_ready"]
+			_, consumers := q["consumers"]
+			if got := [2]bool{messages, consumers}; got != want || q["name"] == nil {
+				t.Errorf("queues%s: got %v", query, q)
+			}
+		}
 	}
 
 	// Others see nothing of it, and may not end it.

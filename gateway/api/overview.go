@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -30,6 +31,7 @@ func (a *API) overview(_ context.Context, r *request) (answer, error) {
 		"management_version": CompatibleVersion, "rabbitmq_version": CompatibleVersion,
 		"product_name": a.Product, "product_version": a.Version,
 		"cluster_name": a.Cluster, "node": a.Node, "rates_mode": "basic",
+		"disable_stats": false, "enable_queue_totals": false,
 		"exchange_types": exchangeTypes(), "listeners": a.listeners(), "contexts": []object{},
 	}
 	totals := object{"connections": 0, "channels": 0, "consumers": 0, "queues": 0, "exchanges": 0}
@@ -139,7 +141,7 @@ func (a *API) node(_ context.Context, r *request) (answer, error) {
 
 func (a *API) describeNode() object {
 	st := a.Broker.Stats()
-	return object{
+	o := object{
 		"name": a.Node, "type": "disc", "running": true, "rates_mode": "basic", "partitions": []string{},
 		"uptime": time.Since(a.started).Milliseconds(), "processors": runtime.NumCPU(), "os_pid": os.Getpid(),
 		"mem_used": st.MemoryInUse, "mem_alarm": st.Pressure.Memory,
@@ -148,6 +150,8 @@ func (a *API) describeNode() object {
 		"auth_mechanisms": []object{{"name": "PLAIN", "enabled": true}, {"name": "AMQPLAIN", "enabled": true}},
 		"being_drained":   false,
 	}
+	maps.Copy(o, a.churn())
+	return o
 }
 
 // protocols returns the protocols that clients may speak, each once.
