@@ -28,6 +28,26 @@ type Client struct {
 	Close func(reason string)
 	// Channels tells of the channels as they are now; nil if the protocol has none.
 	Channels func() []Channel
+	// State tells whether publishes are held back; nil if the protocol does not know.
+	State func() State
+}
+
+// State is how a connection stands.
+type State uint8
+
+const (
+	// Running is the state of a connection from which everything is taken.
+	Running State = iota
+	// Blocked is that of one whose publishes are held, as disk or memory is low.
+	Blocked
+)
+
+// String returns RabbitMQ's word for the state.
+func (s State) String() string {
+	if s == Blocked {
+		return "blocked"
+	}
+	return "running"
 }
 
 // Channel is one channel of a connection.
@@ -37,7 +57,13 @@ type Channel struct {
 	GlobalPrefetch uint16 // of all consumers together
 	Unacked        int
 	Confirms       bool // publishes are confirmed
-	Consumers      []Consumer
+	Transactional  bool // between tx.select and the end of the channel
+	// Unconfirmed are publishes that the client waits for the confirms of.
+	Unconfirmed uint64
+	// Uncommitted are publishes, and UncommittedAcks settlements, that the next
+	// commit carries out.
+	Uncommitted, UncommittedAcks int
+	Consumers                    []Consumer
 }
 
 // Consumer is one consumer of a channel.
@@ -73,6 +99,7 @@ type Clients struct {
 	byNamespace  map[string]int
 	channels     int
 	userChannels map[string]int
+	entered      uint64
 }
 
 // NewClients returns an empty list; limits are those of the catalog.
@@ -105,6 +132,7 @@ func (cs *Clients) enter(c *Conn, client Client) error {
 		Client: client, Conn: c, Since: time.Now(),
 		Name: c.RemoteAddr().String() + " -> " + c.LocalAddr().String(),
 	}
+	cs.entered++
 	cs.byUser[client.User]++
 	cs.byNamespace[client.Namespace]++
 	return nil
@@ -164,4 +192,12 @@ func (cs *Clients) CloseAll(reason string, which func(*Connected) bool) int {
 		}
 	}
 	return closed
+}
+
+// Churn returns how many clients have logged in since the start, and how many of
+// them are gone.
+func (cs *Clients) Churn() (entered, left uint64) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.entered, cs.entered - uint64(len(cs.byConn))
 }

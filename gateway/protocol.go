@@ -35,6 +35,7 @@ type Conn struct {
 	Secure bool
 
 	clients *Clients // nil where no list is kept
+	traffic *traffic // nil where nobody counts
 	// socket is the accepted socket below TLS and WebSocket; closing it ends
 	// the connection without a goodbye.
 	socket net.Conn

@@ -75,6 +75,7 @@ func (s *Server) newConn(conn, socket net.Conn) *Conn {
 		ID:       strconv.FormatUint(s.lastID.Add(1), 10),
 		Loopback: remoteAddr(socket).IsLoopback(),
 		clients:  s.deps.Clients,
+		traffic:  new(traffic),
 		socket:   socket,
 	}
 }

@@ -22,6 +22,7 @@ func (c *connection) announce() error {
 		Heartbeat:  c.limits.heartbeat,
 		Close:      func(reason string) { c.interrupt(refuse(codeConnectionForced, "%s", reason)) },
 		Channels:   c.listChannels,
+		State:      c.standing,
 	})
 }
 
@@ -33,6 +34,14 @@ func (c *connection) properties() map[string]any {
 		return nil
 	}
 	return args
+}
+
+// standing tells whether publishes are held, from any goroutine.
+func (c *connection) standing() gateway.State {
+	if c.withheld.Load() {
+		return gateway.Blocked
+	}
+	return gateway.Running
 }
 
 // addChannel opens a channel, for the reader and for listChannels.
@@ -65,7 +74,13 @@ func (c *connection) listChannels() []gateway.Channel {
 func (ch *channel) describe() gateway.Channel {
 	d := gateway.Channel{
 		Number: ch.id, Prefetch: ch.prefetch, GlobalPrefetch: ch.globalPrefetch,
-		Unacked: ch.unacked.len(), Confirms: ch.confirms,
+		Unacked: ch.unacked.len(), Confirms: ch.confirmer != nil, Transactional: ch.inTx != nil,
+	}
+	if p := ch.confirmer; p != nil {
+		d.Unconfirmed = max(p.last.Load(), p.settled) - p.settled
+	}
+	if ch.inTx != nil {
+		d.Uncommitted, d.UncommittedAcks = int(ch.inTx.publishes.Load()), int(ch.inTx.acks.Load())
 	}
 	for _, k := range ch.consumers {
 		args, err := plainTable(k.args)

@@ -43,6 +43,7 @@ func (c *connection) block(ch *channel) {
 	ch.content.keep()
 	ch.held = true
 	b.channels = append(b.channels, ch)
+	c.withheld.Store(true)
 	if len(b.channels) > 1 {
 		c.hold(len(ch.content.names) + len(ch.content.payload))
 	}
@@ -128,6 +129,7 @@ func (c *connection) endBlockade() {
 	}
 	c.hold(-b.bytes)
 	b.channels, b.frames = nil, nil
+	c.withheld.Store(false)
 }
 
 // lastWords is the answer to the client's connection.close. A client that does

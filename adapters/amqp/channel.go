@@ -35,7 +35,8 @@ type channel struct {
 	consumers map[string]*consumer
 	unacked   unacked
 	lastTag   uint64
-	confirms  bool
+	confirmer *publisher // the one of confirm.select; nil without
+	inTx      *txCounts  // nil before tx.select
 }
 
 func newChannel(c *connection, id uint16) *channel {

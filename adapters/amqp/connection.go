@@ -71,6 +71,7 @@ type connection struct {
 	silence     time.Time           // until when the client may say nothing, zero for anew
 	settlements settlements
 	blocked     blockade
+	withheld    atomic.Bool // a publish is held; for standing
 	// waitingReplies is the bytes of direct replies that wait to be written.
 	waitingReplies atomic.Int64
 

@@ -55,7 +55,7 @@ func (ch *channel) confirmSelect(m *wire.ConfirmSelect) error {
 		ch.stopPublisher()
 		ch.publisher = p
 		ch.c.out.mu.Lock()
-		ch.confirms = true
+		ch.confirmer = p
 		ch.c.out.mu.Unlock()
 	}
 	if !m.NoWait {

@@ -3,6 +3,7 @@ package amqp
 import (
 	"bytes"
 	"errors"
+	"sync/atomic"
 
 	"github.com/tidegate/tidegate/adapters/amqp/wire"
 	"github.com/tidegate/tidegate/core"
@@ -18,6 +19,10 @@ type transaction struct {
 	// commit.
 	returns []core.Message
 }
+
+// txCounts tell of a transaction to those who look after the broker. The reader
+// changes them.
+type txCounts struct{ publishes, acks atomic.Int64 }
 
 // errNoTx is the answer to a commit or rollback on a channel without tx.select.
 func errNoTx() error { return refuse(codePreconditionFailed, "channel is not transactional") }
@@ -35,13 +40,21 @@ func (ch *channel) txSelect() error {
 		ch.publisher = p
 	}
 	if ch.tx == nil {
+		ch.c.out.mu.Lock()
+		ch.inTx = new(txCounts)
+		ch.c.out.mu.Unlock()
 		ch.beginTx()
 	}
 	ch.reply(&wire.TxSelectOK{})
 	return nil
 }
 
-func (ch *channel) beginTx() { ch.tx = &transaction{engine: ch.publisher.engine.Begin()} }
+// beginTx begins a transaction with nothing in it.
+func (ch *channel) beginTx() {
+	ch.tx = &transaction{engine: ch.publisher.engine.Begin()}
+	ch.inTx.publishes.Store(0)
+	ch.inTx.acks.Store(0)
+}
 
 // publishInTx adds a publish to the transaction. It is routed now.
 func (ch *channel) publishInTx(m *core.Message, mandatory bool) error {
@@ -49,6 +62,7 @@ func (ch *channel) publishInTx(m *core.Message, mandatory bool) error {
 	if err != nil {
 		return ch.publishError(err)
 	}
+	ch.inTx.publishes.Add(1)
 	if mandatory && !routed {
 		ch.tx.returns = append(ch.tx.returns, core.Message{
 			Exchange: bytes.Clone(m.Exchange), Key: bytes.Clone(m.Key),
@@ -70,6 +84,7 @@ func (ch *channel) acknowledgeInTx(tag uint64, multiple bool, outcome core.Outco
 	if !ok {
 		return refuse(codePreconditionFailed, "unknown delivery tag %d", tag)
 	}
+	ch.inTx.acks.Add(int64(len(settled) - first))
 	ch.tx.settled = settled // with an error they go back when the channel ends
 	for _, d := range settled[first:] {
 		if err := ch.tx.engine.Settle(d.settler.engine, outcome, d.pos); err != nil {

@@ -61,10 +61,11 @@ const CompatibleVersion = "4.0.0"
 type API struct {
 	Deps
 	started time.Time
+	rates   *rates
 }
 
 // New returns the API.
-func New(deps Deps) *API { return &API{Deps: deps, started: time.Now()} }
+func New(deps Deps) *API { return &API{Deps: deps, started: time.Now(), rates: newRates(time.Now)} }
 
 // request is one request with what every handler asks it for.
 type request struct {

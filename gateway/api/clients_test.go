@@ -65,6 +65,9 @@ func TestConnections(t *testing.T) {
 		status := map[bool]string{true: "up", false: "waiting"}[active]
 		got := w.want(200, "GET", "queues/%2F/one%20at%20a%20time", "").object(t)
 		details, _ := got["consumer_details"].([]any)
+		if tag, _ := got["single_active_consumer_tag"].(string); tag == "" || got["exclusive_consumer_tag"] != nil {
+			t.Errorf("tags: got %v", got)
+		}
 		if len(details) != i+1 || !slices.ContainsFunc(details, func(d any) bool {
 			o, _ := d.(map[string]any)
 			return o["active"] == active && o["activity_status"] == status
@@ -76,6 +79,22 @@ func TestConnections(t *testing.T) {
 	owner, _ := queue["owner_pid_details"].(map[string]any)
 	if queue["exclusive"] != true || queue["consumers"] != 1.0 || owner["name"] != name {
 		t.Errorf("queue: got %v", queue)
+	}
+
+	if queue["exclusive_consumer_tag"] != "tag" || queue["single_active_consumer_tag"] != nil {
+		t.Errorf("tags: got %v", queue)
+	}
+	for query, want := range map[string][2]bool{
+		"": {true, true}, "?disable_stats=true": {false, false},
+		"?disable_stats=true&enable_queue_totals=true": {true, false},
+	} {
+		for _, q := range w.want(200, "GET", "queues"+query, "").list(t) {
+			_, messages := q["messages_ready"]
+			_, consumers := q["consumers"]
+			if got := [2]bool{messages, consumers}; got != want || q["name"] == nil {
+				t.Errorf("queues%s: got %v", query, q)
+			}
+		}
 	}
 
 	// Others see nothing of it, and may not end it.
@@ -93,6 +112,105 @@ func TestConnections(t *testing.T) {
 	w.want(204, "DELETE", path, "")
 	if got := <-closed; got.Code != 320 || got.Reason != "CONNECTION_FORCED - Closed via management plugin" {
 		t.Errorf("closed: got %v", got)
+	}
+}
+
+// TestChannelState checks what is told of confirms, transactions and bytes.
+func TestChannelState(t *testing.T) {
+	w := newWorld(t)
+	conn, err := w.dial("device", "/", "")
+	w.must(err)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	w.must(err)
+	w.must(ch.Tx())
+	_, err = ch.QueueDeclare("q", false, false, false, false, nil)
+	w.must(err)
+	w.must(ch.Publish("", "q", false, false, amqp091.Publishing{Body: []byte("x")}))
+	w.must(ch.TxCommit())
+	_, ok, err := ch.Get("q", false)
+	if err != nil || !ok {
+		t.Fatalf("get: got %v, %v", ok, err)
+	}
+	w.must(ch.Ack(1, false))
+	for range 2 {
+		w.must(ch.Publish("", "q", false, false, amqp091.Publishing{Body: []byte("x")}))
+	}
+	w.must(ch.Qos(1, 0, false)) // its answer tells that the publishes have arrived
+	channel := func() map[string]any {
+		t.Helper()
+		got := w.want(200, "GET", "channels", "").list(t)
+		if len(got) != 1 {
+			t.Fatalf("channels: got %v", got)
+		}
+		return got[0]
+	}
+	for _, want := range []struct {
+		after           func() error
+		publishes, acks float64
+	}{
+		{func() error { return nil }, 2, 1},
+		{ch.TxRollback, 0, 0},
+		{func() error { return ch.Ack(1, false) }, 0, 1},
+		{ch.TxCommit, 0, 0},
+	} {
+		w.must(want.after())
+		w.must(ch.Qos(1, 0, false))
+		got := channel()
+		if got["transactional"] != true || got["confirm"] != false ||
+			got["messages_uncommitted"] != want.publishes || got["acks_uncommitted"] != want.acks {
+			t.Errorf("got %v, want %v publishes and %v acks", got, want.publishes, want.acks)
+		}
+	}
+	w.must(ch.Close())
+	if ch, err = conn.Channel(); err != nil {
+		t.Fatal(err)
+	}
+	w.must(ch.Confirm(false))
+	confirmation, err := ch.PublishWithDeferredConfirm("", "q", false, false, amqp091.Publishing{Body: []byte("x")})
+	w.must(err)
+	confirmation.Wait()
+	if got := channel(); got["transactional"] != false || got["confirm"] != true || got["messages_unconfirmed"] != 0.0 {
+		t.Errorf("channel with confirms: got %v", got)
+	}
+	list := w.want(200, "GET", "connections", "").list(t)
+	if len(list) != 1 || list[0]["state"] != "running" {
+		t.Fatalf("connections: got %v", list)
+	}
+	for _, key := range []string{"recv_oct", "send_oct"} {
+		count, _ := list[0][key].(float64)
+		details, _ := list[0][key+"_details"].(map[string]any)
+		if rate, _ := details["rate"].(float64); count < 100 || rate <= 0 {
+			t.Errorf("%s: got %v at %v, want what login takes at least", key, count, details)
+		}
+	}
+}
+
+func TestOverviewRates(t *testing.T) {
+	w := newWorld(t)
+	conn, err := w.dial("device", "/", "")
+	w.must(err)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	w.must(err)
+	_, err = ch.QueueDeclare("q", false, false, false, false, nil)
+	w.must(err)
+	w.must(ch.Confirm(false))
+	confirmation, err := ch.PublishWithDeferredConfirm("", "q", false, false, amqp091.Publishing{Body: []byte("x")})
+	w.must(err)
+	confirmation.Wait()
+	got := w.want(200, "GET", "overview", "").object(t)
+	stats, _ := got["message_stats"].(map[string]any)
+	details, _ := stats["publish_details"].(map[string]any)
+	if rate, _ := details["rate"].(float64); stats["publish"] != 1.0 || rate <= 0 {
+		t.Errorf("message_stats: got %v", stats)
+	}
+	churn, _ := got["churn_rates"].(map[string]any)
+	if got["rates_mode"] != "basic" || churn["connection_created"] != 1.0 || churn["connection_closed"] != 0.0 {
+		t.Errorf("overview: got %v", got)
+	}
+	if got := w.as("helper", "GET", "overview", "").object(t); got["message_stats"] != nil || got["churn_rates"] != nil {
+		t.Errorf("who may not see all got %v", got)
 	}
 }
 

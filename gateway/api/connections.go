@@ -48,10 +48,21 @@ func (a *API) describeConnection(c *gateway.Connected) object {
 		"user": c.User, "vhost": c.Namespace, "protocol": c.Protocol, "auth_mechanism": c.Mechanism,
 		"user_provided_name": c.Given, "client_properties": properties, "channels": channels,
 		"channel_max": c.ChannelMax, "frame_max": c.FrameMax, "timeout": int(c.Heartbeat.Seconds()),
-		"host": host, "port": port, "ssl": c.Conn.Secure, "node": a.Node, "type": "network", "state": "running",
+		"host": host, "port": port, "ssl": c.Conn.Secure, "node": a.Node, "type": "network", "state": standing(c),
 		"connected_at": c.Since.UnixMilli(), "user_who_performed_action": c.User,
 	})
+	if received, sent, ok := c.Conn.Traffic(); ok {
+		a.rates.putCounts(o, "connection "+c.Conn.ID, c.Since, counted{"recv_oct", received}, counted{"send_oct", sent})
+	}
 	return o
+}
+
+// standing is the word for whether the connection's publishes are taken.
+func standing(c *gateway.Connected) string {
+	if c.State == nil {
+		return gateway.Running.String()
+	}
+	return c.State().String()
 }
 
 // visibleClients are the connections that the user sees: its own, or with the
@@ -172,7 +183,8 @@ func (a *API) describeChannel(c *gateway.Connected, ch *gateway.Channel) object 
 		"user": c.User, "vhost": c.Namespace, "node": a.Node, "state": "running",
 		"consumer_count": len(ch.Consumers), "messages_unacknowledged": ch.Unacked,
 		"prefetch_count": ch.Prefetch, "global_prefetch_count": ch.GlobalPrefetch,
-		"confirm": ch.Confirms, "transactional": false,
+		"confirm": ch.Confirms, "messages_unconfirmed": ch.Unconfirmed,
+		"transactional": ch.Transactional, "messages_uncommitted": ch.Uncommitted, "acks_uncommitted": ch.UncommittedAcks,
 	}
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -24,7 +25,8 @@ func (a *API) overview(_ context.Context, r *request) (answer, error) {
 	body := object{
 		"management_version": CompatibleVersion, "rabbitmq_version": CompatibleVersion,
 		"product_name": a.Product, "product_version": a.Version,
-		"cluster_name": a.cluster(), "node": a.Node, "rates_mode": "none",
+		"cluster_name": a.cluster(), "node": a.Node, "rates_mode": "basic",
+		"disable_stats": false, "enable_queue_totals": false,
 		"exchange_types": exchangeTypes(), "listeners": a.listeners(), "contexts": []object{},
 	}
 	totals := object{"connections": 0, "channels": 0, "consumers": 0, "queues": 0, "exchanges": 0}
@@ -57,11 +59,26 @@ func (a *API) overview(_ context.Context, r *request) (answer, error) {
 	body["queue_totals"] = messageCounts(ready, unacked)
 	if r.seesAll() {
 		st := a.Broker.Stats()
-		body["message_stats"] = object{
-			"publish": st.Published, "deliver_get": st.Delivered, "ack": st.Settled, "drop_unroutable": st.Unroutable,
-		}
+		body["message_stats"] = a.messageStats(&st)
+		body["churn_rates"] = a.churn()
 	}
 	return found(body)
+}
+
+// messageStats are the counters of messages with their rates.
+func (a *API) messageStats(st *core.Stats) object {
+	o := object{}
+	a.rates.putCounts(o, "messages", a.started, counted{"publish", st.Published}, counted{"deliver_get", st.Delivered},
+		counted{"ack", st.Settled}, counted{"drop_unroutable", st.Unroutable})
+	return o
+}
+
+// churn tells how many connections have come and gone.
+func (a *API) churn() object {
+	entered, left := a.Clients.Churn()
+	o := object{}
+	a.rates.putCounts(o, "churn", a.started, counted{"connection_created", entered}, counted{"connection_closed", left})
+	return o
 }
 
 func add(totals object, name string, n int) {
@@ -119,8 +136,8 @@ func (a *API) node(_ context.Context, r *request) (answer, error) {
 
 func (a *API) describeNode() object {
 	st := a.Broker.Stats()
-	return object{
-		"name": a.Node, "type": "disc", "running": true, "rates_mode": "none", "partitions": []string{},
+	o := object{
+		"name": a.Node, "type": "disc", "running": true, "rates_mode": "basic", "partitions": []string{},
 		"uptime": time.Since(a.started).Milliseconds(), "processors": runtime.NumCPU(), "os_pid": os.Getpid(),
 		"mem_used": st.MemoryInUse, "mem_alarm": st.Pressure.Memory,
 		"disk_free": st.DiskFree, "disk_free_alarm": st.Pressure.Disk,
@@ -128,6 +145,8 @@ func (a *API) describeNode() object {
 		"auth_mechanisms": []object{{"name": "PLAIN", "enabled": true}, {"name": "AMQPLAIN", "enabled": true}},
 		"being_drained":   false,
 	}
+	maps.Copy(o, a.churn())
+	return o
 }
 
 // protocols returns the protocols that clients may speak, each once.

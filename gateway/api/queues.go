@@ -37,6 +37,8 @@ func (a *API) listQueues(_ context.Context, r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	query := r.URL.Query()
+	withoutStats := isSet(query, "disable_stats")
 	var out []object
 	for _, vhost := range names {
 		queues, err := a.Broker.Queues(vhost)
@@ -48,10 +50,25 @@ func (a *API) listQueues(_ context.Context, r *request) (answer, error) {
 		}
 		policies := a.policiesOf(vhost)
 		for _, q := range queues {
-			out = append(out, a.describeQueue(vhost, q, policies))
+			o := a.describeQueue(vhost, q, policies)
+			if withoutStats {
+				leaveOutStats(o, isSet(query, "enable_queue_totals"))
+			}
+			out = append(out, o)
 		}
 	}
 	return found(orNone(out))
+}
+
+// leaveOutStats removes what changes with messages and consumers, but for the
+// numbers of messages if they are asked for.
+func leaveOutStats(o object, totals bool) {
+	delete(o, "consumers")
+	if !totals {
+		for name := range messageCounts(0, 0) {
+			delete(o, name)
+		}
+	}
 }
 
 func (a *API) getQueue(_ context.Context, r *request) (answer, error) {
@@ -64,13 +81,29 @@ func (a *API) getQueue(_ context.Context, r *request) (answer, error) {
 		return answer{}, missing(err)
 	}
 	o := a.describeQueue(vhost, q, a.policiesOf(vhost))
-	o["consumer_details"] = a.consumersOf(vhost, q.QueueSpec.Name)
+	consumers := a.consumersOf(vhost, q.QueueSpec.Name)
+	o["consumer_details"] = consumers
+	o["exclusive_consumer_tag"] = tagOf(consumers, "exclusive")
+	o["single_active_consumer_tag"] = nil
+	if q.Args["x-single-active-consumer"] == true {
+		o["single_active_consumer_tag"] = tagOf(consumers, "active")
+	}
 	if q.Exclusive {
 		if c := a.connectionOf(q.Owner); c != nil {
 			o["owner_pid_details"] = connectionDetails(c)
 		}
 	}
 	return found(o)
+}
+
+// tagOf returns the tag of the consumer that has the member set, nil if none has.
+func tagOf(consumers []object, member string) any {
+	for _, k := range consumers {
+		if k[member] == true {
+			return k["consumer_tag"]
+		}
+	}
+	return nil
 }
 
 // missing turns the engine's ErrNotFound into RabbitMQ's bare words.

@@ -1,0 +1,99 @@
+package api
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// rateInterval is the time over which rates are taken at least.
+	rateInterval = 5 * time.Second
+	// rateMemory is how long a sample is kept that nobody reads, and maxRates how
+	// many there may be: beyond it rates are those since the start.
+	rateMemory = time.Minute
+	maxRates   = 16 << 10
+)
+
+// rates turns counters into changes per second, between the reads of those who
+// ask: without readers it does nothing. It is safe for concurrent use.
+type rates struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	samples map[string]*sample // under mu
+	swept   time.Time          // under mu
+}
+
+// sample is a counter's values at one moment, and the rates up to it.
+type sample struct {
+	at, read time.Time
+	counts   []uint64
+	rates    []float64
+}
+
+func newRates(now func() time.Time) *rates {
+	return &rates{now: now, samples: make(map[string]*sample)}
+}
+
+// of returns the rates of the counters of key, which began at 0 at the time since:
+// over the time since the sample before, or at the first read since they began.
+func (rs *rates) of(key string, since time.Time, counts ...uint64) []float64 {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	now := rs.now()
+	rs.sweep(now)
+	s := rs.samples[key]
+	if s == nil {
+		s = &sample{at: since, counts: make([]uint64, len(counts))}
+		if len(rs.samples) < maxRates {
+			rs.samples[key] = s
+		}
+	}
+	s.read = now
+	if elapsed := now.Sub(s.at); s.rates == nil || elapsed >= rateInterval {
+		s.rates = perSecond(counts, s.counts, elapsed)
+		s.at, s.counts = now, counts
+	}
+	return s.rates
+}
+
+// sweep forgets what nobody has read for long. mu is held.
+func (rs *rates) sweep(now time.Time) {
+	if now.Sub(rs.swept) < rateInterval {
+		return
+	}
+	rs.swept = now
+	for key, s := range rs.samples {
+		if now.Sub(s.read) > rateMemory {
+			delete(rs.samples, key)
+		}
+	}
+}
+
+func perSecond(now, before []uint64, elapsed time.Duration) []float64 {
+	out := make([]float64, len(now))
+	for i := range now {
+		if elapsed > 0 && now[i] > before[i] {
+			out[i] = float64(now[i]-before[i]) / elapsed.Seconds()
+		}
+	}
+	return out
+}
+
+// counted is a counter with the name that it has in answers.
+type counted struct {
+	name  string
+	value uint64
+}
+
+// putCounts sets counters in o, and their rates in the members beside them.
+func (rs *rates) putCounts(o object, key string, since time.Time, list ...counted) {
+	values := make([]uint64, len(list))
+	for i, c := range list {
+		values[i] = c.value
+	}
+	for i, rate := range rs.of(key, since, values...) {
+		o[list[i].name] = list[i].value
+		o[list[i].name+"_details"] = object{"rate": rate}
+	}
+}
