@@ -3,6 +3,7 @@ package core_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -16,6 +17,8 @@ import (
 	"github.com/tidegate/tidegate/core/commitlog"
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/segment"
+	"github.com/tidegate/tidegate/metadata"
+	"github.com/tidegate/tidegate/metadata/memory"
 )
 
 // txQueues are queues that lie in different shards, where there are several.
@@ -380,7 +383,12 @@ func TestLogThatEndsBeforeItsTransfer(t *testing.T) {
 		w.must(w.fs.RemoveAll(files.Index))
 		path := files.Log + "/00000000000000000001.seg"
 		w.overwrite(path, w.content(path)[:segment.HeaderSize])
-		err := w.refusal()
+		known := w.cat // whose published offsets would tell too
+		w.cat, err = metadata.OpenCatalog(t.Context(), memory.New(), metadata.CatalogConfig{Cluster: "test"}, slog.New(slog.DiscardHandler))
+		w.must(err)
+		err = w.refusal()
+		w.must(w.cat.Close())
+		w.cat = known
 		if text := fmt.Sprintf("log of shard %d ends at 0", source); !errors.Is(err, commitlog.ErrBehind) || !strings.Contains(err.Error(), text) {
 			t.Errorf("start: got %v, want ErrBehind and %q", err, text)
 		}
