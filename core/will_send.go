@@ -43,8 +43,8 @@ func (b *Broker) sendWills(ws []*will) {
 		n, err := b.sendSome(ws)
 		if err != nil {
 			// It is not known what happened, or the log has failed: the next start finds out.
+			// They stay claimed and in their slots, so that no later will takes their place.
 			b.deps.Log.Error("wills not sent before the next start", slog.Int("wills", len(ws)), slog.Any("error", err))
-			b.wills.abandon(ws)
 			return
 		}
 		ws = ws[n:]
@@ -64,7 +64,8 @@ func (b *Broker) sendSome(ws []*will) (n int, err error) {
 		switch {
 		case errors.Is(err, shard.ErrReserved) && n > 0: // of those before it
 			return n, b.commitWills(t, ended, sent)
-		case errors.Is(err, ErrPressure) && b.wills.postpone(w, b.deps.Clock.Now().Add(willRetry)):
+		case errors.Is(err, ErrPressure):
+			b.wills.wait(w, b.deps.Clock.Now().Add(willRetry))
 			continue
 		case errors.Is(err, errHalf), errors.Is(err, ErrStorage), errors.Is(err, ErrClosed):
 			return 0, err

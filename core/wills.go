@@ -8,12 +8,8 @@ import (
 	"github.com/tidegate/tidegate/core/record"
 )
 
-const (
-	// willRetry is how long a will waits that can't be stored because disk or
-	// memory is low; maxLateWills is how many may.
-	willRetry    = time.Second
-	maxLateWills = 1024
-)
+// willRetry is how long a will waits that can't be stored because disk or memory is low.
+const willRetry = time.Second
 
 // willKey names a will: the number of its client's wills, see record.WillSession, and
 // which of them it is. A client has more than one only while an earlier one could not be
@@ -31,18 +27,16 @@ type will struct {
 
 	// Guarded by wills.mu:
 	claimed bool
-	late    bool // it is due and waits for room
 	at      time.Time
 	place   int // in wills.due, -1 while it is not there
 }
 
 // wills are all wills there are, and when those of lost connections are due.
 type wills struct {
-	mu   sync.Mutex
-	all  map[willKey]*will
-	due  willHeap
-	late int
-	may  func(WillOf) bool // nil until GuardWills
+	mu  sync.Mutex
+	all map[willKey]*will
+	due willHeap
+	may func(WillOf) bool // nil until GuardWills
 }
 
 // guard returns what GuardWills was given.
@@ -78,10 +72,6 @@ func (ws *wills) claimLocked(w *will) bool {
 	if w.place >= 0 {
 		heap.Remove(&ws.due, w.place)
 	}
-	if w.late {
-		w.late = false
-		ws.late--
-	}
 	return true
 }
 
@@ -90,17 +80,6 @@ func (ws *wills) forget(w *will) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	delete(ws.all, w.key)
-}
-
-// abandon ends those of the wills that are claimed. The log keeps them.
-func (ws *wills) abandon(all []*will) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	for _, w := range all {
-		if w.claimed {
-			delete(ws.all, w.key)
-		}
-	}
 }
 
 func (ws *wills) count() int {
@@ -115,19 +94,6 @@ func (ws *wills) wait(w *will, at time.Time) {
 	defer ws.mu.Unlock()
 	w.claimed, w.at = false, at
 	heap.Push(&ws.due, w)
-}
-
-// postpone has a will that was claimed wait for room; false when too many do.
-func (ws *wills) postpone(w *will, at time.Time) bool {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if ws.late >= maxLateWills {
-		return false
-	}
-	ws.late++
-	w.claimed, w.late, w.at = false, true, at
-	heap.Push(&ws.due, w)
-	return true
 }
 
 // take claims up to n of the wills that are due, all of one shard.

@@ -193,9 +193,9 @@ var mutations = []mutation{
 		"core", "^(TestRequeueGoesToItsOldPlace|TestRandomCrashes)$",
 	},
 	{
-		"a transaction before the stream of its priority", "core/shard/priorities.go",
-		"return s.Await(up.since)", "return nil",
-		"core", "^TestFirstOfItsPriorityInATransaction$",
+		"a start does not make the queue of what was decided", "core/transaction_commit.go",
+		"if err := b.makeStreams(target, &t); err != nil {", "if err := error(nil); err != nil {",
+		"core", "^TestWillIsSentOnceOverCrashes$",
 	},
 	{
 		"no sync of the log, on a real disk", "core/commitlog/log.go",
