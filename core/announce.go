@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 )
@@ -10,7 +11,7 @@ import (
 // is counted nowhere. It is for what the broker tells of itself. One goroutine at a time.
 func (b *Broker) Announce(m *Message) {
 	told := *m
-	told.QoS, told.Retain, told.Exchange = 0, false, []byte(TopicExchange)
+	told.QoS, told.Retain, told.Exchange, told.own = 0, false, []byte(TopicExchange), true
 	b.mu.RLock()
 	all := slices.Collect(maps.Values(b.namespaces))
 	b.mu.RUnlock()
@@ -27,6 +28,17 @@ func (b *Broker) Announce(m *Message) {
 			pl.live0[i].session.offer(&told, pl.live0[i].subscriptions)
 		}
 	}
+}
+
+// sysWord is the first word of the topics that only the broker publishes to.
+const sysWord = "$SYS"
+
+// forged tells that a message has a topic of the broker's own and is not from it. AMQP
+// has no reserved routing keys, so queues may get it, and subscriptions do not. key is
+// in the form of AMQP.
+func (m *Message) forged(key []byte) bool {
+	first, _, _ := bytes.Cut(key, []byte{'.'})
+	return !m.own && string(first) == sysWord
 }
 
 func (ns *namespace) hasFilters() bool {

@@ -49,6 +49,7 @@ type Message struct {
 	// publish with the same value before [Session.Release] stores nothing.
 	Once Once
 
+	own bool // of the broker itself, see Announce
 	// Of dead letters: avoid are the queues that it must not come to; cycled tells
 	// that it would have. spilled are those of messages that a full queue refused: the
 	// message was admitted. A whole one goes to all of its queues or to none.

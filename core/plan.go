@@ -120,6 +120,9 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 		}
 		return pl, true
 	}
+	if m.forged(key) {
+		targets = slices.DeleteFunc(targets, func(t *target) bool { return t.filter != nil })
+	}
 	for _, t := range targets {
 		if t.queue != nil && slices.Contains(m.avoid, t.queue.spec.Name) {
 			m.cycled = true
