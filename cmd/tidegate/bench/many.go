@@ -140,13 +140,19 @@ func (c *ManyCommand) maker(ctx context.Context) (maker, error) {
 		return &manyAMQPConnections{driver: amqp, channels: c.Channels}, nil
 	case "amqp-queues":
 		conn, err := amqp.connect(ctx)
-		return &manyQueues{conn: conn}, err
+		if err != nil {
+			return nil, err
+		}
+		return &manyQueues{conn: conn}, nil
 	case "mqtt-connections":
 		return &manyMQTTConnections{driver: mqtt}, nil
 	case "mqtt-sessions":
 		return &manySessions{driver: mqtt}, nil
 	default:
 		conn, _, err := mqtt.connect(ctx, "", true)
-		return &manyRetained{conn: conn}, err
+		if err != nil {
+			return nil, err
+		}
+		return &manyRetained{conn: conn}, nil
 	}
 }
