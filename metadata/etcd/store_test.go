@@ -142,6 +142,30 @@ func TestWatchGivesUpOnSilence(t *testing.T) {
 	}
 }
 
+// TestWatchOfAQuietCluster watches from the newest revision of a cluster that
+// nobody writes to, for twice as long as silence is borne.
+func TestWatchOfAQuietCluster(t *testing.T) {
+	const probe = 400 * time.Millisecond
+	s := open(t, start(t, etcd.EmbeddedConfig{Dir: t.TempDir()}), func(c *etcd.Config) { c.ProbeInterval = probe })
+	from := put(t, s, "/a", "1")
+	seen := make(chan metadata.Event, 16)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.Watch(t.Context(), "/", from, func(_ metadata.Revision, events []metadata.Event) {
+			for _, e := range events {
+				seen <- e
+			}
+		})
+	}()
+	select {
+	case err := <-ended:
+		t.Fatalf("watch of a quiet cluster ended: %v", err)
+	case <-time.After(8 * probe):
+	}
+	put(t, s, "/a", "2")
+	wantEvent(t, seen, ended, "2")
+}
+
 // TestQuota fills the database with old revisions of one key: writes fail, and
 // work again once the server has made room by itself.
 func TestQuota(t *testing.T) {

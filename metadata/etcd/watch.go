@@ -26,8 +26,12 @@ func (s *Store) Watch(
 	}
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// From the known revision on, not from the next: etcd answers no request for
+	// progress while a watch begins later than its newest revision, and a cluster
+	// that nobody writes to would look like one that is away. deliver passes over
+	// what is known. Revision 0 means "from now" to etcd.
 	responses := s.client.Watch(watching, prefix, clientv3.WithPrefix(),
-		clientv3.WithRev(int64(from)+1), clientv3.WithCreatedNotify())
+		clientv3.WithRev(max(int64(from), 1)), clientv3.WithCreatedNotify())
 	probe := time.NewTicker(s.cfg.ProbeInterval)
 	defer probe.Stop()
 	silent := 0
