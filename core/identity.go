@@ -22,11 +22,15 @@ import (
 //	{"v":1,"cluster":"32 hex digits","shards":3,"crc":"8 hex digits"}
 //
 // The CRC32C is that of all bytes before `,"crc"`. Later versions keep it at the end
-// of the file, and v first.
+// of the file, and v first. The first brokers wrote none: such a file is exactly the
+// above without `,"crc":"…"`, is held against the files of the shards more closely,
+// and written with a checksum by the start.
 type identity struct {
 	Version int    `json:"v"`
 	Cluster string `json:"cluster"` // 16 bytes in hex
 	Shards  int    `json:"shards"`
+
+	unchecked bool // it was read without a checksum
 }
 
 // The CRC stands between these, at the end of the file.
@@ -68,6 +72,9 @@ func openIdentity(fs vfs.FS, dir string, shards int, random io.Reader) (identity
 	if shards != 0 && shards != id.Shards {
 		return identity{}, fmt.Errorf("%d shards asked for, but the data has %d: the number is fixed", shards, id.Shards)
 	}
+	if id.unchecked {
+		return id, id.write(fs, dir)
+	}
 	return id, nil
 }
 
@@ -79,22 +86,41 @@ func readIdentity(fs vfs.FS, path string) (identity, error) {
 	if err != nil {
 		return identity{}, fmt.Errorf("read identity: %w", err)
 	}
+	var id identity
 	body := raw[:max(0, len(raw)-len(sumBefore)-8-len(sumBehind))]
 	if !bytes.Equal(raw, appendSum(bytes.Clone(body))) {
+		if id, ok := readUnchecked(raw); ok {
+			return id, nil
+		}
 		return identity{}, fmt.Errorf("read identity %s: checksum: %w", path, record.ErrCorrupt)
 	}
-	var id identity
 	if err := json.Unmarshal(raw, &id); err != nil {
 		return identity{}, fmt.Errorf("read identity %s: %w: %w", path, err, record.ErrCorrupt)
 	}
 	if id.Version > 1 {
 		return identity{}, fmt.Errorf("identity %s of version %d: %w", path, id.Version, record.ErrVersion)
 	}
-	cluster, err := hex.DecodeString(id.Cluster)
-	if err != nil || len(cluster) != 16 || id.Version != 1 || id.Shards < 1 || id.Shards > maxShards {
+	if !id.valid() {
 		return identity{}, fmt.Errorf("%s is not an identity of version 1: %w", path, record.ErrCorrupt)
 	}
 	return id, nil
+}
+
+// readUnchecked reads an identity of before there were checksums; false when it is not
+// one to the byte.
+func readUnchecked(raw []byte) (id identity, ok bool) {
+	if err := json.Unmarshal(raw, &id); err != nil || !id.valid() {
+		return identity{}, false
+	}
+	cluster := id.cluster()
+	same, err := json.Marshal(identity{Version: 1, Cluster: hex.EncodeToString(cluster[:]), Shards: id.Shards})
+	id.unchecked = true
+	return id, err == nil && bytes.Equal(raw, same)
+}
+
+func (id identity) valid() bool {
+	cluster, err := hex.DecodeString(id.Cluster)
+	return err == nil && len(cluster) == 16 && id.Version == 1 && id.Shards >= 1 && id.Shards <= maxShards
 }
 
 func newIdentity(fs vfs.FS, dir string, shards int, random io.Reader) (identity, error) {

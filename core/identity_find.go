@@ -41,6 +41,10 @@ func (r *remains) identity(fs vfs.FS, dir string) (identity, error) {
 	if err := r.fit(fs, path, id); err != nil {
 		return id, err
 	}
+	if id.unchecked && r.dirs != id.Shards && r.dirs > 0 {
+		return identity{}, fmt.Errorf("identity %s has no checksum and tells of %d shards, and there are directories of %d: %w",
+			path, id.Shards, r.dirs, record.ErrCorrupt)
+	}
 	return id, r.inPlace(fs, dir, id.cluster())
 }
 

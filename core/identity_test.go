@@ -67,6 +67,12 @@ func summed(body string) string {
 	return fmt.Sprintf(`%s,"crc":"%08x"}`, body, sum)
 }
 
+// unsummed is an identity as it was before there were checksums.
+func unsummed(is string) string {
+	body, _, _ := strings.Cut(is, `,"crc"`)
+	return body + "}"
+}
+
 // replaced has an identity say something else, with the checksum of that.
 func replaced(what, by string) func(was string) string {
 	return func(was string) string {
@@ -112,6 +118,22 @@ func TestGoldenIdentity(t *testing.T) {
 	if err != nil || len(all) != 3 || all[2].Identity != want {
 		t.Errorf("read: got %+v, %v, want 3 shards, the last %+v", all, err, want)
 	}
+	// That of the first brokers has no checksum.
+	first, err := os.ReadFile("testdata/v1/IDENTITY.unchecked")
+	must(err)
+	w.overwrite(identityPath, string(first))
+	all, err = core.ReadLayout(fs, "data")
+	if err != nil || len(all) != 3 || all[2].Identity != want {
+		t.Errorf("read without checksum: got %+v, %v, want 3 shards, the last %+v", all, err, want)
+	}
+	for bit := range 8 * len(first) {
+		flipped := bytes.Clone(first)
+		flipped[bit/8] ^= 1 << (bit % 8)
+		w.overwrite(identityPath, string(flipped))
+		if _, err := core.ReadLayout(fs, "data"); !errors.Is(err, record.ErrCorrupt) {
+			t.Fatalf("without checksum, bit %d: %s: got %v, want ErrCorrupt", bit, flipped, err)
+		}
+	}
 	// A flipped bit is never taken for another identity, nor for a later version.
 	for bit := range 8 * len(content) {
 		flipped := bytes.Clone(content)
@@ -125,6 +147,32 @@ func TestGoldenIdentity(t *testing.T) {
 	if _, err := core.ReadLayout(fs, "data"); !errors.Is(err, record.ErrVersion) {
 		t.Errorf("version 2: got %v, want ErrVersion", err)
 	}
+}
+
+// TestIdentityWithoutChecksum starts over an identity of before there were checksums,
+// with all that is in the logs, and writes it with one. A tool that only reads leaves it.
+func TestIdentityWithoutChecksum(t *testing.T) {
+	w := newWorldWith(t, 2, calm)
+	w.queue("q")
+	p := w.publisher(nil)
+	p.send(amqp("", "q", "a"))
+	p.confirmed()
+	w.must(w.Close())
+	was := w.content(identityPath)
+	w.overwrite(identityPath, unsummed(was))
+	if all, err := core.ReadLayout(w.fs, "data"); err != nil || len(all) != 2 {
+		t.Errorf("ReadLayout: got %+v, %v, want 2 shards", all, err)
+	}
+	if got := w.content(identityPath); got != unsummed(was) {
+		t.Errorf("ReadLayout wrote %s", got)
+	}
+	w.must(w.cat.Close())
+	w.open()
+	if got := w.content(identityPath); got != was {
+		t.Errorf("after the start: %s, want %s", got, was)
+	}
+	c, wake := w.consume("q")
+	want(t, w.take(c, wake, 1), "a")
 }
 
 // TestLostIdentity takes the identity away beside a log, or has it tell of another:
@@ -143,7 +191,17 @@ func TestLostIdentity(t *testing.T) {
 		"bit of checksum":  func(was string) string { return was[:len(was)-3] + string(was[len(was)-3]^1) + was[len(was)-2:] },
 		"cut":              func(was string) string { return was[:len(was)-1] },
 		"cut short":        func(string) string { return "{" },
-		"without checksum": func(was string) string { body, _, _ := strings.Cut(was, `,"crc"`); return body + "}" },
+		"checksum cut off": func(was string) string { body, _, _ := strings.Cut(was, `,"crc"`); return body },
+		"without checksum and more shards than directories": func(was string) string {
+			return strings.Replace(unsummed(was), `"shards":2`, `"shards":3`, 1)
+		},
+		"without checksum and fewer shards": func(was string) string {
+			return strings.Replace(unsummed(was), `"shards":2`, `"shards":1`, 1)
+		},
+		"without checksum of another cluster": func(was string) string {
+			return strings.Replace(unsummed(was), `"cluster":"`, `"cluster":"00`, 1)[:len(unsummed(was))-2] + "}"
+		},
+		"without checksum and with a space": func(was string) string { return unsummed(was) + " " },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorldWith(t, 2, calm)
