@@ -58,3 +58,26 @@ func TestExclusiveSubscriptions(t *testing.T) {
 		claims(other, false)
 	})
 }
+
+// TestClaimOfATakeover has a connection give up its claim when the next one of its session
+// has claimed the filter already: it stays with the session.
+func TestClaimOfATakeover(t *testing.T) {
+	w := newWorld(t, 1)
+	old, _, _ := w.session("a", time.Hour, false)
+	other, _, _ := w.session("other", time.Hour, false)
+	if !old.Claim("t") {
+		t.Fatal("the filter is free and was not given")
+	}
+	next, _, _ := w.session("a", time.Hour, false)
+	if !next.Claim("t") {
+		t.Fatal("the session has the filter, and its next connection did not get it")
+	}
+	old.Unclaim("t")
+	if other.Claim("t") {
+		t.Error("given to two sessions")
+	}
+	next.Unclaim("t")
+	if !other.Claim("t") {
+		t.Error("given up, and still held")
+	}
+}

@@ -29,7 +29,7 @@ type namespace struct {
 	table      *route.Table[*target]
 	queues     map[string]*declared
 	filters    map[string]*filter
-	exclusive  map[string]*session // who has a filter for itself
+	exclusive  map[string]claim // who has a filter for itself
 	// orphans are auto-delete exchanges that lost their last binding to a durable
 	// queue; whoever deleted the queue deletes them.
 	orphans []string
