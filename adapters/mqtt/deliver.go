@@ -262,6 +262,9 @@ func (c *conn) live(m *core.Message, ids []core.SubID) bool {
 		c.flush.wake() // the writer ends the connection
 		return false
 	}
+	if !c.mayHear(m.Key) {
+		return true
+	}
 	o := c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -1,6 +1,8 @@
 package mqtt
 
 import (
+	"bytes"
+
 	"github.com/tidegate/tidegate/core"
 	"github.com/tidegate/tidegate/gateway"
 )
@@ -79,7 +81,20 @@ func (r readRule) allows(filter string) bool {
 	if isSys(filter) && !r.sys {
 		return false
 	}
+	return r.keeps(filter)
+}
+
+// keeps tells whether a subscription that was allowed once may stay. One of what the
+// broker tells of itself stays without a word when the user loses the tag for it, see
+// [conn.mayHear]: it holds no messages, and the session has others.
+func (r readRule) keeps(filter string) bool {
 	return r.all && (r.rule == nil || r.rule.MayRead(appendKey(nil, []byte(filter))))
+}
+
+// mayHear tells whether the client may have a message that is not stored: those of the
+// broker's own topics are for some users only.
+func (c *conn) mayHear(topic []byte) bool {
+	return !bytes.HasPrefix(topic, []byte(sysRoot)) || mayReadSys(c.principal)
 }
 
 // mayReceive tells whether the client may have what its subscriptions match. It
@@ -96,7 +111,7 @@ func (c *conn) mayReceive() bool {
 	}
 	rule := c.readRule()
 	for filter := range subs.filters {
-		if !rule.allows(filter) {
+		if !rule.keeps(filter) {
 			return false
 		}
 	}

@@ -2,14 +2,12 @@ package mqtt_test
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tidegate/tidegate/adapters/mqtt"
 	"github.com/tidegate/tidegate/core"
-	"github.com/tidegate/tidegate/metadata"
 )
 
 // seldom leaves the reports that subscriptions ask for.
@@ -104,25 +102,40 @@ func (c *client) topicAndRetained() (topic string, retained bool) {
 	return string(p.body[2 : 2+int(p.body[0])<<8+int(p.body[1])]), p.flags&1 != 0
 }
 
-// TestSysEndsWithTheTag takes the tag from a user that has subscribed.
+// TestSysEndsWithTheTag takes the tag from a user that has subscribed: what the broker tells
+// of itself stays away without a word, and the session goes on, over connections too.
 func TestSysEndsWithTheTag(t *testing.T) {
 	w := newWorld(t, seldom)
 	w.monitor("watcher", "monitoring")
-	c, _ := w.connect(connect{v5: true, clean: true, id: "c", user: "watcher", password: "pw"})
-	c.subscribed(1, "$SYS/broker/uptime", 0, 0)
+	w.monitor("boss", "administrator")
+	login := connect{v5: true, id: "c", user: "watcher", password: "pw", props: []byte{0x11, 0, 0, 1, 0}}
+	c, _ := w.connect(login)
+	c.subscribed(1, "news", 1, 1)
+	c.subscribed(2, "$SYS/broker/uptime", 1, 1)
 	if p := c.read(); p.kind != 3 {
 		t.Fatalf("got %v, want the uptime", p)
 	}
-	u, _ := w.cat.User("watcher")
-	u.Tags = slices.DeleteFunc(slices.Clone(u.Tags), func(tag string) bool { return tag == "monitoring" })
-	w.must(w.cat.PutUser(t.Context(), metadata.User{Name: u.Name, Hash: u.Hash, Tags: u.Tags}))
-	c.send(ping) // the writer looks at the permissions
-	for p := c.read(); ; p = c.read() {
-		if p.kind == 14 && p.body[0] == 0x87 {
-			return
-		}
-		if p.kind != 13 && p.kind != 3 {
-			t.Fatalf("got %v, want DISCONNECT 0x87", p)
-		}
+	boss, _ := w.connect(connect{clean: true, id: "boss", user: "boss", password: "pw"})
+	told := func(id uint16) { // all topics were told once more
+		boss.subscribed(id, "$SYS/broker/load/connections/15min", 0, 0)
+		boss.topicAndPayload()
+	}
+	w.monitor("watcher", "management")
+	told(1)
+	boss.send(boss.publish(0, 0, "news", "1"))
+	c.expect("news alone", c.publish(0, 0, "news", "1"))
+	c.conn.Close()
+	c, connack := w.connect(login)
+	if connack.body[0] != 1 || connack.body[1] != 0 {
+		t.Fatalf("got %v, want the session", connack)
+	}
+	told(2)
+	boss.send(boss.publish(0, 0, "news", "2"))
+	c.expect("news alone on the next connection", c.publish(0, 0, "news", "2"))
+	c.subscribed(3, "$SYS/broker/uptime", 1, 0x87)
+	w.monitor("watcher", "monitoring")
+	told(3)
+	if p := c.read(); p.kind != 3 || p.flags != 0 {
+		t.Errorf("got %v, want the uptime once the tag is back", p)
 	}
 }
