@@ -100,6 +100,11 @@ type SessionSpec struct {
 	// closed without DropWill before, or another connection takes the session over. It
 	// is durable when OpenSession returns. The broker keeps its slices.
 	Will *Will
+	// Admit, if not nil, is asked about the subscriptions of a session that was there and
+	// would go on. Its error is that of OpenSession, which has changed nothing then: the
+	// session and a will that waits are as they were, and a connection that has it stays.
+	// It must not call back.
+	Admit func([]Subscription) error
 	// Kicked is called once, from another goroutine, when another connection
 	// takes the session over. It must not block. The session handle is fenced
 	// before it is called: Next returns nothing, Settle does nothing.

@@ -88,18 +88,22 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 			Reason: ErrNotOwner, Kind: "session", Name: spec.ClientID, Namespace: s.ns.name,
 		}
 	}
-	s.kick()
 	fresh := s.fresh
+	ends := !fresh && (spec.Clean || !s.outlives())
+	if spec.Admit != nil && !fresh && !ends { // before anything that a refusal would have to undo
+		if err := spec.Admit(s.Subscriptions()); err != nil {
+			return nil, false, false, err
+		}
+	}
+	s.kick()
 	s.fresh = false
-	if !fresh && (spec.Clean || !s.outlives()) {
+	if ends {
 		if err := s.end(ctx); err != nil {
 			return nil, false, false, err
 		}
 		return nil, false, true, nil
 	}
-	if err := s.resumeWill(); err != nil {
-		return nil, false, false, err
-	}
+	before := s.takeWill()
 	s.mu.Lock()
 	s.expiry, s.deadline = spec.Expiry, time.Time{}
 	s.mu.Unlock()
@@ -123,8 +127,12 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 	if err == nil { // also when it was there: as the log has it, it may have expired by the next start
 		err = b.storageError(b.shards[s.home].Wait(ctx, lsn))
 	}
+	if err == nil {
+		err = s.b.dropWill(before)
+	}
 	if err != nil {
 		err = errors.Join(err, s.cancelWill())
+		s.leaveBehind(before)
 		undo := s.detach
 		if fresh { // nobody has it: what was written of it goes again
 			undo = s.end

@@ -89,15 +89,22 @@ func (h *Session) DropWill() error {
 // good. op is held.
 func (s *session) cancelWill() error {
 	w := s.will
-	if s.will = nil; w == nil || !s.b.wills.claim(w) {
+	s.will = nil
+	return s.b.dropWill(w)
+}
+
+// dropWill deletes a will, which may be nil, unless it is on its way, and waits until it
+// is gone for good.
+func (b *Broker) dropWill(w *will) error {
+	if w == nil || !b.wills.claim(w) {
 		return nil
 	}
-	s.b.wills.forget(w)
-	lsn, err := s.b.logWill(w, false)
+	b.wills.forget(w)
+	lsn, err := b.logWill(w, false)
 	if err != nil {
 		return err
 	}
-	return s.b.storageError(s.b.shards[w.home].Await(lsn))
+	return b.storageError(b.shards[w.home].Await(lsn))
 }
 
 // loseWill sends the will of a connection that is lost, or has it wait. op is held.
@@ -127,19 +134,28 @@ func (b *Broker) delayWill(w *will, wait time.Duration) {
 	b.wills.wait(w, at)
 }
 
-// resumeWill ends the will of the connection before when another goes on with the
-// session: a delayed one is cancelled, another is due. op is held.
-func (s *session) resumeWill() error {
+// takeWill takes the will of the connection before when another goes on with the
+// session. One that is due is sent. The result is a delayed one: it is to be dropped once
+// the new connection is there for good, and left behind if it can't be. op is held.
+func (s *session) takeWill() (delayed *will) {
 	w := s.will
 	if w == nil {
 		return nil
 	}
-	due := w.value.Wait == 0 || w.value.Due != 0 && w.value.Due <= s.b.deps.Clock.Now().UnixMilli()
-	if !due {
-		return s.cancelWill()
+	if w.value.Wait == 0 || w.value.Due != 0 && w.value.Due <= s.b.deps.Clock.Now().UnixMilli() {
+		s.sendWill()
+		return nil
 	}
-	s.sendWill()
-	return nil
+	s.will = nil
+	return w
+}
+
+// leaveBehind has a delayed will, which may be nil, wait on: no connection has come in
+// the place of the one that it is of. op is held.
+func (s *session) leaveBehind(w *will) {
+	if s.will = w; w != nil && w.value.Due == 0 {
+		s.loseWill()
+	}
 }
 
 // willOfEnded sends the will of a session that ends. op is held.

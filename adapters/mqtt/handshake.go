@@ -45,11 +45,6 @@ func (c *conn) handshake(ctx context.Context) error {
 		c.detach(ctx)
 		return err
 	}
-	if !c.out.fits(len(b)) {
-		c.dropWill()
-		c.detach(ctx)
-		return c.refuse(wire.PacketTooLarge, "CONNACK larger than the client takes")
-	}
 	c.reader.packets.Limit = c.srv.limit
 	c.reader.packets.Strict = c.v5
 	c.out.mu.Lock()
@@ -194,31 +189,52 @@ func (c *conn) attach(ctx context.Context, p *wire.Connect) (*wire.Connack, erro
 	if err := c.announce(); err != nil {
 		return nil, c.refuse(wire.QuotaExceeded, err.Error())
 	}
+	ack := c.connack(p, capped)
+	if b, err := ack.Append(nil, c.v5); err != nil {
+		return nil, err
+	} else if !c.out.fits(len(b)) {
+		return nil, c.refuse(wire.PacketTooLarge, "CONNACK larger than the client takes")
+	}
 	s, present, err := c.srv.broker.OpenSession(ctx, c.namespace, core.SessionSpec{
 		ClientID: c.clientID,
 		Owner:    c.principal.User,
 		Clean:    p.Clean,
 		Expiry:   expiry,
 		Will:     engineWill(p.Will),
+		Admit:    c.admitSession,
 		Kicked:   c.kicked,
 		Notify:   c.flush.wake,
 		Live:     c.live,
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errNotAllowed):
+		return nil, c.refuse(wire.NotAuthorized, errNotAllowed.Error())
+	case err != nil:
 		return nil, c.refuse(reasonsFor(err).connack, "session refused")
 	}
 	c.session = s
 	c.subs.Store(newSubscriptions(s.Subscriptions()))
-	if !c.mayReceive() {
-		c.giveUp(ctx)
-		return nil, c.refuse(wire.NotAuthorized, "the session has subscriptions that are not allowed any more")
-	}
 	if err := c.attachPublisher(p); err != nil {
 		c.log.Warn("attach session", slog.Any("error", err))
 		c.giveUp(ctx)
 		return nil, c.refuse(reasonsFor(err).connack, "session not available")
 	}
-	return c.connack(p, present, capped), nil
+	ack.SessionPresent = present
+	return ack, nil
+}
+
+// errNotAllowed refuses a session that would go on with what its user may not read.
+var errNotAllowed = errors.New("the session has subscriptions that are not allowed any more")
+
+// admitSession tells whether the client may go on with a session of these subscriptions.
+func (c *conn) admitSession(subs []core.Subscription) error {
+	rule := c.readRule()
+	for i := range subs {
+		if !rule.keeps(subs[i].Filter) {
+			return errNotAllowed
+		}
+	}
+	return nil
 }
 
 // giveUp closes the session of a client that is refused. There is no will then.
@@ -253,9 +269,10 @@ func (c *conn) setKeepAlive(p *wire.Connect) {
 	}
 }
 
-func (c *conn) connack(p *wire.Connect, present, capped bool) *wire.Connack {
+// connack is the answer to a CONNECT that is accepted, as far as it is known before the
+// session is.
+func (c *conn) connack(p *wire.Connect, capped bool) *wire.Connack {
 	ack := &wire.Connack{
-		SessionPresent:    present,
 		HasSessionExpiry:  capped,
 		SessionExpiry:     uint32(min(c.expiry/time.Second, forever)),
 		HasKeepAlive:      c.keepAlive != p.KeepAlive,

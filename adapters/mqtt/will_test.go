@@ -125,3 +125,32 @@ func TestWillIsCheckedAgain(t *testing.T) {
 		t.Errorf("%d wills were sent", n)
 	}
 }
+
+// TestDelayedWillOutlivesARefusedConnect has a client come back in vain within the delay of
+// its will: its session has subscriptions that it may not have any more, or it takes no
+// CONNACK of the size that it would get.
+func TestDelayedWillOutlivesARefusedConnect(t *testing.T) {
+	w := newWorld(t)
+	w.user("device", "pw", ".*", ".*")
+	sub, _ := w.connect(connect{v5: true, clean: true, id: "s"})
+	sub.subscribed(1, "will/#", 0, 0)
+	c := withWill("c", 1, 0x11, 0, 0, 0, 60)
+	c.user, c.password = "device", "pw"
+	one, _ := w.connect(c)
+	one.subscribed(1, "secret", 1, 1)
+	one.conn.Close()
+	w.eventually("the client is lost", func() bool { return w.server.Stats().Connections == 1 })
+
+	again := connect{v5: true, id: "c", user: "device", password: "pw", props: []byte{0x11, 0, 0, 0, 60}}
+	w.bound("device", ".*", "^other$")
+	if connack := w.ask(again); connack.body[1] != 0x87 {
+		t.Fatalf("got %v, want 0x87", connack)
+	}
+	w.bound("device", ".*", ".*")
+	small := again
+	small.props = append([]byte{0x27, 0, 0, 0, 8}, again.props...)
+	if connack := w.ask(small); connack.body[1] != 0x95 {
+		t.Fatalf("got %v, want 0x95", connack)
+	}
+	sub.expect("the will", sub.publish(0, 0, "will/c", "gone", asSent(c)))
+}
