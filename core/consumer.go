@@ -195,6 +195,11 @@ var errLost = errors.New("message lost")
 // read fills m from the log. Its slices are shared with other readers.
 func (b *Broker) read(s *shard.Shard, lsn LSN, h *shard.Hint, r *record.Message, m *Message) error {
 	at, err := s.Record(lsn, h, r)
+	return b.asRead(at, err, r, m)
+}
+
+// asRead makes a message of the record that was read.
+func (b *Broker) asRead(at int64, err error, r *record.Message, m *Message) error {
 	if errors.Is(err, shard.ErrNotFound) {
 		return errLost
 	}

@@ -49,7 +49,7 @@ type session struct {
 	nextSub  SubID
 	values   map[uint32][]byte
 	data     any
-	retained []retainedRef // to be delivered for new subscriptions
+	retained []*retainedSearch // for new subscriptions
 
 	readers []*shard.Reader
 }
@@ -60,13 +60,6 @@ type subscription struct {
 	kind streamKind
 	spec Subscription
 	only []SubID // its id, for deliveries that match nothing else
-}
-
-// retainedRef is a retained message that a subscription asked for.
-type retainedRef struct {
-	lsn   LSN
-	shard uint32
-	sub   SubID
 }
 
 // Session is a connection's handle on a session. Once another connection has
@@ -361,9 +354,7 @@ func (h *Session) stop() {
 	for _, r := range h.readers {
 		r.Pause()
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.retained = nil
+	h.endRetained()
 }
 
 // Close detaches the connection. The session ends now, or after its expiry. The will

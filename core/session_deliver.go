@@ -120,44 +120,6 @@ func (h *Session) matching(ref *shard.Ref, m *Message) []SubID {
 	return out
 }
 
-// nextRetained delivers retained messages that new subscriptions asked for.
-func (h *Session) nextRetained(dst []Delivery, limit int) ([]Delivery, error) {
-	h.mu.Lock()
-	n := min(limit, len(h.retained))
-	refs := h.retained[:n:n]
-	h.retained = h.retained[n:]
-	if len(h.retained) == 0 {
-		h.retained = nil
-	}
-	h.mu.Unlock()
-	for i, ref := range refs {
-		d, err := h.readRetained(ref)
-		if errors.Is(err, errLost) {
-			continue // another value took its place, which the subscription gets as a message
-		}
-		if err != nil {
-			h.mu.Lock()
-			h.retained = append(refs[i:], h.retained...)
-			h.mu.Unlock()
-			return dst, err
-		}
-		if e := d.Message.ExpireAt; e != 0 && e <= h.b.deps.Clock.Now().UnixMilli() {
-			continue
-		}
-		h.delivered.note(ref.shard, ref.lsn)
-		dst = append(dst, d)
-	}
-	return dst, nil
-}
-
-func (h *Session) readRetained(ref retainedRef) (Delivery, error) {
-	d := Delivery{
-		Position: Position{LSN: ref.lsn, Shard: ref.shard}, Retained: true, Subscriptions: []SubID{ref.sub},
-	}
-	err := h.b.read(h.b.shards[ref.shard], ref.lsn, &h.hints[ref.shard], &h.record, &d.Message)
-	return d, err
-}
-
 // Settle ends deliveries for good. Safe from any goroutine.
 func (h *Session) Settle(positions ...Position) {
 	if h.fenced.Load() {

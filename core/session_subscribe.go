@@ -1,7 +1,6 @@
 package core
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -220,22 +219,4 @@ func (h *Session) Unsubscribe(ctx context.Context, filters []string) (existed []
 		lsns[h.home] = max(lsns[h.home], lsn)
 	}
 	return existed, h.b.wait(ctx, lsns)
-}
-
-// askRetained puts the retained messages that match the subscription before
-// what Next returns: in the order of the log, so that a block of it that has many of
-// them is read once.
-func (h *Session) askRetained(sub *subscription) {
-	var refs []retainedRef
-	for i, s := range h.b.shards {
-		s.Retained(h.ns.name, sub.spec.Filter, func(_ string, lsn record.LSN) {
-			refs = append(refs, retainedRef{lsn, uint32(i), sub.id})
-		})
-	}
-	slices.SortFunc(refs, func(a, b retainedRef) int {
-		return cmp.Or(cmp.Compare(a.shard, b.shard), cmp.Compare(a.lsn, b.lsn))
-	})
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.retained = append(h.retained, refs...)
 }

@@ -31,6 +31,7 @@ func TestGoldenState(t *testing.T) {
 	chunk := index.Chunk{Bytes: 70000, Garbage: 300, Time: 1700000000000}
 	chunk.Superseded.Set(3<<8 | 7)
 	chunk.Gone.Set(3<<8 | 255)
+	copied := index.RetainedCopy{LSN: 12, Time: 1700000000000, Body: []byte{1, 2, 3}}
 	last := index.Last{Offset: 300, LSN: 70000, Size: 12, Tombstone: true}
 	entries := []struct {
 		name       string
@@ -45,6 +46,7 @@ func TestGoldenState(t *testing.T) {
 		{"sizes", index.SizesKey(stream.ID, 300), index.AppendSizes(nil, []uint32{7, 7, 7, 0, 70000})},
 		{"transient-sizes", index.TransientSizesKey(stream.ID, 300), index.AppendSizes(nil, []uint32{5})},
 		{"retained", index.RetainedKey([]byte("/"), []byte("plant/7/temp")), index.AppendLSN(nil, 12)},
+		{"retained-copy", index.RetainedCopyKey([]byte("/"), []byte("plant/7/temp")), index.AppendRetainedCopy(nil, &copied)},
 		{"once", index.OnceKey(record.Once{Session: 9, ID: 65534}), index.AppendLSN(nil, 13)},
 		{"session", index.SessionKey(9), record.AppendSession(nil, &session)},
 		{"subscription", index.SubscriptionKey(9, "plant/#"), record.AppendSubscription(nil, &subscription)},
@@ -96,6 +98,10 @@ func TestGoldenState(t *testing.T) {
 	}
 	var gotChunk index.Chunk
 	var gotLast index.Last
+	var gotCopy index.RetainedCopy
+	if err == nil {
+		err = index.DecodeRetainedCopy(stored["retained-copy"], &gotCopy)
+	}
 	if err == nil {
 		err = index.DecodeChunkInfo(stored["chunk"], &gotChunk)
 	}
@@ -105,7 +111,7 @@ func TestGoldenState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(chunk, gotChunk) + cmp.Diff(last, gotLast); diff != "" {
+	if diff := cmp.Diff(chunk, gotChunk) + cmp.Diff(last, gotLast) + cmp.Diff(copied, gotCopy); diff != "" {
 		t.Errorf("golden values of stream queues (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(stream, gotStream) + cmp.Diff(cursor, gotCursor) + cmp.Diff(lsns, gotLSNs); diff != "" {

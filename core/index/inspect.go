@@ -96,6 +96,7 @@ func (i *inspection) run(id record.Identity) error {
 		{KeptPrefix, i.kept},
 		{PartsPrefix, i.part},
 		{RetainedPrefix, i.retained},
+		{RetainedCopyPrefix, i.retainedCopy},
 		{OncePrefix, i.once},
 		{TransferredPrefix, i.transferred},
 		{SessionPrefix, i.session},
@@ -205,6 +206,22 @@ func (i *inspection) retained(k, v []byte) error {
 		return err
 	}
 	return i.lsn(v)
+}
+
+// retainedCopy checks a copy, which may be of a value that is none any more.
+func (i *inspection) retainedCopy(k, v []byte) error {
+	if _, _, err := SplitRetainedKey(k); err != nil {
+		return err
+	}
+	var c RetainedCopy
+	err := DecodeRetainedCopy(v, &c)
+	if err == nil {
+		err = record.DecodeMessage(c.Body, new(record.Message))
+	}
+	if err == nil && c.LSN > i.Applied {
+		err = fmt.Errorf("record %d is above %d: %w", c.LSN, i.Applied, record.ErrCorrupt)
+	}
+	return err
 }
 
 func (i *inspection) once(k, v []byte) error {

@@ -45,6 +45,16 @@ func (m *Map) Get(key []byte) ([]byte, error) {
 	return []byte(v), nil
 }
 
+// GetSorted implements [Store].
+func (m *Map) GetSorted(keys [][]byte, fn func(i int, value []byte)) error {
+	for i, k := range keys {
+		if v, err := m.Get(k); err == nil {
+			fn(i, v)
+		}
+	}
+	return nil
+}
+
 // Scan implements [Store].
 func (m *Map) Scan(prefix []byte, fn func(key, value []byte) error) error {
 	m.mu.Lock()

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -90,6 +91,28 @@ func (p *Pebble) failure() error {
 
 // Get implements [Store].
 func (p *Pebble) Get(key []byte) ([]byte, error) { return get(p.db, key) }
+
+// GetSorted implements [Store].
+func (p *Pebble) GetSorted(keys [][]byte, fn func(i int, value []byte)) (err error) {
+	it, err := p.db.NewIter(nil)
+	if err != nil {
+		return fmt.Errorf("read index: %w", named(err))
+	}
+	defer func() {
+		if closed := it.Close(); err == nil && closed != nil { // it tells again what it met
+			err = fmt.Errorf("read index: %w", named(closed))
+		}
+	}()
+	for i, k := range keys {
+		if it.SeekGE(k) && bytes.Equal(it.Key(), k) {
+			fn(i, it.Value())
+		}
+		if err := it.Error(); err != nil {
+			return fmt.Errorf("read index: %w", named(err))
+		}
+	}
+	return nil
+}
 
 // Scan implements [Store].
 func (p *Pebble) Scan(prefix []byte, fn func(key, value []byte) error) error {

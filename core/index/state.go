@@ -28,6 +28,7 @@ import (
 //	't' deadline u64, stream u64,  number of neighbours from the offset on that end at the
 //	    offset u64                 deadline (unix milliseconds), uvarint
 //	'r' namespace, 0, topic        LSN of the retained message, u64
+//	'R' namespace, 0, topic        a copy of that message if it is small, see RetainedCopy
 //	'o' session u64, id u16        LSN of the exactly-once publish, u64
 //	'S' session u64                record.Session
 //	'U' session u64, filter        record.Subscription
@@ -53,6 +54,7 @@ const (
 	keyChunk        = 'x'
 	keyTransient    = 'y'
 	keyRetained     = 'r'
+	keyRetainedCopy = 'R'
 	keyOnce         = 'o'
 	keySession      = 'S'
 	keySubscription = 'U'
@@ -145,21 +147,6 @@ func ControlBlock(lsn record.LSN) uint64 { return uint64(lsn) >> controlBits }
 // message, an ack or a delivery mark.
 func ControlKey(block uint64) []byte { return key(keyControl, block) }
 
-// RetainedKey is the key of a topic's retained message.
-func RetainedKey(namespace, topic []byte) []byte {
-	k := append([]byte{keyRetained}, namespace...)
-	return append(append(k, 0), topic...)
-}
-
-// SplitRetainedKey takes a RetainedKey apart.
-func SplitRetainedKey(k []byte) (namespace, topic []byte, err error) {
-	namespace, topic, ok := bytes.Cut(k[1:], []byte{0})
-	if !ok {
-		return nil, nil, fmt.Errorf("index key of a retained message: %w", record.ErrCorrupt)
-	}
-	return namespace, topic, nil
-}
-
 // SplitOnceKey takes a OnceKey apart.
 func SplitOnceKey(k []byte) (record.Once, error) {
 	if len(k) != 11 {
@@ -197,6 +184,7 @@ var (
 	StreamPrefix       = []byte{keyStream}
 	CursorPrefix       = []byte{keyCursor}
 	RetainedPrefix     = []byte{keyRetained}
+	RetainedCopyPrefix = []byte{keyRetainedCopy}
 	OncePrefix         = []byte{keyOnce}
 	SessionPrefix      = []byte{keySession}
 	SubscriptionPrefix = []byte{keySubscription}
@@ -212,7 +200,7 @@ var (
 // AllPrefixes are the prefixes of all keys but AppliedKey,
 // RecountedKey, MarkedKey, SizedKey and FormatKey.
 var AllPrefixes = [][]byte{
-	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix,
+	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix, RetainedCopyPrefix,
 	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix, KeptPrefix, PartsPrefix,
 	DeadlinePrefix, NewestPrefix, EndedPrefix, TransferPrefix, TransferredPrefix,
 	TransferDoneKey, SizesPrefix, TransientSizesPrefix,

@@ -14,6 +14,10 @@ var ErrNotFound = errors.New("key not found")
 type Store interface {
 	// Get returns a copy of the value, or ErrNotFound.
 	Get(key []byte) ([]byte, error)
+	// GetSorted calls fn for each of the keys, which ascend, that the store has, with its
+	// place in keys: for less than Get when they lie near each other. The value is valid
+	// until fn returns.
+	GetSorted(keys [][]byte, fn func(i int, value []byte)) error
 	// Scan calls fn for each key with the prefix, in order. The slices are valid
 	// until fn returns. An error of fn ends the scan and is returned.
 	Scan(prefix []byte, fn func(key, value []byte) error) error

@@ -6,7 +6,6 @@ import (
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
-	"github.com/tidegate/tidegate/core/route"
 )
 
 // apply folds a committed batch into the state and hands out what became
@@ -218,30 +217,9 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 		}
 	}
 	if m.Retain {
-		s.retain(m, lsn)
+		s.retain(m, body, lsn)
 	}
 	return nil
-}
-
-// retain makes the message the retained value of its topic; an empty payload
-// removes the value.
-func (s *Shard) retain(m *record.Message, lsn record.LSN) {
-	topics := s.retained[string(m.Namespace)]
-	s.checkpoint.went = true
-	if len(m.Payload) == 0 {
-		s.markControl(lsn)
-		s.pending.Delete(index.RetainedKey(m.Namespace, m.Key))
-		if topics != nil {
-			topics.Delete(string(m.Key))
-		}
-		return
-	}
-	if topics == nil {
-		topics = route.NewTopics[record.LSN]()
-		s.retained[string(m.Namespace)] = topics
-	}
-	topics.Put(string(m.Key), lsn)
-	s.pending.Set(index.RetainedKey(m.Namespace, m.Key), index.AppendLSN(nil, lsn))
 }
 
 // applyAck settles ranges while recovering. On a live shard the cursor was

@@ -123,6 +123,7 @@ func (s *Shard) write(sp *spill) error {
 	if err := s.store.Commit(&sp.batch); err != nil {
 		return err
 	}
+	s.spilled.Store(uint64(sp.applied))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, st := range sp.streams {

@@ -9,7 +9,6 @@ import (
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/queue"
 	"github.com/tidegate/tidegate/core/record"
-	"github.com/tidegate/tidegate/core/route"
 )
 
 // recover loads the state as of the last checkpoint and replays the log from
@@ -130,6 +129,7 @@ func (s *Shard) load() (record.LSN, error) {
 		return 0, err
 	}
 	s.committed.Store(uint64(from))
+	s.spilled.Store(uint64(from))
 	if err := s.loadRecounted(); err != nil {
 		return 0, err
 	}
@@ -214,24 +214,6 @@ func (s *Shard) loadCursor(k, v []byte) error {
 		return st.kept.restore(id, &cur)
 	}
 	st.places.put(newPlace(st, id, true, cur))
-	return nil
-}
-
-func (s *Shard) loadRetained(k, v []byte) error {
-	lsn, err := index.DecodeLSN(v)
-	if err != nil {
-		return err
-	}
-	namespace, topic, err := index.SplitRetainedKey(k)
-	if err != nil {
-		return err
-	}
-	topics := s.retained[string(namespace)]
-	if topics == nil {
-		topics = route.NewTopics[record.LSN]()
-		s.retained[string(namespace)] = topics
-	}
-	topics.Put(string(topic), lsn)
 	return nil
 }
 

@@ -3,7 +3,6 @@ package shard
 import (
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
-	"github.com/tidegate/tidegate/core/route"
 )
 
 // SessionState is a session as the log has it.
@@ -111,36 +110,4 @@ func (s *Shard) session(id uint64) *SessionState {
 		s.sessions[id] = st
 	}
 	return st
-}
-
-// searchStep is how many topics' nodes a search for retained values looks at before it
-// lets others have the shard.
-const searchStep = 2048
-
-// Retained calls fn for each retained value whose topic matches the filter, with the
-// lock held. Others may have it in between: a value that is set or deleted meanwhile may
-// be passed over, or be told twice if it was both.
-func (s *Shard) Retained(namespace, filter string, fn func(topic string, lsn record.LSN)) {
-	var search *route.Search[record.LSN]
-	for more := true; more; {
-		s.mu.Lock()
-		if topics := s.retained[namespace]; search == nil && topics != nil {
-			search = topics.Search(filter)
-		}
-		more = search != nil && search.Next(searchStep, func(topic string, lsn record.LSN) bool {
-			fn(topic, lsn)
-			return true
-		})
-		s.mu.Unlock()
-	}
-}
-
-// RetainedTopics is how many topics have a retained value.
-func (s *Shard) RetainedTopics() (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, topics := range s.retained {
-		n += topics.Len()
-	}
-	return n
 }

@@ -35,6 +35,7 @@ type Shard struct {
 
 	committed atomic.Uint64
 	published atomic.Uint64 // see PublishedUpTo
+	spilled   atomic.Uint64 // the record that the store is as of
 	synced    time.Time     // when the committer last synced
 	stats     stats
 	tail      tail
@@ -61,6 +62,7 @@ type Shard struct {
 	applyTime   int64                        // of the record that is applied, unix milliseconds
 	namespaces  map[string]string            // the names that streams share
 	retained    map[string]*route.Topics[record.LSN]
+	copied      []byte                   // scratch
 	sessions    map[uint64]*SessionState // while recovering; then the broker's
 	recovering  bool
 	finishing   bool // says exactly what was delivered, and delivers no more

@@ -261,7 +261,9 @@ func TestUpkeepKeepsRetainedAndOnce(t *testing.T) {
 	u.settle()
 	u.atMost("one retained", 2)
 	var found record.LSN
-	u.Retained("/", "#", func(_ string, lsn record.LSN) { found = lsn })
+	for _, ref := range u.SearchRetained("/", "#").Next(nil, 2) {
+		found = ref.LSN
+	}
 	if found != want {
 		t.Errorf("retained: record %d, want %d", found, want)
 	}
