@@ -37,6 +37,10 @@ type Memory struct {
 	// Reclaim gives unused memory back. It is called now and then while memory
 	// is low, and may take its time. It may be nil.
 	Reclaim func()
+	// Marked is told the bytes in use from which on publishers wait when
+	// [Broker.SetPressureMarks] changes them; 0 for none. What no broker can stay
+	// below it is not told. It may be nil.
+	Marked func(bytes uint64)
 }
 
 // reclaimEvery is how many looks lie between two calls of Memory.Reclaim.
@@ -47,13 +51,13 @@ const reclaimEvery = 5
 // than there was room for looks at once. So the disk is never filled faster
 // than it is watched, however fast or small it is.
 type pressure struct {
-	cfg    PressureConfig
 	deps   *Deps
 	now    atomic.Pointer[Pressure]
 	room   atomic.Int64 // bytes that may be taken before the next look
 	looked atomic.Pointer[look]
 
 	mu        sync.Mutex // guards all below, and orders the calls of listeners
+	cfg       PressureConfig
 	marks     watermarks
 	seen      usage
 	listeners map[*func(Pressure)]struct{}
@@ -128,6 +132,11 @@ func (w *pressure) look(memory bool) {
 	if !memory && w.room.Load() > 0 {
 		return // somebody else has looked meanwhile
 	}
+	w.lookSince(memory, w.marks.pressure(), w.marks.warned)
+}
+
+// lookSince looks, with mu held, and tells what differs from before.
+func (w *pressure) lookSince(memory bool, before Pressure, warned bool) {
 	u := usage{}
 	if w.cfg.DiskFreePercent > 0 || w.cfg.DiskWarnPercent > 0 {
 		w.lookAtDisk(&u)
@@ -136,7 +145,6 @@ func (w *pressure) look(memory bool) {
 		u.memory = w.deps.Memory.InUse()
 		w.seen.memory = u.memory
 	}
-	before, warned := w.marks.pressure(), w.marks.warned
 	w.marks.observe(u)
 	after := w.marks.pressure()
 	w.room.Store(w.marks.room(w.seen))

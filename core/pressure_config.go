@@ -39,6 +39,15 @@ func DefaultPressureConfig() PressureConfig {
 
 // Validate tells what is wrong with the settings.
 func (c PressureConfig) Validate() error {
+	if c.MemoryHighBytes > 0 && c.MemoryHighBytes < minMemoryMark {
+		return fmt.Errorf("pressure.memory_high_bytes must be 0 or at least %d", int64(minMemoryMark))
+	}
+	return c.validateMarks()
+}
+
+// validateMarks is Validate for a broker that runs: its mark of memory may be so
+// low that publishers wait whatever it needs.
+func (c PressureConfig) validateMarks() error {
 	switch {
 	case c.DiskWarnPercent < 0 || c.DiskWarnPercent > 100:
 		return errors.New("pressure.disk_warn_percent must be 0 to 100")
@@ -48,8 +57,8 @@ func (c PressureConfig) Validate() error {
 		return errors.New("pressure.disk_free_bytes must not be negative")
 	case c.MemoryHighPercent < 0 || c.MemoryHighPercent > 100:
 		return errors.New("pressure.memory_high_percent must be 0 to 100")
-	case c.MemoryHighBytes != 0 && c.MemoryHighBytes < minMemoryMark:
-		return fmt.Errorf("pressure.memory_high_bytes must be 0 or at least %d", int64(minMemoryMark))
+	case c.MemoryHighBytes < 0:
+		return errors.New("pressure.memory_high_bytes must not be negative")
 	case c.Interval < time.Millisecond || c.Interval > time.Minute:
 		return errors.New("pressure.interval must be 1ms to 1m")
 	}

@@ -238,6 +238,50 @@ func TestMemoryPressure(t *testing.T) {
 	})
 }
 
+// TestPressureMarksChange raises and ends alarms by other marks, on a disk and a
+// memory that stay as they are. Nothing waits for an interval.
+func TestPressureMarksChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var marked atomic.Uint64
+		w := newWorldWith(t, 1, func(_ *core.Config, d *core.Deps) {
+			d.Memory = core.Memory{Limit: 1000 << 20, InUse: func() uint64 { return 100 << 20 }, Marked: marked.Store}
+		})
+		w.disk(50 * gib)
+		pass()
+		heard := w.alarms()
+		set := func(change func(*core.PressureConfig)) {
+			t.Helper()
+			cfg := w.PressureMarks()
+			change(&cfg)
+			w.must(w.SetPressureMarks(cfg))
+		}
+		set(func(c *core.PressureConfig) { c.MemoryHighBytes = 50 << 20 })
+		heard.want(t, "", "low on memory")
+		if marked.Load() != 50<<20 {
+			t.Errorf("the mark that the collector was told: got %d", marked.Load())
+		}
+		set(func(c *core.PressureConfig) { c.MemoryHighBytes = 1 })
+		if marked.Load() != 50<<20 {
+			t.Errorf("the collector was told a mark of %d, which it can't stay below", marked.Load())
+		}
+		set(func(c *core.PressureConfig) { c.DiskFreePercent, c.DiskFreeBytes = 50, 0 })
+		heard.want(t, "", "low on memory") // half of the disk is free
+		w.disk(49 * gib)
+		pass()
+		heard.want(t, "", "low on memory", "low on memory & disk")
+		set(func(c *core.PressureConfig) { c.MemoryHighBytes, c.MemoryHighPercent = 0, 0 })
+		heard.want(t, "", "low on memory", "low on memory & disk", "low on disk")
+		set(func(c *core.PressureConfig) { c.DiskFreePercent, c.DiskWarnPercent = 0, 0 })
+		heard.want(t, "", "low on memory", "low on memory & disk", "low on disk", "")
+		w.disk(1)
+		pass()
+		heard.want(t, "", "low on memory", "low on memory & disk", "low on disk", "")
+		if err := w.SetPressureMarks(core.PressureConfig{DiskFreePercent: 99, Interval: time.Second}); err == nil {
+			t.Error("marks that can't be were taken")
+		}
+	})
+}
+
 // TestPressureListenersInParallel changes alarms while listeners come and go
 // and publishers count what they take.
 func TestPressureListenersInParallel(t *testing.T) {

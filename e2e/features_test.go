@@ -21,7 +21,7 @@ func TestClientPikaLifecycle(t *testing.T) {
 	needsPython(t, "pika")
 	b := startBroker(t, 1)
 	b.needsAMQP()
-	runFeatures(t, os.Environ(), 12, python, "clients/pika_lifecycle.py", b.AMQP, b.HTTP)
+	runFeatures(t, os.Environ(), 14, python, "clients/pika_lifecycle.py", b.AMQP, b.HTTP)
 }
 
 func TestClientAMQPLibFeatures(t *testing.T) {
@@ -36,6 +36,14 @@ func TestClientAMQPLibLifecycle(t *testing.T) {
 	b := startBroker(t, 1)
 	b.needsAMQP()
 	runFeatures(t, env, 9, "node", "clients/amqplib_lifecycle.js", b.AMQP)
+}
+
+func TestClientAMQPLibGoverned(t *testing.T) {
+	env := needsNode(t, "amqplib")
+	b := startBroker(t, 1)
+	b.needsAMQP()
+	b.needsHTTP()
+	runFeatures(t, env, 5, "node", "clients/amqplib_governed.js", b.AMQP, b.HTTP)
 }
 
 // runFeatures runs a program that prints the name of each feature that works.

@@ -16,6 +16,7 @@ type commands struct {
 	User       userCommands       `cmd:"" help:"Look after users."`
 	Permission permissionCommands `cmd:"" help:"Look after what users may do."`
 	Vhost      vhostCommands      `cmd:"" help:"Look after virtual hosts, which are namespaces."`
+	Pressure   pressureCommands   `cmd:"" help:"Look after the marks of memory and disk from which on publishers wait."`
 	Check      checkCommand       `cmd:"" help:"Check the data directory of a broker that does not run."`
 	Segment    segmentCommands    `cmd:"" help:"Look into the files of a log."`
 	Config     configCommands     `cmd:"" help:"Show the configuration."`

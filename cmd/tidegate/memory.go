@@ -18,14 +18,20 @@ import (
 // that the alarm means memory in use and not garbage. GOMEMLIMIT goes first.
 func processMemory(cfg core.PressureConfig) core.Memory {
 	limit := memoryLimit("/proc", "/sys/fs/cgroup")
-	mark := cfg.MemoryMark(limit)
-	if mark == 0 {
-		return core.Memory{}
+	stayBelow(cfg.MemoryMark(limit))
+	return core.Memory{Limit: limit, InUse: memoryInUse, Reclaim: debug.FreeOSMemory, Marked: stayBelow}
+}
+
+// stayBelow tells the collector of a mark; 0 is none.
+func stayBelow(mark uint64) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
 	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(min(mark/10*9, math.MaxInt64)))
+	limit := int64(math.MaxInt64)
+	if mark > 0 {
+		limit = int64(min(mark/10*9, math.MaxInt64))
 	}
-	return core.Memory{Limit: limit, InUse: memoryInUse, Reclaim: debug.FreeOSMemory}
+	debug.SetMemoryLimit(limit)
 }
 
 // memoryInUse is what the process has mapped and not given back.

@@ -7,51 +7,13 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const amqp = require('amqplib');
-
-const url = `amqp://guest:guest@${process.argv[2]}`;
-
-// within ends a wait that takes too long.
-function within(promise, what) {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`too long: ${what}`)), 20000);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-// own makes a queue that goes with the connection, bound to an exchange.
-async function own(channel, exchange, key = '', args = {}) {
-  const { queue } = await channel.assertQueue('', { exclusive: true });
-  if (exchange) await channel.bindQueue(queue, exchange, key, args);
-  return queue;
-}
-
-// drain takes the bodies of all messages of a queue.
-async function drain(channel, queue) {
-  const bodies = [];
-  for (;;) {
-    const msg = await channel.get(queue, { noAck: true });
-    if (!msg) return bodies;
-    bodies.push(msg.content.toString());
-  }
-}
-
-// closes checks that a call closes its channel with a code and words.
-async function closes(connection, code, text, call) {
-  const channel = await connection.createChannel();
-  const error = new Promise((resolve) => channel.on('error', resolve));
-  await Promise.resolve(call(channel)).catch(() => {});
-  const err = await within(error, text);
-  assert.equal(err.code, code);
-  assert.ok(err.message.includes(text), `${err.message} does not say ${text}`);
-}
+const { within, own, bound, drain, closes, run } = require('./amqplib_common');
 
 const features = {
   async headersExchange(connection) {
     const channel = await connection.createChannel();
-    const all = await own(channel, 'amq.headers', '', { 'x-match': 'all', a: 1, b: 'two' });
-    const any = await own(channel, 'amq.headers', '', { 'x-match': 'any', a: 1, b: 'two' });
+    const all = await bound(channel, 'amq.headers', '', { 'x-match': 'all', a: 1, b: 'two' });
+    const any = await bound(channel, 'amq.headers', '', { 'x-match': 'any', a: 1, b: 'two' });
     for (const [body, headers] of [['both', { a: 1, b: 'two' }], ['one', { a: 1 }], ['none', { c: 1 }]]) {
       channel.publish('amq.headers', '', Buffer.from(body), { headers });
     }
@@ -64,7 +26,7 @@ const features = {
     await channel.assertExchange('node.source', 'topic', { durable: false });
     await channel.assertExchange('node.target', 'fanout', { durable: false });
     await channel.bindExchange('node.target', 'node.source', 'a.*');
-    const queue = await own(channel, 'node.target');
+    const queue = await bound(channel, 'node.target');
     channel.publish('node.source', 'a.b', Buffer.from('in'));
     channel.publish('node.source', 'b.a', Buffer.from('out'));
     assert.deepEqual(await drain(channel, queue), ['in']);
@@ -78,7 +40,7 @@ const features = {
   async alternateExchange(connection) {
     const channel = await connection.createConfirmChannel();
     await channel.assertExchange('node.choosy', 'direct', { durable: false, alternateExchange: 'amq.fanout' });
-    const queue = await own(channel, 'amq.fanout');
+    const queue = await bound(channel, 'amq.fanout');
     channel.publish('node.choosy', 'nobody', Buffer.from('caught'), { mandatory: true });
     await channel.waitForConfirms();
     assert.deepEqual(await drain(channel, queue), ['caught']);
@@ -218,16 +180,4 @@ const features = {
   },
 };
 
-async function main() {
-  for (const [name, feature] of Object.entries(features)) {
-    const connection = await within(amqp.connect(url), 'the connection');
-    await within(feature(connection), name);
-    await connection.close();
-    process.stdout.write(`${name}\n`);
-  }
-}
-
-main().catch((err) => {
-  console.error(err);
-  process.exit(1);
-});
+run(features);

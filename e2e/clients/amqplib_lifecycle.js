@@ -9,55 +9,7 @@
 const assert = require('node:assert/strict');
 const amqp = require('amqplib');
 const { credentials } = require('amqplib');
-
-const url = `amqp://guest:guest@${process.argv[2]}`;
-
-// within ends a wait that takes too long.
-function within(promise, what) {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`too long: ${what}`)), 20000);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-// own makes a queue that goes with the connection.
-async function own(channel, options = {}) {
-  return (await channel.assertQueue('', { exclusive: true, ...options })).queue;
-}
-
-// drain takes the bodies of all messages of a queue.
-async function drain(channel, queue) {
-  const bodies = [];
-  for (;;) {
-    const msg = await channel.get(queue, { noAck: true });
-    if (!msg) return bodies;
-    bodies.push(msg.content.toString());
-  }
-}
-
-// take consumes n messages, acknowledges them, and ends the consumer.
-async function take(channel, queue, n, options = {}) {
-  const got = [];
-  let tell;
-  const done = new Promise((resolve) => { tell = resolve; });
-  const { consumerTag } = await channel.consume(queue, (msg) => {
-    if (!msg || got.length === n) return;
-    got.push(msg);
-    channel.ack(msg);
-    if (got.length === n) tell();
-  }, options);
-  await within(done, `${n} messages of ${queue}`);
-  await channel.cancel(consumerTag);
-  return got;
-}
-
-// refused publishes what a full queue does not take.
-function refused(channel, queue, body) {
-  return within(new Promise((resolve, reject) => {
-    channel.sendToQueue(queue, Buffer.from(body), {}, (err) => (err ? resolve() : reject(new Error(`${body} was taken`))));
-  }), 'a nack');
-}
+const { within, own, drain, take, refused, run, Arrivals } = require('./amqplib_common');
 
 const features = {
   async timesToLive(connection) {
@@ -122,27 +74,17 @@ const features = {
   async singleActiveConsumer(connection) {
     const channel = await connection.createConfirmChannel();
     const queue = await own(channel, { arguments: { 'x-single-active-consumer': true } });
-    const got = [];
-    let tell;
-    const come = async (n) => {
-      const done = new Promise((resolve) => { tell = () => got.length === n && resolve(); });
-      tell();
-      await within(done, `${n} messages`);
-    };
+    const got = new Arrivals();
     for (const consumerTag of ['first', 'second']) {
-      await channel.consume(queue, (msg) => {
-        got.push(`${consumerTag} ${msg.content}`);
-        tell();
-      }, { consumerTag, noAck: true });
+      await channel.consume(queue, (msg) => got.add(`${consumerTag} ${msg.content}`), { consumerTag, noAck: true });
     }
-    tell = () => {};
     channel.sendToQueue(queue, Buffer.from('1'));
     channel.sendToQueue(queue, Buffer.from('2'));
-    await come(2);
+    await got.come(2);
     await channel.cancel('first');
     channel.sendToQueue(queue, Buffer.from('3'));
-    await come(3);
-    assert.deepEqual(got, ['first 1', 'first 2', 'second 3']);
+    await got.come(3);
+    assert.deepEqual(got.all, ['first 1', 'first 2', 'second 3']);
   },
 
   async exclusiveConsumers(connection) {
@@ -199,16 +141,4 @@ const features = {
   },
 };
 
-async function main() {
-  for (const [name, feature] of Object.entries(features)) {
-    const connection = await within(amqp.connect(url), 'the connection');
-    await within(feature(connection), name);
-    await connection.close();
-    process.stdout.write(`${name}\n`);
-  }
-}
-
-main().catch((err) => {
-  console.error(err);
-  process.exit(1);
-});
+run(features);

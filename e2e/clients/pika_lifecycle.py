@@ -250,6 +250,37 @@ def copies(connection):
         check(queue, (body, properties.headers), (b"x", {"CC": [cc]}))
 
 
+def blocked(connection):
+    channel = connection.channel()
+    queue = own(channel)
+    told = []
+    connection.add_on_connection_blocked_callback(lambda _c, frame: told.append(frame.method.reason))
+    connection.add_on_connection_unblocked_callback(lambda _c, _frame: told.append("unblocked"))
+    api("PUT", "pressure", {"memory_high_bytes": 1})
+    publish(channel, queue, "held")
+    until(connection, lambda: len(told) == 1)
+    check("other channels go on", ready(connection.channel(), queue), 0)
+    api("PUT", "pressure", {"memory_high_bytes": 0})
+    until(connection, lambda: len(told) == 2)
+    check("told", told, ["low on memory", "unblocked"])
+    check("in the queue", drain(channel, queue), ["held"])
+
+
+def blocked_for_too_long(_):
+    impatient = pika.ConnectionParameters(host, int(port), socket_timeout=20, blocked_connection_timeout=0.2)
+    connection = pika.BlockingConnection(impatient)
+    channel = connection.channel()
+    queue = own(channel)
+    api("PUT", "pressure", {"memory_high_bytes": 1})
+    publish(channel, queue, "never taken")
+    try:
+        until(connection, lambda: False)
+    except pika.exceptions.ConnectionBlockedTimeout:
+        pass
+    finally:
+        api("PUT", "pressure", {"memory_high_bytes": 0})
+
+
 def wrong_passwords(_):
     wrong = pika.ConnectionParameters(host, int(port), credentials=pika.PlainCredentials("guest", "wrong"))
     try:
@@ -261,7 +292,8 @@ def wrong_passwords(_):
 
 for feature in (
     times_to_live, behind_a_longer_one, unused_queues, lengths, policies, single_active_consumer, consumer_priorities,
-    exclusive_consumers, prefetch_of_a_channel, consistent_hash, copies, wrong_passwords,
+    exclusive_consumers, prefetch_of_a_channel, consistent_hash, copies, blocked,
+    blocked_for_too_long, wrong_passwords,
 ):
     with pika.BlockingConnection(parameters) as fresh:
         feature(fresh)

@@ -36,6 +36,8 @@ func (a *API) generalRoutes() []route {
 		{"PUT /api/cluster-name", admin, a.putClusterName, 0},
 		{"GET /api/nodes", monitor, a.nodes, 0},
 		{"GET /api/nodes/{name}", monitor, a.node, 0},
+		{"GET /api/pressure", monitor, a.getPressure, 0},
+		{"PUT /api/pressure", admin, a.putPressure, 0},
 		{"GET /api/version", anyone, a.version, 0},
 		{"GET /api/extensions", anyone, emptyList, 0},
 		{"GET /api/feature-flags", admin, emptyList, 0},

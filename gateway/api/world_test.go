@@ -69,6 +69,7 @@ func newWorld(t *testing.T, settings ...func(*gateway.Config)) *world {
 	}
 	broker, err := core.Open(t.Context(), core.DefaultConfig(), core.Deps{
 		Dir: "data", FS: vfs.NewMem(), Clock: clock.System, Rand: rand.Reader, Catalog: w.catalog, Log: log,
+		Memory:     core.Memory{Limit: 1 << 30, InUse: func() uint64 { return 100 << 20 }},
 		DeadLetter: amqp.DeadLetter,
 		Formats:    map[core.Format]core.PropertyDecoder{core.FormatAMQP: amqp.Properties},
 	})
