@@ -31,8 +31,10 @@ type Broker struct {
 	sessions sessions
 	wills    wills
 	counters counters
-	pressure pressure
-	leases   *leases
+	// publishers numbers them.
+	publishers atomic.Uint32
+	pressure   pressure
+	leases     *leases
 
 	unpublish unpublish
 	cancel    context.CancelFunc

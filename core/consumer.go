@@ -162,6 +162,7 @@ func (c *Consumer) Next(dst []Delivery, limit int) ([]Delivery, error) {
 		c.done()
 	}
 	c.b.counters.delivered.Add(uint64(len(dst) - first))
+	c.ns.delivers(c.q, dst[first:], c.spec.NoAck, now)
 	return dst, nil
 }
 
@@ -231,6 +232,7 @@ func (c *Consumer) Settle(outcome Outcome, positions ...Position) {
 	for i := range positions {
 		offsets = append(offsets, positions[i].Offset)
 	}
+	acked := outcome == Ack
 	if c.stream != nil && c.spec.Group == "" {
 		outcome = Ack // a reader for itself gets each message once
 	}
@@ -241,6 +243,9 @@ func (c *Consumer) Settle(outcome Outcome, positions ...Position) {
 	n := c.c.Settle(offsets, outcome == Requeue)
 	if outcome != Requeue {
 		c.b.counters.settled.Add(uint64(n))
+	}
+	if acked {
+		c.ns.acks(c.q, uint64(n))
 	}
 }
 
@@ -289,9 +294,10 @@ func (c *Consumer) Cancel(ctx context.Context) error {
 
 // Getter settles what Get took; same rules as [Consumer.Settle].
 type Getter struct {
-	s *shard.Shard
-	b *Broker
-	q *declared
+	s  *shard.Shard
+	b  *Broker
+	ns *namespace
+	q  *declared
 }
 
 // Get takes one message from a queue without a consumer. ok is false when the
@@ -322,8 +328,12 @@ func (b *Broker) Get(
 		if errors.Is(err, shard.ErrNotFound) {
 			return Delivery{}, nil, 0, false, ns.notFound("queue", name)
 		}
-		if err != nil || !some {
+		if err != nil {
 			return Delivery{}, nil, 0, false, b.storageError(err)
+		}
+		if !some {
+			ns.givesNone(q)
+			return Delivery{}, nil, 0, false, nil
 		}
 		d = Delivery{Position: position(&ref, q.shard), Redelivered: ref.Redelivered, Returns: ref.Returns}
 		h := shard.GetHint(ctx, q.stream)
@@ -336,7 +346,8 @@ func (b *Broker) Get(
 		if err != nil {
 			b.missing(&ref)
 		}
-		expired := err == nil && d.Message.expired(b.deps.Clock.Now().UnixMilli())
+		now := b.deps.Clock.Now().UnixMilli()
+		expired := err == nil && d.Message.expired(now)
 		switch {
 		case expired:
 			s.RejectTaken(q.stream, []record.Offset{ref.Offset}, shard.Expired)
@@ -347,7 +358,8 @@ func (b *Broker) Get(
 			continue
 		}
 		b.counters.delivered.Add(1)
-		return d, &Getter{s, b, q}, left, true, nil
+		ns.gives(q, &d, noAck, now)
+		return d, &Getter{s, b, ns, q}, left, true, nil
 	}
 }
 
@@ -361,6 +373,9 @@ func (g *Getter) Settle(outcome Outcome, positions ...Position) {
 		n := g.s.SettleTaken(g.q.stream, []record.Offset{positions[i].Offset}, outcome == Requeue)
 		if outcome != Requeue {
 			g.b.counters.settled.Add(uint64(n))
+		}
+		if outcome == Ack {
+			g.ns.acks(g.q, uint64(n))
 		}
 	}
 }

@@ -148,6 +148,7 @@ func (b *Broker) DeleteExchange(ctx context.Context, namespace, name string, ifU
 	var autoDelete []string
 	if !x.Durable {
 		autoDelete = ns.table.RemoveExchange(name)
+		ns.exchanges.forget(name)
 		ns.version.Add(1)
 	}
 	ns.mu.Unlock()

@@ -86,11 +86,18 @@ func (p *Publisher) inbox(m *Message) func(m *Message) bool {
 
 // answer hands over a message that goes to an inbox alone.
 func (p *Publisher) answer(m *Message, inbox func(m *Message) bool) (routed bool) {
-	p.b.counters.published.Add(1)
+	if p.replies == nil {
+		p.replies = p.ns.exchanges.of("").of(p.number)
+	}
 	routed = inbox(m)
+	p.counts.published.Add(1)
+	p.replies.published.Add(1)
 	if !routed {
 		p.b.counters.dropped.Add(1)
-		p.b.counters.unroutable.Add(1)
+		p.counts.unroutable.Add(1)
+		return false
 	}
-	return routed
+	p.counts.live.Add(1)
+	p.replies.routed.Add(1)
+	return true
 }

@@ -10,6 +10,7 @@ import (
 type QueueInfo struct {
 	QueueSpec
 	QueueStatus
+	Traffic Traffic
 }
 
 // Queues returns the queues of a namespace by name, those of other owners too.
@@ -58,10 +59,16 @@ func (b *Broker) queueInfo(q *declared) (QueueInfo, bool) {
 	if err != nil {
 		return QueueInfo{}, false
 	}
-	return QueueInfo{
+	info := QueueInfo{
 		QueueSpec:   q.spec,
 		QueueStatus: QueueStatus{Name: q.spec.Name, Ready: st.Ready, Unsettled: st.Unsettled, Consumers: st.Consumers},
-	}, true
+		Traffic:     Traffic{Published: st.Came},
+	}
+	info.Traffic.use(st.CameAt)
+	if left := q.left.Load(); left != nil {
+		left.addTo(&info.Traffic)
+	}
+	return info, true
 }
 
 // GiveQueueType gives a declaration that names no type of queue the one that its

@@ -22,6 +22,10 @@ type namespace struct {
 	// version changes with every change of the graph; cached routes are of one version.
 	version atomic.Uint64
 	inboxes inboxes
+	// came and left count the messages, exchanges the publishes of each exchange.
+	came      tally
+	left      outflow
+	exchanges tallies
 
 	mu sync.RWMutex // guards all below
 	// durability of streams that have none of their own.
@@ -64,15 +68,16 @@ type declared struct {
 	// mu guards it.
 	exclusive  bool
 	deleted    bool
-	ackTimeout atomic.Int64          // that of now, for those who don't have mu
-	buries     atomic.Bool           // likewise: there is an exchange for dead letters
-	now        *governed             // never changed, shared with others; the namespace's mu guards which it is
-	lease      atomic.Pointer[lease] // nil when it stays without being used
+	ackTimeout atomic.Int64            // that of now, for those who don't have mu
+	buries     atomic.Bool             // likewise: there is an exchange for dead letters
+	now        *governed               // never changed, shared with others; the namespace's mu guards which it is
+	lease      atomic.Pointer[lease]   // nil when it stays without being used
+	left       atomic.Pointer[outflow] // nil while nothing has left it
 }
 
 func newNamespace(name string, durable durability) *namespace {
 	return &namespace{
-		name: name, durability: durable, table: route.New[*target](), queues: map[string]*declared{}, filters: map[string]*filter{},
+		name: name, came: newTally(), durability: durable, table: route.New[*target](), queues: map[string]*declared{}, filters: map[string]*filter{},
 		owned: map[string]map[*declared]struct{}{}, policies: metadata.NewPolicySet(nil),
 	}
 }
@@ -85,6 +90,13 @@ func (b *Broker) namespace(name string) (*namespace, error) {
 		return ns, nil
 	}
 	return nil, &Error{Reason: ErrNotFound, Kind: "namespace", Name: name, Namespace: name}
+}
+
+// allNamespaces returns those that there are now.
+func (b *Broker) allNamespaces() []*namespace {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return slices.Collect(maps.Values(b.namespaces))
 }
 
 // HasNamespace tells whether the namespace exists.
@@ -129,6 +141,7 @@ func (b *Broker) namespaceChanged(n *metadata.Namespace, deleted bool) {
 	switch {
 	case deleted:
 		delete(b.namespaces, n.Name)
+		b.counters.keep(ns)
 	case ns == nil:
 		b.namespaces[n.Name] = newNamespace(n.Name, durable)
 	}
@@ -178,6 +191,7 @@ func namespaceOf(c *metadata.Change) string {
 func (b *Broker) exchangeChanged(ns *namespace, e *metadata.Exchange, deleted bool) error {
 	if deleted {
 		ns.table.RemoveExchange(e.Name)
+		ns.exchanges.forget(e.Name)
 		return nil
 	}
 	if _, there := ns.table.Exchange(e.Name); there {

@@ -14,7 +14,10 @@ import (
 // look-up per message.
 type plan struct {
 	version uint64
-	home    uint32 // shard of the topic: its filters' part and its retained value
+	// exchange counts the publishes, reaches is how many queues and filters each goes to.
+	exchange *stripe
+	reaches  uint64
+	home     uint32 // shard of the topic: its filters' part and its retained value
 	// stored are the parts for messages of QoS 1 and 2; with QoS 0 only queues
 	// store: queued.
 	stored, queued []planPart
@@ -149,6 +152,7 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 			pl.store(&pl.stored, pl.home, t.filter.transient, min(p.ns.durability, inSystem), noTTL)
 		}
 	}
+	pl.exchange, pl.reaches = p.ns.exchanges.of(string(m.Exchange)).of(p.number), uint64(len(targets))
 	pl.addLive(targets, p.origin)
 	return pl, !result.PerMessage
 }

@@ -10,6 +10,9 @@ type Publisher struct {
 	b       *Broker
 	ns      *namespace
 	origin  *session
+	number  uint32   // tells which stripe of a tally counts its publishes
+	counts  *stripe  // that of the namespace
+	replies *stripe  // that of the default exchange, for inboxes; nil before the first
 	tracker *tracker // nil when nobody asks for confirms
 
 	plans   map[string]*plan
@@ -41,7 +44,8 @@ func (b *Broker) NewPublisher(namespace string, origin *Session, notify func()) 
 	if err != nil {
 		return nil, err
 	}
-	p := &Publisher{b: b, ns: ns, plans: map[string]*plan{}}
+	p := &Publisher{b: b, ns: ns, plans: map[string]*plan{}, number: b.publishers.Add(1)}
+	p.counts = ns.came.of(p.number)
 	p.record.Namespace = []byte(ns.name)
 	if origin != nil {
 		p.origin = origin.session
@@ -108,28 +112,50 @@ func (p *Publisher) publish(m *Message) (routed bool, refused int, err error) {
 			return false, 0, err
 		}
 	}
-	if !m.dead {
-		p.b.counters.published.Add(1)
-	}
 	if inbox != nil && inbox(m) {
 		routed = true
+	}
+	if !m.dead {
+		p.counted(pl, routed)
 	}
 	if m.Once.Session != 0 && len(live) > 0 && p.known(m.Once) {
 		live = nil // was delivered the first time
 	}
-	for i := range live {
-		if !live[i].session.offer(m, live[i].subscriptions) {
-			p.b.counters.dropped.Add(1)
-		}
-	}
-	if !routed && !m.dead {
-		p.b.counters.unroutable.Add(1)
-	}
+	p.offer(m, live)
 	if !stored {
 		return routed, 0, nil
 	}
 	refused, err = p.append(m, pl, parts)
 	return routed, refused, err
+}
+
+// counted counts a publish.
+func (p *Publisher) counted(pl *plan, routed bool) {
+	p.counts.published.Add(1)
+	if !routed {
+		p.counts.unroutable.Add(1)
+	}
+	pl.exchange.published.Add(1)
+	if pl.reaches > 0 {
+		pl.exchange.routed.Add(pl.reaches)
+	}
+}
+
+// offer gives the message to the sessions that get it from memory.
+func (p *Publisher) offer(m *Message, live []liveTarget) {
+	if len(live) == 0 {
+		return
+	}
+	taken := uint64(0)
+	for i := range live {
+		if live[i].session.offer(m, live[i].subscriptions) {
+			taken++
+		}
+	}
+	p.counts.live.Add(taken)
+	if missed := uint64(len(live)) - taken; missed > 0 {
+		p.b.counters.dropped.Add(missed)
+	}
 }
 
 // known tells whether an exactly-once publish is stored already.

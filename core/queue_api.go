@@ -257,14 +257,8 @@ func (b *Broker) PurgeQueue(ctx context.Context, namespace, name, owner string) 
 
 // ReleaseOwner deletes all exclusive queues of the owner.
 func (b *Broker) ReleaseOwner(ctx context.Context, owner string) error {
-	b.mu.RLock()
-	all := make([]*namespace, 0, len(b.namespaces))
-	for _, ns := range b.namespaces {
-		all = append(all, ns)
-	}
-	b.mu.RUnlock()
 	var errs []error
-	for _, ns := range all {
+	for _, ns := range b.allNamespaces() {
 		for _, q := range ns.exclusiveQueues(owner) {
 			errs = append(errs, b.deleteQueue(ctx, ns, q))
 		}

@@ -33,7 +33,11 @@ func (h *Session) Next(dst []Delivery, limit int) ([]Delivery, error) {
 			return dst, err
 		}
 	}
-	h.b.counters.delivered.Add(uint64(len(dst) - first))
+	if n := uint64(len(dst) - first); n > 0 {
+		h.b.counters.delivered.Add(n)
+		h.ns.left.delivered.Add(n)
+		h.ns.left.redelivered.Add(redelivered(dst[first:]))
+	}
 	return dst, nil
 }
 
@@ -133,6 +137,7 @@ func (h *Session) Settle(positions ...Position) {
 		}
 	}
 	h.b.counters.settled.Add(n)
+	h.ns.left.acked.Add(n)
 }
 
 // Reread reads an unsettled delivery again, for a resend after a reconnect.

@@ -8,9 +8,20 @@ import (
 
 // counters are what the broker counts itself.
 type counters struct {
-	published, delivered, settled, unroutable, dropped  atomic.Uint64
+	delivered, settled, dropped                         atomic.Uint64
 	blocked, shed, missing, refused, deadLetters, wills atomic.Uint64
 	consumers                                           atomic.Int64
+	// published and unroutable are those of namespaces that are deleted.
+	published, unroutable atomic.Uint64
+}
+
+// keep keeps what a namespace that is deleted has counted.
+func (c *counters) keep(ns *namespace) {
+	if ns != nil {
+		sum := ns.traffic()
+		c.published.Add(sum.Published)
+		c.unroutable.Add(sum.Unroutable)
+	}
 }
 
 // Stats are counters since start and present sizes of the broker.
@@ -91,6 +102,11 @@ func (b *Broker) Stats() Stats {
 		Consumers: int(c.consumers.Load()), Sessions: b.sessions.count(),
 		Blocked: c.blocked.Load(), Shed: c.shed.Load(), Missing: c.missing.Load(), Refused: c.refused.Load(),
 		DeadLetters: c.deadLetters.Load(), Wills: c.wills.Load(), WillsKept: b.wills.count(), Pressure: b.Pressure(),
+	}
+	for _, ns := range b.allNamespaces() {
+		sum := ns.traffic()
+		st.Published += sum.Published
+		st.Unroutable += sum.Unroutable
 	}
 	seen := b.pressure.looked.Load()
 	st.DiskFree, st.DiskTotal, st.MemoryInUse, st.DiskWarning = seen.free, seen.total, seen.memory, seen.warned

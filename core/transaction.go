@@ -25,6 +25,8 @@ type Transaction struct {
 	limit   int    // of size
 	count   uint64 // of publishes
 	nowhere uint64 // of those that matched nothing
+	counts  []txCount
+	acks    map[Holder]uint64 // deliveries that the commit acknowledges
 
 	// moves is of dead letters: a queue that refuses one goes without it, and the
 	// transaction does not fail for that.
@@ -65,11 +67,17 @@ type Holder interface {
 	settler() shard.Settler
 	// buries tells that what is discarded becomes a dead letter.
 	buries() bool
+	// acked counts deliveries that were acknowledged.
+	acked(n uint64)
 }
 
 func (c *Consumer) settler() shard.Settler { return c.c }
 
 func (g *Getter) settler() shard.Settler { return g.s.Taken(g.q.stream) }
+
+func (c *Consumer) acked(n uint64) { c.ns.acks(c.q, n) }
+
+func (g *Getter) acked(n uint64) { g.ns.acks(g.q, n) }
 
 func (c *Consumer) buries() bool { return c.q.buries.Load() }
 
@@ -103,6 +111,7 @@ func (t *Transaction) Publish(m *Message) (routed bool, err error) {
 			return false, err
 		}
 		t.count++
+		t.counted(p.ns.exchanges.of("").of(p.number), 1)
 		t.deliver(m, inbox, nil)
 		return true, nil
 	}
@@ -133,6 +142,7 @@ func (t *Transaction) Publish(m *Message) (routed bool, err error) {
 		return false, err
 	}
 	t.count++
+	t.counted(pl.exchange, pl.reaches)
 	if len(parts)+len(live) == 0 && inbox == nil {
 		t.nowhere++
 	}
@@ -162,6 +172,34 @@ func (t *Transaction) grow(n int) error {
 	}
 	t.size += n
 	return nil
+}
+
+// txCount is publishes to an exchange, which count when they are committed.
+type txCount struct {
+	exchange          *stripe
+	published, routed uint64
+}
+
+func (t *Transaction) counted(exchange *stripe, reaches uint64) {
+	if n := len(t.counts); n == 0 || t.counts[n-1].exchange != exchange {
+		t.counts = append(t.counts, txCount{exchange: exchange})
+	}
+	c := &t.counts[len(t.counts)-1]
+	c.published++
+	c.routed += reaches
+}
+
+// took counts what the commit has carried out.
+func (t *Transaction) took() {
+	t.p.counts.published.Add(t.count)
+	t.p.counts.unroutable.Add(t.nowhere)
+	for _, c := range t.counts {
+		c.exchange.published.Add(c.published)
+		c.exchange.routed.Add(c.routed)
+	}
+	for h, n := range t.acks {
+		h.acked(n)
+	}
 }
 
 // append adds the message to the parts of its shards.
@@ -213,11 +251,7 @@ func (t *Transaction) deliver(m *Message, inbox func(m *Message) bool, live []li
 		if inbox != nil && !inbox(&kept) {
 			b.counters.dropped.Add(1)
 		}
-		for i := range live {
-			if !live[i].session.offer(&kept, live[i].subscriptions) {
-				b.counters.dropped.Add(1)
-			}
-		}
+		t.p.offer(&kept, live)
 	})
 }
 
@@ -233,6 +267,12 @@ func (t *Transaction) Settle(h Holder, outcome Outcome, positions ...Position) e
 		all := append([]Position(nil), positions...)
 		t.later = append(t.later, func() { h.Settle(outcome, all...) })
 		return nil
+	}
+	if outcome == Ack {
+		if t.acks == nil {
+			t.acks = map[Holder]uint64{}
+		}
+		t.acks[h] += uint64(len(positions))
 	}
 	s := t.parts[positions[0].Shard].settlement(h.settler())
 	for j := range positions {

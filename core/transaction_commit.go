@@ -19,10 +19,8 @@ func (t *Transaction) Commit() error {
 	if err != nil {
 		return t.p.b.storageError(err)
 	}
-	c := &t.p.b.counters
-	c.published.Add(t.count)
-	c.unroutable.Add(t.nowhere)
-	c.settled.Add(uint64(settled))
+	t.p.b.counters.settled.Add(uint64(settled))
+	t.took()
 	for _, do := range t.later {
 		do()
 	}

@@ -103,6 +103,7 @@ func (cs *Clients) openChannel(c *Conn) error {
 	}
 	client.opened++
 	cs.channels++
+	cs.opened++
 	cs.userChannels[client.User]++
 	return nil
 }

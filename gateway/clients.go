@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidegate/tidegate/core"
 	"github.com/tidegate/tidegate/metadata"
 )
 
@@ -38,16 +39,16 @@ type State uint8
 const (
 	// Running is the state of a connection from which everything is taken.
 	Running State = iota
-	// Blocked is that of one whose publishes are held, as disk or memory is low.
+	// Blocking is that of one that has not published since disk or memory is low: its
+	// next publish will be held.
+	Blocking
+	// Blocked is that of one whose publishes are held.
 	Blocked
 )
 
 // String returns RabbitMQ's word for the state.
 func (s State) String() string {
-	if s == Blocked {
-		return "blocked"
-	}
-	return "running"
+	return [...]string{Running: "running", Blocking: "blocking", Blocked: "blocked"}[s]
 }
 
 // Channel is one channel of a connection.
@@ -64,6 +65,8 @@ type Channel struct {
 	// commit carries out.
 	Uncommitted, UncommittedAcks int
 	Consumers                    []Consumer
+	// Traffic is what went through the channel since it was opened.
+	Traffic core.Traffic
 }
 
 // Consumer is one consumer of a channel.
@@ -98,6 +101,7 @@ type Clients struct {
 	byUser       map[string]int
 	byNamespace  map[string]int
 	channels     int
+	opened       uint64 // channels since the start
 	userChannels map[string]int
 	entered      uint64
 }
@@ -194,10 +198,16 @@ func (cs *Clients) CloseAll(reason string, which func(*Connected) bool) int {
 	return closed
 }
 
-// Churn returns how many clients have logged in since the start, and how many of
-// them are gone.
-func (cs *Clients) Churn() (entered, left uint64) {
+// Churn counts the clients and channels that have come since the start, and those of
+// them that are gone.
+type Churn struct{ Connections, Gone, Channels, GoneChannels uint64 }
+
+// Churn returns the counters.
+func (cs *Clients) Churn() Churn {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	return cs.entered, cs.entered - uint64(len(cs.byConn))
+	return Churn{
+		Connections: cs.entered, Gone: cs.entered - uint64(len(cs.byConn)),
+		Channels: cs.opened, GoneChannels: cs.opened - uint64(cs.channels),
+	}
 }

@@ -13,6 +13,9 @@ func (ch *channel) acknowledge(tag uint64, multiple bool, outcome core.Outcome) 
 	wasFull := ch.full()
 	taken, ok := ch.unacked.take(ch.taken[:0], tag, multiple)
 	resume := wasFull && !ch.full()
+	if outcome == core.Ack {
+		ch.counts.acked += uint64(len(taken))
+	}
 	o.mu.Unlock()
 	ch.taken = taken
 	if !ok {

@@ -36,10 +36,13 @@ func (c *connection) properties() map[string]any {
 	return args
 }
 
-// standing tells whether publishes are held, from any goroutine.
+// standing tells whether publishes are held, or the next one will be, from any goroutine.
 func (c *connection) standing() gateway.State {
 	if c.withheld.Load() {
 		return gateway.Blocked
+	}
+	if c.srv.broker.Pressure().Any() {
+		return gateway.Blocking
 	}
 	return gateway.Running
 }
@@ -74,7 +77,7 @@ func (c *connection) listChannels() []gateway.Channel {
 func (ch *channel) describe() gateway.Channel {
 	d := gateway.Channel{
 		Number: ch.id, Prefetch: ch.prefetch, GlobalPrefetch: ch.globalPrefetch,
-		Unacked: ch.unacked.len(), Confirms: ch.confirmer != nil, Transactional: ch.inTx != nil,
+		Traffic: ch.traffic(), Unacked: ch.unacked.len(), Confirms: ch.confirmer != nil, Transactional: ch.inTx != nil,
 	}
 	if p := ch.confirmer; p != nil {
 		d.Unconfirmed = max(p.last.Load(), p.settled) - p.settled

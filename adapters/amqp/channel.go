@@ -30,12 +30,14 @@ type channel struct {
 	globalPrefetch uint16      // changed under c.out.mu
 	limit          *core.Limit // shared by all consumers of the channel
 	taken          []unackedDelivery
+	counts         counts
 
 	// Guarded by c.out.mu:
 	consumers map[string]*consumer
 	unacked   unacked
 	lastTag   uint64
 	confirmer *publisher // the one of confirm.select; nil without
+	shown     *publisher // publisher, for those who look after the broker
 	inTx      *txCounts  // nil before tx.select
 }
 

@@ -188,12 +188,16 @@ func (ch *channel) get(ctx context.Context, m *wire.BasicGet) error {
 		return err
 	}
 	if !ok {
+		o.mu.Lock()
+		ch.counts.gotEmpty++
+		o.mu.Unlock()
 		ch.reply(&wire.BasicGetEmpty{})
 		return nil
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.waitRoom()
+	ch.counts.gave(m.NoAck, d.Redelivered)
 	var s *settler
 	if !m.NoAck {
 		s = &settler{engine: getter}

@@ -121,6 +121,7 @@ func (k *consumer) appendDelivery(buf []byte, d *core.Delivery) []byte {
 	case d.Returns > 0:
 		e.properties = ch.c.stamp(e.properties, headerReturns, uint64(d.Returns))
 	}
+	ch.counts.sent(k.noAck, d.Redelivered)
 	k.method.ConsumerTag = k.tag
 	k.method.DeliveryTag = ch.track(settled, d.Position)
 	k.method.Redelivered = d.Redelivered

@@ -56,7 +56,7 @@ func (ch *channel) hand(m *core.Message, mandatory bool) error {
 		if err != nil {
 			return err
 		}
-		ch.publisher = p
+		p.use()
 	}
 	if ch.tx != nil {
 		return ch.publishInTx(m, mandatory)
@@ -73,8 +73,11 @@ func (ch *channel) hand(m *core.Message, mandatory bool) error {
 	if err != nil {
 		return ch.publishError(err)
 	}
-	if mandatory && !routed {
+	switch {
+	case !routed && mandatory:
 		ch.giveBack(m)
+	case !routed:
+		ch.counts.unroutable.Add(1)
 	}
 	return nil
 }
@@ -85,6 +88,9 @@ func (ch *channel) giveBack(m *core.Message) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.waitRoom()
+	ch.counts.returned++
+	ch.counts.unroutable.Add(1)
+	ch.publisher.engine.Returned()
 	o.appendMethod(ch.id, &wire.BasicReturn{
 		ReplyCode:  codeNoRoute,
 		ReplyText:  codeNames[codeNoRoute],

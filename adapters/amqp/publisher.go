@@ -41,6 +41,22 @@ func newPublisher(ch *channel, confirming bool) (*publisher, error) {
 	return p, nil
 }
 
+// use makes the publisher the channel's. Who counts publishes goes on from those of the
+// one before.
+func (p *publisher) use() {
+	ch := p.ch
+	ch.publisher = p
+	ch.c.out.mu.Lock()
+	defer ch.c.out.mu.Unlock()
+	if ch.shown != nil {
+		ch.counts.published += ch.shown.last.Load()
+	}
+	ch.shown = p
+	if p.confirming {
+		ch.confirmer = p
+	}
+}
+
 // confirmSelect changes to a publisher whose publishes are confirmed.
 func (ch *channel) confirmSelect(m *wire.ConfirmSelect) error {
 	if ch.tx != nil {
@@ -53,10 +69,7 @@ func (ch *channel) confirmSelect(m *wire.ConfirmSelect) error {
 		}
 		ch.await() // what comes next must not overtake what was published without confirms
 		ch.stopPublisher()
-		ch.publisher = p
-		ch.c.out.mu.Lock()
-		ch.confirmer = p
-		ch.c.out.mu.Unlock()
+		p.use()
 	}
 	if !m.NoWait {
 		ch.reply(&wire.ConfirmSelectOK{})
@@ -169,6 +182,10 @@ func (p *publisher) confirm(buf []byte, upTo uint64, refused bool) []byte {
 	}
 	if p.confirming {
 		buf = wire.AppendConfirm(buf, p.ch.id, upTo, refused || upTo-p.settled > 1, refused)
+	}
+	if p.confirming && !refused {
+		p.ch.counts.confirmed += upTo - p.settled
+		p.engine.Confirmed(upTo - p.settled)
 	}
 	p.settled = upTo
 	return buf

@@ -119,6 +119,7 @@ func (r *replies) fill(buf []byte, limit int) (out []byte, more bool) {
 		n++
 		r.ch.c.waitingReplies.Add(-replySize(m))
 		e := r.ch.c.envelope(m)
+		r.ch.counts.sent(true, false)
 		method := wire.BasicDeliver{ConsumerTag: r.tag, DeliveryTag: r.ch.track(nil, core.Position{}), RoutingKey: e.key}
 		buf = method.Append(buf, r.ch.id)
 		buf = wire.AppendContent(buf, r.ch.id, r.ch.c.limits.frameMax, e.properties, m.Payload)

@@ -18,6 +18,8 @@ type transaction struct {
 	// returns are mandatory messages that matched nothing: they go back at the
 	// commit.
 	returns []core.Message
+	// acked and unroutable are counted at the commit.
+	acked, unroutable int
 }
 
 // txCounts tell of a transaction to those who look after the broker. The reader
@@ -37,7 +39,7 @@ func (ch *channel) txSelect() error {
 		if err != nil {
 			return err
 		}
-		ch.publisher = p
+		p.use()
 	}
 	if ch.tx == nil {
 		ch.c.out.mu.Lock()
@@ -63,6 +65,9 @@ func (ch *channel) publishInTx(m *core.Message, mandatory bool) error {
 		return ch.publishError(err)
 	}
 	ch.inTx.publishes.Add(1)
+	if !mandatory && !routed {
+		ch.tx.unroutable++
+	}
 	if mandatory && !routed {
 		ch.tx.returns = append(ch.tx.returns, core.Message{
 			Exchange: bytes.Clone(m.Exchange), Key: bytes.Clone(m.Key),
@@ -85,6 +90,9 @@ func (ch *channel) acknowledgeInTx(tag uint64, multiple bool, outcome core.Outco
 		return refuse(codePreconditionFailed, "unknown delivery tag %d", tag)
 	}
 	ch.inTx.acks.Add(int64(len(settled) - first))
+	if outcome == core.Ack {
+		ch.tx.acked += len(settled) - first
+	}
 	ch.tx.settled = settled // with an error they go back when the channel ends
 	for _, d := range settled[first:] {
 		if err := ch.tx.engine.Settle(d.settler.engine, outcome, d.pos); err != nil {
@@ -111,6 +119,9 @@ func (ch *channel) txCommit() error {
 		return err
 	}
 	done := ch.tx
+	ch.counts.committed.Add(uint64(ch.inTx.publishes.Load()))
+	ch.counts.unroutable.Add(uint64(done.unroutable))
+	ch.acknowledged(done.acked)
 	ch.beginTx()
 	for i := range done.returns {
 		ch.giveBack(&done.returns[i])

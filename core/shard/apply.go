@@ -204,6 +204,7 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 		s.checkpoint.refs++
 		if !s.recovering {
 			s.flow.came++
+			st.takesIn()
 		}
 		s.changedStream(st)
 		if st.kept != nil {

@@ -49,6 +49,7 @@ type stream struct {
 	fresh     int           // its last in deadlines.fresh, if that is of this stream
 	sizes     *queue.Sizes  // of a queue's messages; nil when the store has all that are needed
 	limits    *limits       // of what waits; nil while there are none
+	inflow    *inflow       // of a queue or a stream queue; nil while nothing has come
 	trimmedAt record.Offset // end of the stream when trim last looked
 	graves    *graves       // nil while there are none and the queue has no dead letters
 	returns   *returns      // nil when they are not counted
@@ -232,6 +233,36 @@ func (s *Shard) dropStream(st *stream) (record.LSN, error) {
 type QueueStats struct {
 	Ready, Unsettled uint64
 	Consumers        int
+	// Came counts the messages that came since the start, CameAt is when the last of
+	// them did, in milliseconds since 1970; 0 when none has.
+	Came   uint64
+	CameAt int64
+}
+
+// inflow counts the messages that come.
+type inflow struct {
+	count uint64
+	at    int64 // milliseconds since 1970
+}
+
+// takesIn counts a message that has come just now. mu is held.
+func (st *stream) takesIn() {
+	if st.queue == nil && st.kept == nil {
+		return
+	}
+	if st.inflow == nil {
+		st.inflow = new(inflow)
+	}
+	st.inflow.count++
+	st.inflow.at = st.s.applyTime
+}
+
+// came adds what has come to the stream. mu is held.
+func (q *QueueStats) came(st *stream) {
+	if st.inflow != nil {
+		q.Came += st.inflow.count
+		q.CameAt = max(q.CameAt, st.inflow.at)
+	}
 }
 
 // QueueStats returns the sizes of a queue's stream. What waits for its
@@ -242,7 +273,9 @@ func (s *Shard) QueueStats(id record.StreamID) (QueueStats, error) {
 	s.endDue()
 	st := s.streams[id]
 	if st != nil && st.kept != nil {
-		return st.kept.stats(), nil
+		stats := st.kept.stats()
+		stats.came(st)
+		return stats, nil
 	}
 	if st == nil || st.queue == nil {
 		return QueueStats{}, ErrNotFound
@@ -251,6 +284,7 @@ func (s *Shard) QueueStats(id record.StreamID) (QueueStats, error) {
 	stats.Ready, _ = st.waiting()
 	for of := range st.everyPriority() {
 		stats.Unsettled += of.queue.Unsettled()
+		stats.came(of)
 	}
 	return stats, nil
 }

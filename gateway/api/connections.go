@@ -52,7 +52,7 @@ func (a *API) describeConnection(c *gateway.Connected) object {
 		"connected_at": c.Since.UnixMilli(), "user_who_performed_action": c.User,
 	})
 	if received, sent, ok := c.Conn.Traffic(); ok {
-		a.rates.putCounts(o, "connection "+c.Conn.ID, c.Since, counted{"recv_oct", received}, counted{"send_oct", sent})
+		a.rates.putCounts(o, "connection "+c.Conn.ID, c.Since, counted{name: "recv_oct", value: received}, counted{name: "send_oct", value: sent})
 	}
 	return o
 }
@@ -178,14 +178,17 @@ func channelName(c *gateway.Connected, number uint16) string {
 }
 
 func (a *API) describeChannel(c *gateway.Connected, ch *gateway.Channel) object {
-	return object{
+	o := object{
 		"name": channelName(c, ch.Number), "number": ch.Number, "connection_details": connectionDetails(c),
 		"user": c.User, "vhost": c.Namespace, "node": a.Node, "state": "running",
 		"consumer_count": len(ch.Consumers), "messages_unacknowledged": ch.Unacked,
 		"prefetch_count": ch.Prefetch, "global_prefetch_count": ch.GlobalPrefetch,
 		"confirm": ch.Confirms, "messages_unconfirmed": ch.Unconfirmed,
 		"transactional": ch.Transactional, "messages_uncommitted": ch.Uncommitted, "acks_uncommitted": ch.UncommittedAcks,
+		"user_who_performed_action": c.User,
 	}
+	a.putTraffic(o, key("channel", c.Conn.ID, strconv.Itoa(int(ch.Number))), c.Since, trafficOf(&ch.Traffic))
+	return o
 }
 
 func (a *API) channelsOf(c *gateway.Connected) []object {

@@ -11,12 +11,15 @@ import (
 	"github.com/tidegate/tidegate/metadata"
 )
 
-func describeExchange(vhost string, x core.ExchangeSpec, policies *metadata.PolicySet) object {
+func (a *API) describeExchange(vhost string, x core.ExchangeSpec, policies *metadata.PolicySet) object {
 	o := object{
 		"name": x.Name, "vhost": vhost, "type": x.Type, "durable": x.Durable, "auto_delete": x.AutoDelete,
 		"internal": x.Internal, "arguments": orEmpty(x.Args),
 	}
 	describePolicies(o, policies, metadata.PolicyTarget{Name: x.Name, Exchange: true})
+	if t, err := a.Broker.ExchangeTraffic(vhost, x.Name); err == nil {
+		a.putTraffic(o, key("exchange", vhost, x.Name), a.started, exchangeTrafficOf(&t))
+	}
 	return o
 }
 
@@ -36,7 +39,7 @@ func (a *API) listExchanges(_ context.Context, r *request) (answer, error) {
 		}
 		policies := a.policiesOf(vhost)
 		for _, x := range exchanges {
-			out = append(out, describeExchange(vhost, x, policies))
+			out = append(out, a.describeExchange(vhost, x, policies))
 		}
 	}
 	return found(orNone(out))
@@ -51,7 +54,7 @@ func (a *API) getExchange(_ context.Context, r *request) (answer, error) {
 	if err != nil {
 		return answer{}, missing(err)
 	}
-	return found(describeExchange(vhost, x, a.policiesOf(vhost)))
+	return found(a.describeExchange(vhost, x, a.policiesOf(vhost)))
 }
 
 // exchangeBody is what an exchange can be made with.

@@ -31,6 +31,7 @@ func (a *API) overview(_ context.Context, r *request) (answer, error) {
 	}
 	totals := object{"connections": 0, "channels": 0, "consumers": 0, "queues": 0, "exchanges": 0}
 	var ready, unacked uint64
+	var traffic []core.Traffic
 	for _, ns := range a.Catalog.Namespaces() {
 		if !r.sees(ns.Name) {
 			continue
@@ -40,6 +41,7 @@ func (a *API) overview(_ context.Context, r *request) (answer, error) {
 			continue // deleted meanwhile
 		}
 		ready, unacked = ready+sum.Ready, unacked+sum.Unsettled
+		traffic = append(traffic, sum.traffic)
 		add(totals, "queues", sum.queues)
 		if exchanges, err := a.Broker.Exchanges(ns.Name); err == nil {
 			add(totals, "exchanges", len(exchanges))
@@ -56,28 +58,26 @@ func (a *API) overview(_ context.Context, r *request) (answer, error) {
 		}
 	}
 	body["object_totals"] = totals
-	body["queue_totals"] = messageCounts(ready, unacked)
+	of := r.user.User // what users see differs
 	if r.seesAll() {
-		st := a.Broker.Stats()
-		body["message_stats"] = a.messageStats(&st)
+		of = ""
 		body["churn_rates"] = a.churn()
 	}
+	queues := object{}
+	a.putMessages(queues, key("totals", of, ""), ready, unacked)
+	body["queue_totals"] = queues
+	all := sumOf(traffic)
+	a.putTraffic(body, key("overview", of, ""), a.started, trafficOf(&all))
 	return found(body)
 }
 
-// messageStats are the counters of messages with their rates.
-func (a *API) messageStats(st *core.Stats) object {
-	o := object{}
-	a.rates.putCounts(o, "messages", a.started, counted{"publish", st.Published}, counted{"deliver_get", st.Delivered},
-		counted{"ack", st.Settled}, counted{"drop_unroutable", st.Unroutable})
-	return o
-}
-
-// churn tells how many connections have come and gone.
+// churn tells how many connections and channels have come and gone.
 func (a *API) churn() object {
-	entered, left := a.Clients.Churn()
+	churn := a.Clients.Churn()
 	o := object{}
-	a.rates.putCounts(o, "churn", a.started, counted{"connection_created", entered}, counted{"connection_closed", left})
+	a.rates.putCounts(o, "churn", a.started,
+		counted{name: "connection_created", value: churn.Connections}, counted{name: "connection_closed", value: churn.Gone},
+		counted{name: "channel_created", value: churn.Channels}, counted{name: "channel_closed", value: churn.GoneChannels})
 	return o
 }
 
@@ -86,10 +86,11 @@ func add(totals object, name string, n int) {
 	totals[name] = have + n
 }
 
-// sum is what the queues of a virtual host hold together.
+// sum is what the queues of a virtual host hold together, and what went through it.
 type sum struct {
 	core.QueueStatus
-	queues int
+	queues  int
+	traffic core.Traffic
 }
 
 func (a *API) messagesIn(vhost string) (sum, error) {
@@ -99,12 +100,12 @@ func (a *API) messagesIn(vhost string) (sum, error) {
 		s.Ready += q.Ready
 		s.Unsettled += q.Unsettled
 	}
+	if err != nil {
+		return s, err
+	}
 	s.queues = len(queues)
+	s.traffic, err = a.Broker.NamespaceTraffic(vhost)
 	return s, err
-}
-
-func messageCounts(ready, unacked uint64) object {
-	return object{"messages": ready + unacked, "messages_ready": ready, "messages_unacknowledged": unacked}
 }
 
 func exchangeTypes() []object {

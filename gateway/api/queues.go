@@ -23,12 +23,16 @@ func queueType(args map[string]any) string {
 
 // describeQueue is a queue in a list.
 func (a *API) describeQueue(vhost string, q core.QueueInfo, policies *metadata.PolicySet) object {
-	o := messageCounts(q.Ready, q.Unsettled)
-	o["name"], o["vhost"], o["node"] = q.QueueSpec.Name, vhost, a.Node
+	o := object{}
+	name := q.QueueSpec.Name
+	a.putMessages(o, key("messages", vhost, name), q.Ready, q.Unsettled)
+	a.putTraffic(o, key("queue", vhost, name), a.started, queueTrafficOf(&q.Traffic))
+	putIdle(o, q.Traffic.Used)
+	o["name"], o["vhost"], o["node"] = name, vhost, a.Node
 	o["durable"], o["auto_delete"], o["exclusive"] = q.Durable, q.AutoDelete, q.Exclusive
 	o["arguments"], o["type"], o["state"] = orEmpty(q.Args), queueType(q.Args), "running"
 	o["consumers"] = q.Consumers
-	describePolicies(o, policies, metadata.PolicyTarget{Name: q.QueueSpec.Name, QueueType: queueType(q.Args)})
+	describePolicies(o, policies, metadata.PolicyTarget{Name: name, QueueType: queueType(q.Args)})
 	return o
 }
 
@@ -63,9 +67,12 @@ func (a *API) listQueues(_ context.Context, r *request) (answer, error) {
 // leaveOutStats removes what changes with messages and consumers, but for the
 // numbers of messages if they are asked for.
 func leaveOutStats(o object, totals bool) {
-	delete(o, "consumers")
-	if !totals {
-		for name := range messageCounts(0, 0) {
+	for _, name := range []string{"consumers", "message_stats", "idle_since"} {
+		delete(o, name)
+	}
+	for _, name := range []string{"messages", "messages_ready", "messages_unacknowledged"} {
+		delete(o, name+"_details")
+		if !totals {
 			delete(o, name)
 		}
 	}

@@ -14,7 +14,7 @@ const (
 	maxRates   = 16 << 10
 )
 
-// rates turns counters into changes per second, between the reads of those who
+// rates turns counters and levels into changes per second, between the reads of those who
 // ask: without readers it does nothing. It is safe for concurrent use.
 type rates struct {
 	now func() time.Time
@@ -27,7 +27,7 @@ type rates struct {
 // sample is a counter's values at one moment, and the rates up to it.
 type sample struct {
 	at, read time.Time
-	counts   []uint64
+	counts   []counted
 	rates    []float64
 }
 
@@ -36,22 +36,23 @@ func newRates(now func() time.Time) *rates {
 }
 
 // of returns the rates of the counters of key, which began at 0 at the time since:
-// over the time since the sample before, or at the first read since they began.
-func (rs *rates) of(key string, since time.Time, counts ...uint64) []float64 {
+// over the time since the sample before, or at the first read since they began. The
+// caller gives the list away.
+func (rs *rates) of(key string, since time.Time, counts []counted) []float64 {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	now := rs.now()
 	rs.sweep(now)
 	s := rs.samples[key]
 	if s == nil {
-		s = &sample{at: since, counts: make([]uint64, len(counts))}
+		s = &sample{at: since}
 		if len(rs.samples) < maxRates {
 			rs.samples[key] = s
 		}
 	}
 	s.read = now
 	if elapsed := now.Sub(s.at); s.rates == nil || elapsed >= rateInterval {
-		s.rates = perSecond(counts, s.counts, elapsed)
+		s.rates = perSecond(counts, s.counts, max(elapsed, rateInterval))
 		s.at, s.counts = now, counts
 	}
 	return s.rates
@@ -70,29 +71,36 @@ func (rs *rates) sweep(now time.Time) {
 	}
 }
 
-func perSecond(now, before []uint64, elapsed time.Duration) []float64 {
+// perSecond returns the changes. A counter without a value before began at 0, and has
+// begun anew when it is less; a level without one has no rate yet.
+func perSecond(now, before []counted, elapsed time.Duration) []float64 {
 	out := make([]float64, len(now))
 	for i := range now {
-		if elapsed > 0 && now[i] > before[i] {
-			out[i] = float64(now[i]-before[i]) / elapsed.Seconds()
+		var was uint64
+		switch {
+		case i < len(before):
+			was = before[i].value
+		case now[i].level:
+			continue
+		}
+		if now[i].level || now[i].value > was {
+			out[i] = float64(int64(now[i].value-was)) / elapsed.Seconds()
 		}
 	}
 	return out
 }
 
-// counted is a counter with the name that it has in answers.
+// counted is a counter with the name that it has in answers, or a level, which falls as
+// well.
 type counted struct {
 	name  string
 	value uint64
+	level bool
 }
 
 // putCounts sets counters in o, and their rates in the members beside them.
 func (rs *rates) putCounts(o object, key string, since time.Time, list ...counted) {
-	values := make([]uint64, len(list))
-	for i, c := range list {
-		values[i] = c.value
-	}
-	for i, rate := range rs.of(key, since, values...) {
+	for i, rate := range rs.of(key, since, list) {
 		o[list[i].name] = list[i].value
 		o[list[i].name+"_details"] = object{"rate": rate}
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"maps"
 	"strings"
 
 	"github.com/tidegate/tidegate/gateway"
@@ -107,7 +106,8 @@ func (a *API) describeVhost(ns metadata.Namespace) object {
 	o := vhostObject(ns)
 	o["cluster_state"] = object{a.Node: "running"}
 	if s, err := a.messagesIn(ns.Name); err == nil {
-		maps.Copy(o, messageCounts(s.Ready, s.Unsettled))
+		a.putMessages(o, key("messages of vhost", ns.Name, ""), s.Ready, s.Unsettled)
+		a.putTraffic(o, key("vhost", ns.Name, ""), a.started, trafficOf(&s.traffic))
 	}
 	return o
 }
