@@ -19,7 +19,7 @@ var importRules = []struct {
 }{
 	{"cmd/", []string{"adapters/", "gateway", "gateway/", "core", "core/", "metadata", "metadata/", "cmd/"}},
 	{"adapters/mqtt", []string{"adapters/mqtt/", "gateway", "core", "core/clock", "metadata"}},
-	{"adapters/amqp", []string{"adapters/amqp/", "gateway", "core", "core/clock", "metadata"}},
+	{"adapters/amqp", []string{"adapters/amqp/", "gateway", "core", "core/clock", "core/selector", "metadata"}},
 	{"gateway/api", []string{"gateway", "core", "metadata"}},
 	{"gateway", []string{"core", "metadata"}},
 	{"core", []string{"core/", "metadata"}},
@@ -34,7 +34,7 @@ var importRules = []struct {
 // coreOrder lists the packages of core: each may depend on those after it only.
 var coreOrder = []string{
 	"core/sim", "core/shard", "core/replica", "core/queue", "core/schedule", "core/txn", "core/route", "core/index",
-	"core/commitlog", "core/segment", "core/record", "core/work", "core/clock",
+	"core/commitlog", "core/segment", "core/record", "core/work", "core/clock", "core/selector",
 }
 
 // onlyImporters names packages from elsewhere that one folder alone may import,

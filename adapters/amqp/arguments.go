@@ -252,21 +252,10 @@ func checkReplicated(m *core.QueueSpec, queueType, queue string) error {
 	return refuse(codePreconditionFailed, "invalid property '%s' for %s", invalid, queue)
 }
 
-// consumeArguments are the consumer arguments that are not there yet.
-var consumeArguments = map[string]bool{
-	"x-filter-jms-selector": true,
-	"x-tag":                 true,
-}
-
 // checkConsumeArguments refuses what can't be done, and returns the consumer's
 // priority. Those of stream queues are checked when the type of the queue is
 // known, see streamArguments.
 func checkConsumeArguments(args map[string]any, queue string) (priority int64, err error) {
-	for name := range args {
-		if consumeArguments[name] {
-			return 0, refuse(codeNotImplemented, "consumer argument '%s' is not supported in this version", name)
-		}
-	}
 	if value, given := args["x-priority"]; given {
 		var ok bool
 		if priority, ok = value.(int64); !ok {

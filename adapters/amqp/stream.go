@@ -88,6 +88,12 @@ func (ch *channel) streamReading(queue string, m *wire.BasicConsume, args map[st
 					"invalid arg '%s' for %s of queue type rabbit_classic_queue", name, what)
 			}
 		}
+		for _, name := range []string{argSelector, argTag} {
+			if _, given := args[name]; given {
+				return reading{}, refuse(codeNotImplemented,
+					"consumer argument '%s' is supported on stream queues only, and not for %s", name, what)
+			}
+		}
 		return reading{}, nil
 	}
 	switch {
@@ -99,12 +105,8 @@ func (ch *channel) streamReading(queue string, m *wire.BasicConsume, args map[st
 		return reading{}, refuse(codePreconditionFailed, "consumer prefetch count is not set for stream %s", what)
 	}
 	r := reading{is: true}
-	filter, err := readStreamFilter(args, what, ch.broker().Decode)
-	if err != nil {
+	if r.match, err = readSelection(args, what, ch.broker().Decode); err != nil {
 		return reading{}, err
-	}
-	if filter != nil {
-		r.match = filter.match
 	}
 	if value, given := args[argumentGroup]; given {
 		var ok bool
