@@ -54,9 +54,8 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	if deps.Work == nil {
 		deps.Work = work.Goroutines{}
 	}
-	b := &Broker{cfg: cfg, deps: deps, identity: id, namespaces: map[string]*namespace{}}
+	b := &Broker{cfg: cfg, deps: deps, identity: id, namespaces: map[string]*namespace{}, sessions: newSessions(id.Shards)}
 	b.leases = newLeases(deps.Clock)
-	b.sessions.byKey = map[sessionKey]*session{}
 	b.wills.all = map[willKey]*will{}
 	b.cfg.SegmentBytes = segmentBytes(&b.cfg, id.Shards, &b.deps)
 	b.pressure.start(&b.cfg, id.Shards, &b.deps)

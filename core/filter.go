@@ -8,16 +8,16 @@ import (
 )
 
 // filter is one distinct MQTT filter of a namespace with the subscriptions that
-// have it. Sessions that outlive a crash share one stream, the others another,
+// have it, of sessions that do not rest. Sessions that outlive a crash share one stream, the others another,
 // so that offsets in the log never depend on what only lives in memory. Both
 // have a part in every shard. The namespace's mu guards all fields.
 type filter struct {
 	target             target
 	text               string
 	durable, transient record.StreamID // 0 when there is none
-	nDurable           int             // cursors on each
-	nTransient         int
-	subs               map[*session]*subscription
+	nDurable           int32           // subscriptions that read each, of sessions that rest too
+	nTransient         int32
+	subs               map[*session]*subscription // nil while there are none
 }
 
 // streamKind tells which of a filter's streams a subscription reads.
@@ -44,21 +44,74 @@ func filterStream(namespace, text string, kind streamKind) record.StreamID {
 // join adds a subscription to its filter and makes the stream that it reads.
 // ns.mu is held. The stream is there for messages appended later.
 func (b *Broker) join(ns *namespace, s *session, sub *subscription) error {
-	f := ns.filters[sub.spec.Filter]
-	if f == nil {
-		f = &filter{text: sub.spec.Filter, subs: map[*session]*subscription{}}
-		f.target.filter = f
-	}
-	if err := b.joinStream(ns, f, sub.kind); err != nil {
+	f, err := b.hold(ns, sub.spec.Filter, sub.kind)
+	if err != nil {
 		return err
 	}
+	f.add(s, sub)
+	ns.version.Add(1)
+	return nil
+}
+
+// hold makes the stream of a filter that one more subscription reads. ns.mu is held.
+func (b *Broker) hold(ns *namespace, text string, kind streamKind) (*filter, error) {
+	f := ns.filters[text]
+	if f == nil {
+		f = newFilter(text)
+	}
+	if err := b.joinStream(ns, f, kind); err != nil {
+		return nil, err
+	}
+	ns.put(f)
+	return f, nil
+}
+
+func newFilter(text string) *filter {
+	f := &filter{text: text}
+	f.target.filter = f
+	return f
+}
+
+// bindFilter returns a filter, made if it is not there. mu is held.
+func (ns *namespace) bindFilter(text string) *filter {
+	f := ns.filters[text]
+	if f == nil {
+		f = newFilter(text)
+		ns.put(f)
+	}
+	return f
+}
+
+func (ns *namespace) put(f *filter) {
 	if ns.filters[f.text] == nil {
 		ns.filters[f.text] = f
 		ns.table.BindFilter(f.text, &f.target)
 	}
-	f.subs[s] = sub
+}
+
+// unbindUnused takes a filter out that no subscription needs. mu is held.
+func (ns *namespace) unbindUnused(f *filter) {
+	if len(f.subs) > 0 || f.nDurable > 0 || f.nTransient > 0 {
+		return
+	}
+	delete(ns.filters, f.text)
+	ns.table.UnbindFilter(f.text, &f.target)
 	ns.version.Add(1)
-	return nil
+}
+
+// add adds a session's subscription, or changes it.
+func (f *filter) add(s *session, sub *subscription) {
+	if f.subs == nil {
+		f.subs = map[*session]*subscription{}
+	}
+	f.subs[s] = sub
+}
+
+// remove takes a session's subscription out.
+func (f *filter) remove(s *session) {
+	if delete(f.subs, s); len(f.subs) == 0 {
+		f.subs = nil
+	}
 }
 
 func (b *Broker) joinStream(ns *namespace, f *filter, kind streamKind) error {
@@ -90,14 +143,12 @@ func (b *Broker) leave(ns *namespace, s *session, sub *subscription, lsns []reco
 	if f == nil || f.subs[s] != sub {
 		return nil
 	}
-	delete(f.subs, s)
+	f.remove(s)
 	ns.release(f.text, s)
-	if len(f.subs) == 0 {
-		delete(ns.filters, f.text)
-		ns.table.UnbindFilter(f.text, &f.target)
-	}
 	ns.version.Add(1)
-	return b.leaveStream(ns, f, s.id, sub.kind, lsns)
+	err := b.leaveStream(ns, f, s.id, sub.kind, lsns)
+	ns.unbindUnused(f)
+	return err
 }
 
 func (b *Broker) leaveStream(ns *namespace, f *filter, id uint64, kind streamKind, lsns []record.LSN) error {

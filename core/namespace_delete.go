@@ -21,6 +21,9 @@ func (b *Broker) emptyNamespace(ns *namespace) {
 // about to be deleted, or was: one that is made later under its name must not
 // meet them.
 func (b *Broker) EndSessions(ctx context.Context, namespace string) error {
+	if err := b.wakeSessions(namespace); err != nil {
+		return err
+	}
 	b.sessions.mu.Lock()
 	var all []*session
 	for key, s := range b.sessions.byKey {
@@ -33,8 +36,30 @@ func (b *Broker) EndSessions(ctx context.Context, namespace string) error {
 	for _, s := range all {
 		s.op.Lock()
 		s.kick()
-		errs = append(errs, s.end(ctx))
+		err := s.awaken()
+		if err == nil {
+			err = s.end(ctx)
+		}
+		errs = append(errs, err)
 		s.op.Unlock()
 	}
 	return errors.Join(errs...)
+}
+
+// wakeSessions takes all sessions of a namespace that rest into memory.
+func (b *Broker) wakeSessions(namespace string) error {
+	ns, err := b.namespace(namespace)
+	if err != nil {
+		return nil //nolint:nilerr // then it has none
+	}
+	for _, sh := range b.shards {
+		clients, err := sh.SessionClients(namespace)
+		if err != nil {
+			return b.storageError(err)
+		}
+		for _, client := range clients {
+			b.sessions.wake(b, ns, client)
+		}
+	}
+	return nil
 }

@@ -48,7 +48,7 @@ func TestExpiryHeapGrows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(b.sessions.expired); n > 1 {
+	if n := len(b.sessions.ends.heap); n > 1 {
 		t.Errorf("%d expiry entries for one session after 500 reconnects, want 1", n)
 	}
 }

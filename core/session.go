@@ -31,9 +31,11 @@ type session struct {
 	home    uint32
 	durable bool
 
-	fresh  bool  // no connection had it yet; op guards it
-	will   *will // of its last connection, unless that is gone; op guards it
-	queued bool  // has an entry in sessions.expired, whose lock guards it
+	fresh  bool          // no connection had it yet; op guards it
+	asleep bool          // is to be read from the index; op guards it
+	will   *will         // of its last connection, unless that is gone; op guards it
+	waits  bool          // in sessions.tired, whose lock guards it
+	newest atomic.Uint64 // of its records
 
 	// op serialises what changes the session: subscribe, attach, end.
 	op   sync.Mutex
@@ -142,7 +144,8 @@ func (s *session) kind(qos uint8) streamKind {
 func (s *session) ID() uint64 { return s.id }
 
 // Data is a value of the adapter that lives in memory as long as the session,
-// across its connections; nil at first and after a restart of the broker.
+// across its connections; nil at first, after a restart of the broker, and when a session
+// that was left with nil has rested.
 func (s *session) Data() any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,6 +195,9 @@ func (s *session) log(kind record.Kind, body []byte, w *shard.Waiter) (record.LS
 		return 0, nil
 	}
 	lsn, err := s.b.shards[s.home].Append(kind, body, w)
+	for newest := s.newest.Load(); uint64(lsn) > newest && !s.newest.CompareAndSwap(newest, uint64(lsn)); {
+		newest = s.newest.Load()
+	}
 	return lsn, s.b.storageError(err)
 }
 
@@ -208,18 +214,7 @@ func (h *Session) Put(key uint32, value []byte, settle ...Position) (uint64, err
 	if err := h.beforeValue(value != nil); err != nil {
 		return 0, err
 	}
-	h.mu.Lock()
-	if value == nil {
-		delete(h.values, key)
-	} else {
-		if h.values == nil {
-			h.values = map[uint32][]byte{}
-		}
-		h.values[key] = slices.Clone(value)
-	}
-	h.mu.Unlock()
-	v := record.Value{Session: h.id, Key: key, Present: value != nil, Value: value}
-	lsn, err := h.log(record.KindValue, record.AppendValue(nil, &v), h.tracker.waiter(h.home))
+	lsn, err := h.put(key, value)
 	if err != nil {
 		return 0, err
 	}
@@ -228,6 +223,26 @@ func (h *Session) Put(key uint32, value []byte, settle ...Position) (uint64, err
 	}
 	h.settleAfter(lsn, settle)
 	return h.tracker.next(), nil
+}
+
+// put is Put of the value alone. Nothing of a fenced connection comes behind what the next
+// one has written, or behind the session's rest.
+func (h *Session) put(key uint32, value []byte) (record.LSN, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.fenced.Load() {
+		return 0, ErrFenced
+	}
+	if value == nil {
+		delete(h.values, key)
+	} else {
+		if h.values == nil {
+			h.values = map[uint32][]byte{}
+		}
+		h.values[key] = slices.Clone(value)
+	}
+	v := record.Value{Session: h.id, Key: key, Present: value != nil, Value: value}
+	return h.log(record.KindValue, record.AppendValue(nil, &v), h.tracker.waiter(h.home))
 }
 
 // settleAfter settles positions so that no crash keeps the settling and loses
@@ -339,6 +354,10 @@ func (h *Session) SetExpiry(d time.Duration) {
 	}
 }
 
+// Fenced tells whether another connection has taken the session over. What the handle did
+// before a call that returns false took effect.
+func (h *Session) Fenced() bool { return h.fenced.Load() }
+
 // fence ends the handle's rights; false if they had ended before.
 func (h *Session) fence() bool {
 	h.mu.Lock()
@@ -389,6 +408,7 @@ func (s *session) detach(ctx context.Context) error {
 		s.b.sessions.expireAt(s, now.Add(expiry))
 	}
 	_, err := s.log(record.KindSession, record.AppendSession(nil, s.state(now.UnixMilli())), nil)
+	s.b.sessions.restLater(s)
 	return err
 }
 

@@ -1,9 +1,9 @@
 package core
 
 import (
-	"container/heap"
 	"context"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/tidegate/tidegate/core/work"
@@ -12,69 +12,156 @@ import (
 // expiryTick is how often sessions that have expired are looked for.
 const expiryTick = time.Second
 
-type expiry struct {
-	at      time.Time
-	session *session
+// ending is when a session without a connection ends.
+type ending struct {
+	at   int64  // unix milliseconds
+	id   uint64 // of the session
+	home uint32
+	s    *session // nil while the session rests
 }
 
-// expiryHeap is a min-heap by time, with at most one entry per session: when it
-// comes up too early, since the session was back meanwhile, it is put in again.
-type expiryHeap []expiry
+// never is when a session ends that stays for good.
+const never = math.MaxInt64
 
-func (h expiryHeap) Len() int           { return len(h) }
-func (h expiryHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-
-// Push implements [heap.Interface].
-func (h *expiryHeap) Push(x any) { *h = append(*h, x.(expiry)) } //nolint:errcheck,forcetypeassert // only expireAt pushes
-
-// Pop implements [heap.Interface].
-func (h *expiryHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	old[len(old)-1] = expiry{}
-	*h = old[:len(old)-1]
-	return x
+// endings are when sessions without a connection end: those that have an end, and all
+// that rest. It is a min-heap by time that knows the place of each session.
+type endings struct {
+	heap    []ending
+	place   map[uint64]int32
+	resting int // how many of them rest
 }
 
+// set puts a session in, or changes its time.
+func (e *endings) set(x ending) {
+	i, known := e.place[x.id]
+	if !known {
+		i = int32(len(e.heap))
+		e.heap = append(e.heap, x)
+		e.place[x.id] = i
+		e.count(&x, 1)
+		e.up(int(i))
+		return
+	}
+	e.count(&e.heap[i], -1)
+	e.count(&x, 1)
+	e.heap[i] = x
+	e.down(e.up(int(i)))
+}
+
+func (e *endings) count(x *ending, n int) {
+	if x.s == nil {
+		e.resting += n
+	}
+}
+
+// get returns the entry of a session; false when it has none.
+func (e *endings) get(id uint64) (ending, bool) {
+	i, known := e.place[id]
+	if !known {
+		return ending{}, false
+	}
+	return e.heap[i], true
+}
+
+// drop takes a session out.
+func (e *endings) drop(id uint64) {
+	i, known := e.place[id]
+	if !known {
+		return
+	}
+	e.count(&e.heap[i], -1)
+	last := len(e.heap) - 1
+	e.swap(int(i), last)
+	e.heap[last] = ending{}
+	e.heap = e.heap[:last]
+	delete(e.place, id)
+	if int(i) < last {
+		e.down(e.up(int(i)))
+	}
+}
+
+func (e *endings) swap(i, j int) {
+	e.heap[i], e.heap[j] = e.heap[j], e.heap[i]
+	e.place[e.heap[i].id], e.place[e.heap[j].id] = int32(i), int32(j)
+}
+
+func (e *endings) up(i int) int {
+	for i > 0 && e.heap[i].at < e.heap[(i-1)/2].at {
+		e.swap(i, (i-1)/2)
+		i = (i - 1) / 2
+	}
+	return i
+}
+
+func (e *endings) down(i int) {
+	for {
+		least := i
+		for c := 2*i + 1; c <= 2*i+2 && c < len(e.heap); c++ {
+			if e.heap[c].at < e.heap[least].at {
+				least = c
+			}
+		}
+		if least == i {
+			return
+		}
+		e.swap(i, least)
+		i = least
+	}
+}
+
+// expireAt notes when the session ends unless a connection has it then.
 func (t *sessions) expireAt(s *session, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !s.queued {
-		s.queued = true
-		heap.Push(&t.expired, expiry{at, s})
-		return
-	}
-	for i := range t.expired { // only an earlier time matters now
-		if t.expired[i].session == s && at.Before(t.expired[i].at) {
-			t.expired[i].at = at
-			heap.Fix(&t.expired, i)
-			return
-		}
-	}
+	t.ends.set(ending{at: at.UnixMilli(), id: s.id, home: s.home, s: s})
 }
 
-// due takes the sessions whose time has come.
-func (t *sessions) due(now time.Time) (out []*session) {
+// due returns the sessions whose time has come. They are asked for again a while later
+// unless they have ended then.
+func (t *sessions) due(now time.Time) (out []ending) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for len(t.expired) > 0 && !t.expired[0].at.After(now) {
-		s := heap.Pop(&t.expired).(expiry).session //nolint:errcheck,forcetypeassert // only expireAt pushes
-		s.queued = false
-		out = append(out, s)
+	for len(t.ends.heap) > 0 && t.ends.heap[0].at <= now.UnixMilli() {
+		x := t.ends.heap[0]
+		out = append(out, x)
+		x.at = now.Add(expiryTick).UnixMilli()
+		t.ends.set(x)
 	}
 	return out
 }
 
-// expireSessions ends sessions whose time without a connection is over.
+// stays takes out when a session ends, since it does not.
+func (t *sessions) stays(s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if x, ok := t.ends.get(s.id); ok && x.s == s {
+		t.ends.drop(s.id)
+	}
+}
+
+// expireSessions ends sessions whose time without a connection is over, and has those
+// rest that nothing happens to.
 func (b *Broker) expireSessions(ctx context.Context) work.Loop {
 	return work.Every("expiry", b.deps.Clock, expiryTick, ctx.Done(), func(now time.Time) {
-		for _, s := range b.sessions.due(now) {
-			if err := s.expire(ctx, now); err != nil {
+		for _, x := range b.sessions.due(now) {
+			if err := b.expire(ctx, x, now); err != nil {
 				b.deps.Log.Warn("expired session not removed", slog.Any("error", err))
 			}
 		}
+		b.restSessions()
 	}, nil)
+}
+
+// expire ends a session that is due, if it is still there.
+func (b *Broker) expire(ctx context.Context, x ending, now time.Time) error {
+	s := x.s
+	if s == nil {
+		var err error
+		if s, err = b.wakeNumber(x); s == nil || err != nil {
+			return err
+		}
+	}
+	return s.expire(ctx, now)
 }
 
 // expire ends the session if it is still without a connection and due.
@@ -82,13 +169,16 @@ func (s *session) expire(ctx context.Context, now time.Time) error {
 	s.op.Lock()
 	defer s.op.Unlock()
 	s.mu.Lock()
-	later, ended := s.deadline, s.ended
+	deadline, ended := s.deadline, s.ended
 	s.mu.Unlock()
-	due := !later.IsZero() && !later.After(now) && !ended
-	if !due && !later.IsZero() && !ended {
-		s.b.sessions.expireAt(s, later)
-	}
-	if !due || s.live.Load() != nil {
+	switch {
+	case ended:
+		return nil
+	case s.live.Load() != nil || deadline.IsZero():
+		s.b.sessions.stays(s)
+		return nil
+	case deadline.After(now):
+		s.b.sessions.expireAt(s, deadline)
 		return nil
 	}
 	return s.end(ctx)

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"maps"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -15,11 +13,18 @@ import (
 	"github.com/tidegate/tidegate/core/shard"
 )
 
-// sessions are all sessions there are, and when those without a connection end.
+// sessions are all sessions there are: those in memory, and those that rest.
 type sessions struct {
-	mu      sync.Mutex
-	byKey   map[sessionKey]*session
-	expired expiryHeap
+	mu    sync.Mutex
+	byKey map[sessionKey]*session // in memory
+	ends  endings                 // of those without a connection
+	tired [][]*session            // by home shard: wait to rest
+}
+
+func newSessions(shards int) sessions {
+	return sessions{
+		byKey: map[sessionKey]*session{}, ends: endings{place: map[uint64]int32{}}, tired: make([][]*session, shards),
+	}
 }
 
 func (t *sessions) remove(s *session) {
@@ -27,10 +32,11 @@ func (t *sessions) remove(s *session) {
 	defer t.mu.Unlock()
 	if t.byKey[s.key] == s {
 		delete(t.byKey, s.key)
+		t.ends.drop(s.id)
 	}
 }
 
-// byID returns all sessions by ascending id.
+// byID returns all sessions in memory by ascending id.
 func (t *sessions) byID() []*session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -40,7 +46,7 @@ func (t *sessions) byID() []*session {
 func (t *sessions) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.byKey)
+	return len(t.byKey) + t.ends.resting
 }
 
 // OpenSession attaches to the client's session, or makes one. Another
@@ -68,6 +74,9 @@ func (b *Broker) sessionOf(ns *namespace, spec *SessionSpec) *session {
 	k := sessionKey{ns.name, spec.ClientID}
 	s := b.sessions.byKey[k]
 	if s == nil {
+		s = b.sessions.wakeLocked(b, ns, spec.ClientID)
+	}
+	if s == nil {
 		s = b.newSession(ns, spec.ClientID, spec.Owner, spec.Expiry > 0)
 		s.fresh = true
 		b.sessions.byKey[k] = s
@@ -82,6 +91,9 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 	defer s.op.Unlock()
 	if s.isEnded() {
 		return nil, false, true, nil
+	}
+	if err := s.awaken(); err != nil {
+		return nil, false, false, err
 	}
 	if s.owner != spec.Owner {
 		return nil, false, false, &Error{
@@ -177,127 +189,6 @@ func (b *Broker) releaseOnce(id uint64) error {
 		if err := s.ReleaseAll(id); err != nil {
 			return b.storageError(err)
 		}
-	}
-	return nil
-}
-
-// restoreSessions takes the sessions that the shards recovered.
-func (b *Broker) restoreSessions(ctx context.Context) error {
-	lsns := make([]record.LSN, len(b.shards))
-	var kept []*shard.SessionState
-	for _, sh := range b.shards {
-		states := sh.TakeSessions()
-		kept = append(kept, takeWills(states)...)
-		for _, id := range slices.Sorted(maps.Keys(states)) { // the log tells no map's order
-			st := states[id]
-			if err := b.restoreSession(st, lsns); err != nil {
-				return err
-			}
-		}
-	}
-	if err := b.restoreWills(kept); err != nil {
-		return err
-	}
-	if err := b.sweepFilters(); err != nil {
-		return err
-	}
-	if err := b.wait(ctx, lsns); err != nil {
-		return err
-	}
-	for _, s := range b.sessions.byID() {
-		if err := s.attachReaders(); err != nil {
-			return err
-		}
-		for _, r := range s.readers {
-			r.Pause()
-		}
-	}
-	return nil
-}
-
-// sweepFilters removes streams and cursors that no session has: a crash came
-// between the records of an unsubscribe in different shards.
-func (b *Broker) sweepFilters() error {
-	for _, sh := range b.shards {
-		var streams []record.Stream
-		sh.EachStream(func(info record.Stream) {
-			if info.Filter {
-				streams = append(streams, info)
-			}
-		})
-		for _, info := range streams {
-			if err := b.sweepFilter(sh, &info); err != nil {
-				return b.storageError(err)
-			}
-		}
-		sh.RestoredSessions()
-	}
-	return nil
-}
-
-func (b *Broker) sweepFilter(sh *shard.Shard, info *record.Stream) error {
-	if info.Name == "" {
-		return b.endStrays(sh, info)
-	}
-	ns, err := b.namespace(info.Namespace)
-	if err != nil {
-		return nil //nolint:nilerr // told of by restoreSession, and kept
-	}
-	f := ns.filters[info.Name]
-	if f == nil || f.durable != info.ID {
-		_, err := sh.DropStream(info.ID)
-		return err
-	}
-	known := map[uint64]bool{}
-	for s := range f.subs {
-		known[s.id] = true
-	}
-	for _, id := range sh.Cursors(info.ID) {
-		if known[id] {
-			continue
-		}
-		if _, _, err := sh.DropCursor(info.ID, id); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *Broker) restoreSession(st *shard.SessionState, lsns []record.LSN) error {
-	ns, err := b.namespace(st.Namespace)
-	if err != nil {
-		b.deps.Log.Warn("session of a namespace that does not exist is kept and not served",
-			slog.String("namespace", st.Namespace), slog.String("client", st.Client))
-		return nil
-	}
-	s := b.newSession(ns, st.Client, st.Owner, true)
-	s.expiry, s.values = Forever, st.Values
-	if st.Expiry != math.MaxUint64 {
-		s.expiry = time.Duration(st.Expiry) * time.Millisecond
-		since := b.deps.Clock.Now()
-		if st.Disconnected != 0 { // else it was connected when the broker stopped
-			since = time.UnixMilli(st.Disconnected)
-		}
-		s.deadline = since.Add(s.expiry)
-		b.sessions.expireAt(s, s.deadline)
-	}
-	b.sessions.byKey[s.key] = s
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	for _, filter := range slices.Sorted(maps.Keys(st.Subscriptions)) {
-		r := st.Subscriptions[filter]
-		sub := &subscription{id: SubID(r.ID), kind: s.kind(r.QoS), spec: Subscription{
-			ID: SubID(r.ID), Filter: r.Filter, QoS: r.QoS, NoLocal: r.NoLocal, Exclusive: r.Exclusive, Data: r.Data,
-		}}
-		s.holdExclusive(sub)
-		if err := b.join(ns, s, sub); err != nil {
-			return err
-		}
-		if err := s.createCursors(sub, lsns); err != nil {
-			return err
-		}
-		s.adopt(sub)
-		s.nextSub = max(s.nextSub, sub.id+1)
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func (s *session) replace(old, sub *subscription, lsns []record.LSN) error {
 	s.holdExclusive(sub)
 	if old != nil && old.kind == sub.kind {
 		if f := s.ns.filters[sub.spec.Filter]; f != nil {
-			f.subs[s] = sub
+			f.add(s, sub)
 			s.ns.version.Add(1)
 		}
 		return nil // same cursors
@@ -99,7 +99,7 @@ func (s *session) replace(old, sub *subscription, lsns []record.LSN) error {
 	if err := s.b.join(s.ns, s, sub); err != nil {
 		return err
 	}
-	if err := s.createCursors(sub, lsns); err != nil {
+	if err := s.b.createCursors(s.ns, s.id, sub.spec.Filter, sub.kind, lsns); err != nil {
 		return err
 	}
 	if old == nil || old.kind == streamNone {
@@ -109,17 +109,16 @@ func (s *session) replace(old, sub *subscription, lsns []record.LSN) error {
 	return s.b.leaveStream(s.ns, s.ns.filters[old.spec.Filter], s.id, old.kind, lsns)
 }
 
-// createCursors makes the session's cursor on the part of the subscription's
-// stream in every shard.
-func (s *session) createCursors(sub *subscription, lsns []record.LSN) error {
-	if sub.kind == streamNone {
+// createCursors makes a session's cursor on the part of a filter's stream in every shard.
+func (b *Broker) createCursors(ns *namespace, id uint64, filter string, kind streamKind, lsns []record.LSN) error {
+	if kind == streamNone {
 		return nil
 	}
-	stream := filterStream(s.ns.name, sub.spec.Filter, sub.kind)
-	for i, sh := range s.b.shards {
-		lsn, err := sh.CreateCursor(stream, s.id)
+	stream := filterStream(ns.name, filter, kind)
+	for i, sh := range b.shards {
+		lsn, err := sh.CreateCursor(stream, id)
 		if err != nil {
-			return s.b.storageError(err)
+			return b.storageError(err)
 		}
 		lsns[i] = max(lsns[i], lsn)
 	}

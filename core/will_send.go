@@ -129,46 +129,39 @@ func (b *Broker) commitWills(t *Transaction, ended []*will, sent uint64) error {
 	return nil
 }
 
-// takeWills takes out of what a shard recovered what are wills and no sessions, by
-// ascending number.
-func takeWills(states map[uint64]*shard.SessionState) (kept []*shard.SessionState) {
-	for _, number := range slices.Sorted(maps.Keys(states)) {
-		if record.IsWillSession(number) {
-			kept = append(kept, states[number])
-			delete(states, number)
-		}
-	}
-	return kept
-}
-
-// restoreWills takes the wills that the shards recovered. A client that was connected
-// when the broker ended has lost its connection now.
-func (b *Broker) restoreWills(kept []*shard.SessionState) error {
-	for _, st := range kept {
-		for _, slot := range slices.Sorted(maps.Keys(st.Values)) {
+// restoreWills takes the wills that the shards recovered, those of a client by slot. A
+// client that was connected when the broker ended has lost its connection now.
+func (b *Broker) restoreWills(kept []map[uint32][]byte) error {
+	for _, of := range kept {
+		for _, slot := range slices.Sorted(maps.Keys(of)) {
 			w := &will{key: willKey{slot: slot}}
-			if err := record.DecodeWill(st.Values[slot], &w.value); err != nil {
+			if err := record.DecodeWill(of[slot], &w.value); err != nil {
 				return err
 			}
-			b.restoreWill(w)
+			if err := b.restoreWill(w); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (b *Broker) restoreWill(w *will) {
+func (b *Broker) restoreWill(w *will) error {
 	v := &w.value
-	if _, err := b.namespace(v.Namespace); err != nil {
+	ns, err := b.namespace(v.Namespace)
+	if err != nil {
 		b.deps.Log.Warn("will of a namespace that does not exist is kept and not sent",
 			slog.String("namespace", v.Namespace), slog.String("client", v.Client))
-		return
+		return nil
 	}
 	k := sessionKey{v.Namespace, v.Client}
 	w.home, w.key.client = b.home(v.Namespace, []byte(v.Client)), record.WillSession(sessionID(k))
 	b.wills.add(w)
 	now := b.deps.Clock.Now()
-	if s := b.sessions.byKey[k]; s != nil && (v.Due == 0 || v.Due > now.UnixMilli()) {
-		s.will = w
+	if v.Due == 0 || v.Due > now.UnixMilli() {
+		if err := b.giveWill(ns, k, w); err != nil {
+			return err
+		}
 	}
 	switch {
 	case v.Due != 0:
@@ -178,4 +171,20 @@ func (b *Broker) restoreWill(w *will) {
 	default:
 		b.delayWill(w, time.Duration(v.Wait)*time.Millisecond)
 	}
+	return nil
+}
+
+// giveWill gives a will to its client's session, if there is one: that does not rest then.
+func (b *Broker) giveWill(ns *namespace, k sessionKey, w *will) error {
+	s := b.sessions.byKey[k]
+	if s == nil {
+		s = b.sessions.wake(b, ns, k.client)
+	}
+	if s == nil {
+		return nil
+	}
+	s.op.Lock()
+	defer s.op.Unlock()
+	s.will = w
+	return s.awaken()
 }

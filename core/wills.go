@@ -82,6 +82,13 @@ func (ws *wills) forget(w *will) {
 	delete(ws.all, w.key)
 }
 
+// has tells whether a will is still to be sent.
+func (ws *wills) has(w *will) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return ws.all[w.key] == w
+}
+
 func (ws *wills) count() int {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()

@@ -75,11 +75,11 @@ func (c *conn) join(window int) error {
 		if sh, err = c.restore(); err != nil {
 			return err
 		}
-		c.session.SetData(sh)
 	}
 	c.shared = sh
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	c.session.SetData(sh) // the connection before may have left in this moment
 	var put uint64
 	if kept, ok := sh.inflight.Kept(); ok {
 		// The log keeps the order: when this is durable, so is what an earlier
@@ -127,13 +127,18 @@ func (c *conn) restore() (*shared, error) {
 	return sh, nil
 }
 
-// leave gives the sending side up unless a newer connection has it.
+// leave gives the sending side up unless a newer connection has it. Without anything in
+// flight the session does not need it any more: what was settled until now is, since the
+// connection is not fenced.
 func (sh *shared) leave(c *conn) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.owner == c {
 		sh.flush(c)
 		sh.owner = nil
+		if sh.inflight.Len() == 0 && !c.session.Fenced() {
+			c.session.SetData(nil)
+		}
 	}
 }
 

@@ -73,6 +73,17 @@ func (s *Shard) Cursors(stream record.StreamID) []uint64 {
 	return ids
 }
 
+// CursorCount is how many sessions have a cursor on a filter's stream.
+func (s *Shard) CursorCount(stream record.StreamID) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[stream]
+	if st == nil {
+		return 0
+	}
+	return st.places.len()
+}
+
 // DropCursor ends a session's cursor and returns how many the stream still has
 // and the LSN to wait for.
 func (s *Shard) DropCursor(stream record.StreamID, session uint64) (left int, lsn record.LSN, err error) {
@@ -142,6 +153,19 @@ func (r *Reader) Pause() {
 	for _, p := range r.places {
 		p.reader = nil
 	}
+}
+
+// Rest ends the reader: what it has in flight goes back to its place, to be delivered to
+// the next reader of the session.
+func (r *Reader) Rest() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	for _, p := range r.places {
+		p.reader = nil
+		p.cur.ReturnAll()
+	}
+	r.places, r.also = nil, nil
+	clear(r.byID)
 }
 
 // Resume wakes the reader again.

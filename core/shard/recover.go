@@ -152,9 +152,6 @@ func (s *Shard) load() (record.LSN, error) {
 		{index.TransferPrefix, s.loadTransfer},
 		{index.TransferredPrefix, s.loadTransferred},
 		{index.TransferDoneKey, s.loadTransferDone},
-		{index.SessionPrefix, func(_, v []byte) error { return s.foldSession(record.KindSession, v) }},
-		{index.SubscriptionPrefix, func(_, v []byte) error { return s.foldSession(record.KindSubscription, v) }},
-		{index.ValuePrefix, func(_, v []byte) error { return s.foldSession(record.KindValue, v) }},
 	} {
 		if err := s.store.Scan(part.prefix, part.load); err != nil {
 			return 0, fmt.Errorf("load index: %w", err)

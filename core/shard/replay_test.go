@@ -125,12 +125,10 @@ func (s *Shard) state(t *testing.T) map[string]string {
 			return true
 		})
 	}
-	for id, x := range s.sessions {
-		if x.ID == 0 && len(x.Subscriptions)+len(x.Values) == 0 {
-			continue // nothing was left of it
-		}
-		out["session "+strconv.Itoa(int(id))] = fmt.Sprintf("%+v", *x)
-	}
+	must(t, s.EachSession(func(id uint64, x *SessionState) error {
+		out["session "+strconv.Itoa(int(id))] = fmt.Sprintf("%+v %+v %+v", x.Session, x.Subscriptions, x.Values)
+		return nil
+	}))
 	return out
 }
 

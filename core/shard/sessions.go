@@ -5,15 +5,8 @@ import (
 	"github.com/tidegate/tidegate/core/record"
 )
 
-// SessionState is a session as the log has it.
-type SessionState struct {
-	record.Session
-	Subscriptions map[string]record.Subscription // by filter
-	Values        map[uint32][]byte
-}
-
-// applySession puts a session record into the store, and folds it while
-// recovering; later the broker has the sessions.
+// applySession puts a session record into the store, and notes it while recovering, see
+// EachSession; later the broker has the sessions that there is more to know of.
 func (s *Shard) applySession(kind record.Kind, body []byte, lsn record.LSN) error {
 	if err := s.storeSession(kind, body, lsn); err != nil || !s.recovering {
 		return err
@@ -64,50 +57,4 @@ func (s *Shard) storeSession(kind record.Kind, body []byte, lsn record.LSN) erro
 		}
 	}
 	return nil
-}
-
-// foldSession folds a session record into the sessions that TakeSessions returns.
-func (s *Shard) foldSession(kind record.Kind, body []byte) error {
-	switch kind {
-	case record.KindSession, record.KindSessionDrop:
-		var r record.Session
-		if err := record.DecodeSession(body, &r); err != nil {
-			return err
-		}
-		if kind == record.KindSessionDrop {
-			delete(s.sessions, r.ID)
-			return nil
-		}
-		s.session(r.ID).Session = r
-	case record.KindSubscription, record.KindSubscriptionDrop:
-		var r record.Subscription
-		if err := record.DecodeSubscription(body, &r); err != nil {
-			return err
-		}
-		if kind == record.KindSubscription {
-			s.session(r.Session).Subscriptions[r.Filter] = r
-		} else {
-			delete(s.session(r.Session).Subscriptions, r.Filter)
-		}
-	default:
-		var r record.Value
-		if err := record.DecodeValue(body, &r); err != nil {
-			return err
-		}
-		if r.Present {
-			s.session(r.Session).Values[r.Key] = r.Value
-		} else {
-			delete(s.session(r.Session).Values, r.Key)
-		}
-	}
-	return nil
-}
-
-func (s *Shard) session(id uint64) *SessionState {
-	st := s.sessions[id]
-	if st == nil {
-		st = &SessionState{Subscriptions: map[string]record.Subscription{}, Values: map[uint32][]byte{}}
-		s.sessions[id] = st
-	}
-	return st
 }

@@ -63,7 +63,7 @@ type Shard struct {
 	namespaces  map[string]string            // the names that streams share
 	retained    map[string]*route.Topics[record.LSN]
 	copied      []byte                   // scratch
-	sessions    map[uint64]*SessionState // while recovering; then the broker's
+	sessions    map[uint64]*sessionNews // while recovering, see EachSession
 	recovering  bool
 	finishing   bool // says exactly what was delivered, and delivers no more
 	transfers   transfers
@@ -124,7 +124,7 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 
 		namespaces: map[string]string{},
 		retained:   map[string]*route.Topics[record.LSN]{},
-		sessions:   map[uint64]*SessionState{},
+		sessions:   map[uint64]*sessionNews{},
 		recovering: true,
 		strays:     newStrays(deps.Stray),
 		slice:      sliceLen,
@@ -165,15 +165,6 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	s.done = s.work.Loop(work.Loop{Name: "committer", Serves: true, Turn: s.turn})
 	s.startUpkeep()
 	return s, nil
-}
-
-// TakeSessions returns the sessions as of recovery; the caller owns them now.
-func (s *Shard) TakeSessions() map[uint64]*SessionState {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := s.sessions
-	s.sessions = nil
-	return m
 }
 
 // Bytes is the size of the log on disk.
