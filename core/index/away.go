@@ -6,10 +6,14 @@ import "github.com/tidegate/tidegate/core/record"
 // beginning: what a chunk read from there must have. 0 for one that was trimmed.
 func (l *List) Stored(no uint64) int {
 	start := record.Offset(no) << chunkBits
-	if start+ChunkLen <= l.low || start >= l.known {
+	known := l.end
+	if l.w != nil {
+		known = l.w.known
+	}
+	if start+ChunkLen <= l.low || start >= known {
 		return 0
 	}
-	return int(min(l.known-start, ChunkLen))
+	return int(min(known-start, ChunkLen))
 }
 
 // Install keeps a chunk that was read from the store, and its memory, for the
@@ -19,10 +23,11 @@ func (l *List) Install(no uint64, lsns []record.LSN) {
 	if n := l.Stored(no); n == 0 || len(lsns) < n {
 		return
 	}
-	if l.cache == nil {
-		l.cache = new(chunkCache)
+	w := l.work()
+	if w.cache == nil {
+		w.cache = new(chunkCache)
 	}
-	c := l.cache
+	c := w.cache
 	slot := &c.chunks[c.turn]
 	for i := range c.chunks {
 		if c.chunks[i].lsns != nil && c.chunks[i].no == no {
@@ -36,11 +41,12 @@ func (l *List) Install(no uint64, lsns []record.LSN) {
 
 // SpillNeeds returns the chunk that Spill would load.
 func (l *List) SpillNeeds() (no uint64, needs bool) {
-	if l.low == l.end || l.dirty == l.end {
+	w := l.w
+	if w == nil || l.low == l.end || w.dirty == l.end {
 		return 0, false
 	}
-	first := max(l.dirty, l.low) &^ (ChunkLen - 1)
-	return uint64(first) >> chunkBits, first < l.known && l.low < l.known
+	first := max(w.dirty, l.low) &^ (ChunkLen - 1)
+	return uint64(first) >> chunkBits, first < w.known && l.low < w.known
 }
 
 // Search is a Find or a Seek in progress: with a loader that answers ErrAway it

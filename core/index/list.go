@@ -36,6 +36,12 @@ type Loader interface {
 type List struct {
 	end record.Offset
 	low record.Offset // trimmed below
+	w   *work         // nil while the list rests: a million of them may
+}
+
+// work is what a list has in memory, or is to do in the store. That of a list that rests
+// has nothing: all references are in the store, and what was trimmed is not.
+type work struct {
 	// mem holds chunks from memFrom on, a multiple of ChunkLen; all but the last
 	// are full. Of the first chunk, what lies below known is only in the store.
 	mem     [][]record.LSN
@@ -56,27 +62,32 @@ type chunkCache struct {
 
 // Restore makes a list as a checkpoint has it: with offsets from low to end, all
 // of them in the store.
-func Restore(low, end record.Offset) List {
-	return List{
-		end: end, low: low, known: end, dirty: end,
-		memFrom: end &^ (ChunkLen - 1), stored: uint64(low) >> chunkBits,
+func Restore(low, end record.Offset) List { return List{end: end, low: low} }
+
+// work returns what the list has in memory, to be changed.
+func (l *List) work() *work {
+	if l.w == nil {
+		l.w = &work{
+			memFrom: l.end &^ (ChunkLen - 1), known: l.end, dirty: l.end, stored: uint64(l.low) >> chunkBits,
+		}
 	}
+	return l.w
 }
 
 // Append adds a reference at the end and returns its offset.
 func (l *List) Append(lsn record.LSN) record.Offset {
-	o := l.end
-	i := int((o - l.memFrom) >> chunkBits)
-	if i >= len(l.mem) {
-		if len(l.mem) == 0 {
-			l.memFrom, l.known, i = o&^(ChunkLen-1), o, 0
+	o, w := l.end, l.work()
+	i := int((o - w.memFrom) >> chunkBits)
+	if i >= len(w.mem) {
+		if len(w.mem) == 0 {
+			w.memFrom, w.known, i = o&^(ChunkLen-1), o, 0
 		}
-		l.mem = append(l.mem, nil)
+		w.mem = append(w.mem, nil)
 	}
-	if at := int(o & (ChunkLen - 1)); len(l.mem[i]) < at { // the chunk begins in the store
-		l.mem[i] = append(l.mem[i], make([]record.LSN, at-len(l.mem[i]))...)
+	if at := int(o & (ChunkLen - 1)); len(w.mem[i]) < at { // the chunk begins in the store
+		w.mem[i] = append(w.mem[i], make([]record.LSN, at-len(w.mem[i]))...)
 	}
-	l.mem[i] = append(l.mem[i], lsn)
+	w.mem[i] = append(w.mem[i], lsn)
 	l.end++
 	return o
 }
@@ -86,8 +97,8 @@ func (l *List) Get(o record.Offset, from Loader) (record.LSN, bool, error) {
 	if o < l.low || o >= l.end {
 		return 0, false, nil
 	}
-	if o >= l.known && len(l.mem) > 0 && o >= l.memFrom {
-		return l.mem[(o-l.memFrom)>>chunkBits][o&(ChunkLen-1)], true, nil
+	if w := l.w; w != nil && o >= w.known && len(w.mem) > 0 && o >= w.memFrom {
+		return w.mem[(o-w.memFrom)>>chunkBits][o&(ChunkLen-1)], true, nil
 	}
 	lsns, err := l.load(uint64(o)>>chunkBits, from)
 	if err != nil {
@@ -102,10 +113,11 @@ func (l *List) Get(o record.Offset, from Loader) (record.LSN, bool, error) {
 
 // load returns a stored chunk.
 func (l *List) load(no uint64, from Loader) ([]record.LSN, error) {
-	if l.cache == nil {
-		l.cache = new(chunkCache)
+	w := l.work()
+	if w.cache == nil {
+		w.cache = new(chunkCache)
 	}
-	c := l.cache
+	c := w.cache
 	for i := range c.chunks {
 		if c.chunks[i].no == no && c.chunks[i].lsns != nil {
 			return c.chunks[i].lsns, nil
@@ -139,53 +151,64 @@ func (l *List) Trim(below record.Offset) {
 	if below <= l.low {
 		return
 	}
+	if l.w == nil && uint64(below)>>chunkBits == uint64(l.low)>>chunkBits {
+		l.low = below // the store has no chunk to lose
+		return
+	}
+	w := l.work()
 	l.low = below
-	if len(l.mem) == 0 {
+	if len(w.mem) == 0 {
 		return
 	}
 	if below == l.end {
-		last := l.mem[len(l.mem)-1]
+		last := w.mem[len(w.mem)-1]
 		if below&(ChunkLen-1) == 0 {
 			last = last[:0] // full: its memory serves the next chunk
 		}
-		clear(l.mem)
-		l.mem = append(l.mem[:0], last)
-		l.memFrom = below &^ (ChunkLen - 1)
-		l.known = max(l.known, l.memFrom)
+		clear(w.mem)
+		w.mem = append(w.mem[:0], last)
+		w.memFrom = below &^ (ChunkLen - 1)
+		w.known = max(w.known, w.memFrom)
 		return
 	}
-	n := min(int((below-min(below, l.memFrom))>>chunkBits), len(l.mem))
-	clear(l.mem[:n])
-	l.mem = l.mem[n:]
-	l.memFrom += record.Offset(n) << chunkBits
-	l.known = max(l.known, l.memFrom)
+	n := min(int((below-min(below, w.memFrom))>>chunkBits), len(w.mem))
+	clear(w.mem[:n])
+	w.mem = w.mem[n:]
+	w.memFrom += record.Offset(n) << chunkBits
+	w.known = max(w.known, w.memFrom)
 }
 
 // Dirty tells whether Spill would do something.
-func (l *List) Dirty() bool { return l.dirty < l.end || l.stored < uint64(l.low)>>chunkBits }
+func (l *List) Dirty() bool {
+	return l.w != nil && (l.w.dirty < l.end || l.w.stored < uint64(l.low)>>chunkBits)
+}
 
 // Spill gives the references that are not in the store yet to put, a chunk at a
 // time and only chunks that are not settled whole, and tells by drop which
 // chunks are of no use any more, as a range of numbers. When all that is
 // committed, call Spilled.
 func (l *List) Spill(from Loader, put func(no uint64, lsns []record.LSN), drop func(first, end uint64)) error {
-	if first := uint64(l.low) >> chunkBits; l.stored < first {
-		drop(l.stored, first)
-		l.stored = first
-	}
-	if l.low == l.end || l.dirty == l.end {
+	w := l.w
+	if w == nil {
 		return nil
 	}
-	for no := uint64(max(l.dirty, l.low)) >> chunkBits; record.Offset(no)<<chunkBits < l.end; no++ {
-		lsns := l.mem[no-uint64(l.memFrom)>>chunkBits]
+	if first := uint64(l.low) >> chunkBits; w.stored < first {
+		drop(w.stored, first)
+		w.stored = first
+	}
+	if l.low == l.end || w.dirty == l.end {
+		return nil
+	}
+	for no := uint64(max(w.dirty, l.low)) >> chunkBits; record.Offset(no)<<chunkBits < l.end; no++ {
+		lsns := w.mem[no-uint64(w.memFrom)>>chunkBits]
 		start := record.Offset(no) << chunkBits
-		if start < l.known && l.low < l.known { // its beginning is in the store only
+		if start < w.known && l.low < w.known { // its beginning is in the store only
 			begin, err := l.load(no, from)
 			if err != nil {
 				return err
 			}
-			copy(lsns, begin[:min(len(begin), int(l.known-start))])
-			l.known = start
+			copy(lsns, begin[:min(len(begin), int(w.known-start))])
+			w.known = start
 		}
 		put(no, lsns)
 	}
@@ -195,24 +218,36 @@ func (l *List) Spill(from Loader, put func(no uint64, lsns []record.LSN), drop f
 // Spilled notes that what Spill gave away is in the store, and frees the memory
 // of all but the last chunk. Nothing may be appended in between.
 func (l *List) Spilled() {
-	l.dirty = l.end
+	w := l.w
+	if w == nil {
+		return
+	}
+	w.dirty = l.end
 	if l.low == l.end || l.end&(ChunkLen-1) == 0 {
 		l.Rest()
 		return
 	}
-	l.cache = nil
-	if n := len(l.mem) - 1; n > 0 {
-		last := l.mem[n]
-		l.mem = [][]record.LSN{last}
-		l.memFrom = l.end &^ (ChunkLen - 1)
-		l.known = max(l.known, l.memFrom)
+	w.cache = nil
+	if n := len(w.mem) - 1; n > 0 {
+		last := w.mem[n]
+		w.mem = [][]record.LSN{last}
+		w.memFrom = l.end &^ (ChunkLen - 1)
+		w.known = max(w.known, w.memFrom)
 	}
 }
 
 // Rest frees all memory of a list whose references are all in the store.
 func (l *List) Rest() {
-	l.cache = nil
-	if l.dirty == l.end {
-		l.mem, l.memFrom, l.known = nil, l.end&^(ChunkLen-1), l.end
+	w := l.w
+	if w == nil {
+		return
+	}
+	w.cache = nil
+	if w.dirty < l.end {
+		return
+	}
+	w.mem, w.memFrom, w.known = nil, l.end&^(ChunkLen-1), l.end
+	if w.stored == uint64(l.low)>>chunkBits {
+		l.w = nil
 	}
 }

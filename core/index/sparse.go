@@ -20,9 +20,10 @@ func (l *List) Fill(to record.Offset, lsn record.LSN) {
 // that are skipped whole are to be stored, with the LSN as their only reference.
 func (l *List) Skip(to record.Offset, lsn record.LSN) {
 	start := to &^ (ChunkLen - 1)
-	l.cache = nil
-	l.mem, l.memFrom, l.known = nil, start, start
-	l.end, l.dirty = start, start
+	w := l.work()
+	w.cache = nil
+	w.mem, w.memFrom, w.known = nil, start, start
+	l.end, w.dirty = start, start
 	l.Fill(to, lsn)
 }
 

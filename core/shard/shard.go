@@ -62,7 +62,7 @@ type Shard struct {
 	applyTime   int64                        // of the record that is applied, unix milliseconds
 	namespaces  map[string]string            // the names that streams share
 	retained    map[string]*route.Topics[record.LSN]
-	copied      []byte                   // scratch
+	copied      []byte                  // scratch
 	sessions    map[uint64]*sessionNews // while recovering, see EachSession
 	recovering  bool
 	finishing   bool // says exactly what was delivered, and delivers no more

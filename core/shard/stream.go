@@ -160,6 +160,7 @@ func (s *Shard) createStream(info record.Stream, durable bool) error {
 			return fmt.Errorf("stream %x of %q is already %q of %q",
 				uint64(info.ID), info.Name, st.info.Name, st.info.Namespace)
 		}
+		st.info.Name = info.Name // one copy, that of who knows the stream too
 		return nil
 	}
 	s.amu.Lock()
