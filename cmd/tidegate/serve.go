@@ -99,6 +99,7 @@ func start(ctx context.Context, cfg Config, log *slog.Logger, started *closers) 
 		return nil, fmt.Errorf("open broker: %w", err)
 	}
 	started.add("close broker", broker.Close)
+	giveBackWhenIdle(ctx, started)
 	return openGateway(ctx, cfg, broker, catalog, log, started)
 }
 
