@@ -23,6 +23,7 @@ import (
 //	'z' stream u64, offset u64     sizes of a queue's messages from the offset on: runs of equal ones,
 //	                               each the size and the number as uvarints; up to the chunk's end
 //	'Z' stream u64, offset u64     as 'z', of a stream that ends with the process
+//	'B' stream u64                 record.Returns of the stream's messages that are not settled
 //	'b'                            nothing; 'z' and 'Z' have all messages of queues
 //	'k' block u64                  nothing; a record of the block says more than a message does
 //	't' deadline u64, stream u64,  number of neighbours from the offset on that end at the
@@ -66,6 +67,7 @@ const (
 	keyTransfer     = 'q'
 	keyTransferred  = 'w'
 	keyTransferDone = 'd'
+	keyReturns      = 'B'
 )
 
 // AppliedKey is the key of the LSN that the state is as of.
@@ -136,6 +138,9 @@ func TransientChunkKey(id record.StreamID, no uint64) []byte {
 // TransientKey is the key of such a stream, and begins those of all its chunks.
 func TransientKey(id record.StreamID) []byte { return key(keyTransient, uint64(id)) }
 
+// ReturnsKey is the key of how often messages of a queue came back.
+func ReturnsKey(id record.StreamID) []byte { return key(keyReturns, uint64(id)) }
+
 // controlBits is the length of a block of records as a power of two.
 const controlBits = 8
 
@@ -195,6 +200,7 @@ var (
 	EndedPrefix        = []byte{keyEnded}
 	TransferPrefix     = []byte{keyTransfer}
 	TransferredPrefix  = []byte{keyTransferred}
+	ReturnsPrefix      = []byte{keyReturns}
 )
 
 // AllPrefixes are the prefixes of all keys but AppliedKey,
@@ -203,7 +209,7 @@ var AllPrefixes = [][]byte{
 	StreamPrefix, CursorPrefix, ChunkPrefix, TransientPrefix, RetainedPrefix, RetainedCopyPrefix,
 	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix, KeptPrefix, PartsPrefix,
 	DeadlinePrefix, NewestPrefix, EndedPrefix, TransferPrefix, TransferredPrefix,
-	TransferDoneKey, SizesPrefix, TransientSizesPrefix,
+	TransferDoneKey, SizesPrefix, TransientSizesPrefix, ReturnsPrefix,
 }
 
 // Uint64 reads the n-th u64 of a key behind its kind.

@@ -132,6 +132,14 @@ func samples() map[record.Kind]sample {
 			},
 		},
 		record.KindTransferred: transfer, record.KindTransferDone: transfer,
+		record.KindReturns: {
+			record.AppendReturns(nil, &record.Returns{Stream: 5, Of: []record.Returned{{3, 1}, {4, 300}, {70000, 1<<32 - 1}}}),
+			func(body []byte) ([]byte, error) {
+				var r record.Returns
+				err := record.DecodeReturns(body, &r)
+				return record.AppendReturns(nil, &r), err
+			},
+		},
 		record.KindLoss: {
 			record.AppendLoss(nil, record.Loss{End: 1 << 40}),
 			func(body []byte) ([]byte, error) {

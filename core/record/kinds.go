@@ -31,6 +31,7 @@ const (
 	KindTransfer         Kind = 19 // decides what takes effect in another shard too, see Transfer
 	KindTransferred      Kind = 20 // another shard's transfer has taken effect here, see TransferRef
 	KindTransferDone     Kind = 21 // a transfer has taken effect in the other shard, see TransferRef
+	KindReturns          Kind = 28 // messages of a queue came back, see Returns
 	KindLoss             Kind = 30 // records were lost here and given up, see Loss
 
 	// KindPlaced is a message of a rewritten segment, see AppendPlaced. Kinds from

@@ -57,6 +57,8 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		return s.applyAck(body, lsn)
 	case record.KindDelivered:
 		return s.applyDelivered(body, lsn)
+	case record.KindReturns:
+		return s.applyReturns(body, lsn)
 	case record.KindCursorCreate:
 		return s.applyCursorCreate(body, lsn)
 	case record.KindCursorDrop:
@@ -136,6 +138,7 @@ func (s *Shard) applyStreamDrop(id record.StreamID, lsn record.LSN) {
 	s.pending.DeletePrefix(index.CursorsKey(id))
 	s.pending.DeletePrefix(index.ChunksKey(id))
 	s.pending.DeletePrefix(index.SizesOfKey(id))
+	s.pending.Delete(index.ReturnsKey(id))
 	s.pending.DeletePrefix(index.GroupsKey(id))
 	s.pending.DeletePrefix(index.PartsKey(id))
 	if st := s.streams[id]; st != nil && s.recovering {

@@ -120,9 +120,10 @@ func (s *Shard) giveUp(ws []*Waiter) {
 	s.amu.Unlock()
 }
 
-// gatherAcks appends an ack record for every cursor that settled something. mu
-// and amu are held.
+// gatherAcks appends an ack record for every cursor that settled something, and what
+// came back. mu and amu are held.
 func (s *Shard) gatherAcks() {
+	s.gatherReturns()
 	for _, p := range s.dirty {
 		p.dirty = false
 		if p.gone {

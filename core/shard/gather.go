@@ -120,6 +120,7 @@ func (s *Shard) gatherStream(st *stream, value *[]byte) error {
 		st.kept.gather(value)
 	}
 	st.gatherSizes(value)
+	st.gatherReturnsOf(value)
 	return st.refs.Spill(st, func(no uint64, lsns []record.LSN) {
 		*value = index.AppendChunk((*value)[:0], lsns)
 		s.pending.Set(key(st.id, no), *value)

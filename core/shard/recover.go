@@ -147,6 +147,7 @@ func (s *Shard) load() (record.LSN, error) {
 		{index.StreamPrefix, s.loadStream},
 		{index.KeptPrefix, s.loadKept},
 		{index.CursorPrefix, s.loadCursor},
+		{index.ReturnsPrefix, s.loadReturns},
 		{index.RetainedPrefix, s.loadRetained},
 		{index.OncePrefix, s.loadOnce},
 		{index.TransferPrefix, s.loadTransfer},

@@ -75,6 +75,8 @@ type Shard struct {
 	slice       int                                // sliceLen, but in tests
 	reading     map[away]*chunkRead                // of references
 	dirty       []*place                           // cursors with acks that are not in the log
+	returned    []*stream                          // with counts of returns that are not in the log
+	told        []record.Returned                  // scratch
 	unpublished []*place                           // cursors whose acks are in the log and not in etcd
 	deadlines   deadlines
 	dying       []*stream // queues with dead to be taken

@@ -359,7 +359,13 @@ func (s *Shard) settled(p *place) {
 	}
 	p.dirty = true
 	s.dirty = append(s.dirty, p)
-	if len(s.dirty) == 1 {
+	s.kickAcks()
+}
+
+// kickAcks tells the committer of the first acks and returns that it has to write.
+// mu is held.
+func (s *Shard) kickAcks() {
+	if len(s.dirty)+len(s.returned) == 1 {
 		select {
 		case s.ackKick <- struct{}{}:
 		default: // the committer is already told

@@ -17,7 +17,7 @@ const maxViews = 1 << 14
 // a later version adds is one until it is said otherwise.
 func isControl(kind record.Kind) bool {
 	switch kind {
-	case record.KindMessage, record.KindPlaced, record.KindAck, record.KindDelivered,
+	case record.KindMessage, record.KindPlaced, record.KindAck, record.KindDelivered, record.KindReturns,
 		record.KindTruncate, record.KindCompact: // ENDS and the next step of compaction tell the same
 		return false
 	default:
@@ -74,7 +74,7 @@ func newKeeper(snap index.Snapshot, oldest bool) *keeper {
 // keep implements commitlog.Keep.
 func (k *keeper) keep(lsn record.LSN, kind record.Kind, body []byte) (record.Kind, []byte, error) {
 	switch kind {
-	case record.KindAck, record.KindDelivered, record.KindTruncate, record.KindCompact:
+	case record.KindAck, record.KindDelivered, record.KindReturns, record.KindTruncate, record.KindCompact:
 		return 0, nil, nil
 	case record.KindMessage:
 		return k.message(lsn, body, nil)

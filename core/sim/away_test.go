@@ -46,8 +46,10 @@ func (w *world) restedLoops() {
 	}
 }
 
-// loseSettlements excuses what comes again because an index is lost.
+// loseSettlements excuses what comes again because an index is lost, and that the log
+// does not have all counts of returns.
 func (w *world) loseSettlements() {
+	w.each(func(e *entry) { e.least = 0 })
 	if w.setAway(w.store.away); !w.outage.late {
 		return
 	}

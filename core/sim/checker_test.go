@@ -60,11 +60,13 @@ type entry struct {
 	// dies tells that the queue may have given it up since it was delivered last, and
 	// discarded that a client has in this life. letters are the heirs that got it.
 	dies, discarded bool
-	refused         bool      // its queue alone has, and made a dead letter of it
-	returns         int       // how often it came back in this life
-	ends, own       time.Time // the end of its life here, and the message's own; zero for never
-	letters         []string
-	letter          bool // it is a dead letter
+	refused         bool // its queue alone has, and made a dead letter of it
+	// returns is how often it came back; at least least after a crash, of which sure
+	// were durable when the engine rested last.
+	returns, least, sure int
+	ends, own            time.Time // the end of its life here, and the message's own; zero for never
+	letters              []string
+	letter               bool // it is a dead letter
 }
 
 // dest is a queue or a session.
@@ -177,8 +179,8 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 	case e.loose:
 	case e.refused:
 		j.report(checker.Invented, d, m, "its queue refused it")
-	case d.rules != nil && d.rules.counted && int(x.Returns) != e.returns:
-		j.report(checker.Duplicated, d, m, "returned %d times, not %d", x.Returns, e.returns)
+	case d.rules != nil && d.rules.counted && (int(x.Returns) < e.least || int(x.Returns) > e.returns):
+		j.report(checker.Duplicated, d, m, "returned %d times, not %d to %d", x.Returns, e.least, e.returns)
 	case e.final:
 		j.report(checker.Unsettled, d, m, "its settlement was durable")
 	case e.acked:
@@ -198,6 +200,7 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 	j.shown(e)
 	d.shard = x.Position.Shard
 	e.seen, e.inflight, e.acked, e.excused, e.dies, e.discarded = true, true, false, false, false, false
+	e.returns, e.least = int(x.Returns), int(x.Returns)
 	return e
 }
 
@@ -230,6 +233,7 @@ func (j *judge) rested() {
 		if e.confirmed > nothing {
 			e.confirmed = onDisk
 		}
+		e.sure = e.least
 	})
 }
 
@@ -249,7 +253,10 @@ func (j *judge) over(clean bool, broken level) {
 			e.final = e.final || clean || e.epoch < j.epoch
 			e.excused = !e.final
 		}
-		e.inflight, e.acked, e.discarded, e.returns = false, false, false, 0
+		if !clean {
+			e.least = min(e.least, e.sure)
+		}
+		e.inflight, e.acked, e.discarded = false, false, false
 	})
 }
 

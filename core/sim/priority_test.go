@@ -54,7 +54,9 @@ func (j *judge) gaveBack(e *entry) {
 	if r == nil || !r.counted {
 		return
 	}
-	if e.returns++; e.returns > r.returns {
+	if e.returns == r.returns { // once more is too often, and not counted
 		j.discarded(e)
+		return
 	}
+	e.returns, e.least = e.returns+1, e.least+1
 }

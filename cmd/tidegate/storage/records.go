@@ -16,7 +16,7 @@ var kindNames = map[record.Kind]string{
 	record.KindSubscription: "subscription", record.KindSubscriptionDrop: "subscription-drop",
 	record.KindValue: "value", record.KindRelease: "release", record.KindLoss: "loss",
 	record.KindPlaced: "placed", record.KindTransfer: "transfer", record.KindTransferred: "transferred",
-	record.KindTransferDone: "transfer-done",
+	record.KindTransferDone: "transfer-done", record.KindReturns: "returns",
 }
 
 // recordLine is a record. What the fields hold beside the first five depends on
@@ -92,6 +92,17 @@ func (l *recordLine) decode(kind record.Kind, body []byte, payload int) error {
 		l.set("stream", hex(uint64(c.Stream)))
 		l.set("cursor", hex(c.Cursor))
 		l.set("offset", strconv.FormatUint(uint64(c.Offset), 10))
+	case record.KindReturns:
+		var r record.Returns
+		if err := record.DecodeReturns(body, &r); err != nil {
+			return err
+		}
+		l.set("stream", hex(uint64(r.Stream)))
+		var times []string
+		for _, m := range r.Of {
+			times = append(times, fmt.Sprintf("%d:%d", m.Offset, m.Times))
+		}
+		l.set("returns", strings.Join(times, ","))
 	case record.KindLoss:
 		loss, err := record.DecodeLoss(body)
 		if err != nil {
