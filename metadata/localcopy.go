@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -156,10 +157,52 @@ func (c *Catalog) saveCopy() error {
 		out.Entries = append(out.Entries, copyEntry{Key: key, Value: e.value, Revision: e.rev})
 	}
 	c.mu.RUnlock()
-	body, err := json.Marshal(out)
+	sum := summary{}
+	if err := out.encode(&sum); err != nil {
+		return err
+	}
+	return replaceFile(c.cfg.FS, c.cfg.Path, func(w io.Writer) error {
+		if _, err := fmt.Fprintf(w, copyHead, copyVersion, sum.crc, sum.length); err != nil {
+			return err
+		}
+		return out.encode(w)
+	})
+}
+
+// encode writes the copy as JSON. It does so entry by entry, and once more for the
+// head: as one piece of memory the copy of a large catalog, made anew after every
+// change, would be most of what the collector has to do.
+func (l *localCopy) encode(w io.Writer) error {
+	out := bufio.NewWriterSize(w, copyBuffer)
+	cluster, err := json.Marshal(l.Cluster)
 	if err != nil {
 		return err
 	}
-	head := fmt.Appendf(nil, copyHead, copyVersion, crc32.Checksum(body, castagnoli), len(body))
-	return replaceFile(c.cfg.FS, c.cfg.Path, head, body)
+	// An error of the buffer stays, and comes with Flush.
+	_, _ = fmt.Fprintf(out, `{"cluster":%s,"revision":%d,"entries":[`, cluster, l.Revision)
+	entries := json.NewEncoder(out)
+	for i := range l.Entries {
+		if i > 0 {
+			_ = out.WriteByte(',')
+		}
+		if err := entries.Encode(&l.Entries[i]); err != nil {
+			return err
+		}
+	}
+	_, _ = out.WriteString("]}")
+	return out.Flush()
+}
+
+const copyBuffer = 64 << 10
+
+// summary is what the head tells of the JSON behind it.
+type summary struct {
+	crc    uint32
+	length int
+}
+
+// Write implements io.Writer.
+func (s *summary) Write(p []byte) (int, error) {
+	s.crc, s.length = crc32.Update(s.crc, castagnoli, p), s.length+len(p)
+	return len(p), nil
 }

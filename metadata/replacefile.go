@@ -2,14 +2,15 @@ package metadata
 
 import (
 	"errors"
+	"io"
 	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // replaceFile puts a file in the place of another one so that a crash leaves
-// either of them whole.
-func replaceFile(fs vfs.FS, path string, parts ...[]byte) error {
+// either of them whole. What is in it is written by fill.
+func replaceFile(fs vfs.FS, path string, fill func(io.Writer) error) error {
 	dir := fs.PathDir(path)
 	if err := makeDir(fs, dir); err != nil {
 		return err
@@ -19,10 +20,8 @@ func replaceFile(fs vfs.FS, path string, parts ...[]byte) error {
 	if err != nil {
 		return err
 	}
-	for _, part := range parts {
-		if _, err := file.Write(part); err != nil {
-			return errors.Join(err, file.Close())
-		}
+	if err := fill(file); err != nil {
+		return errors.Join(err, file.Close())
 	}
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
 		return err

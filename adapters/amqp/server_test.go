@@ -129,6 +129,40 @@ func TestHeartbeats(t *testing.T) {
 	}
 }
 
+// TestAllChannelsOfAConnection opens as many channels as were agreed on; each works,
+// and one more ends the connection.
+func TestAllChannelsOfAConnection(t *testing.T) {
+	const most = 2047
+	h := newHarness(t)
+	r := h.dial()
+	r.login("guest") // opens channel 1
+	var opens []byte
+	for id := uint16(2); id <= most; id++ {
+		opens = wire.AppendMethod(opens, id, &wire.ChannelOpen{})
+	}
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		r.write(opens)
+	}()
+	for id := uint16(2); id <= most; id++ {
+		if got, m := r.method(); got != id {
+			t.Fatalf("got %T on channel %d, want the answer of %d", m, got, id)
+		}
+	}
+	<-sent
+	r.send(most, &wire.QueueDeclare{Queue: "q", Exclusive: true})
+	if got, m := r.method(); got != most {
+		t.Fatalf("got %T on channel %d", m, got)
+	}
+	r.send(most+1, &wire.ChannelOpen{})
+	e := expect[*wire.ConnectionClose](r)
+	const text = "NOT_ALLOWED - number of channels opened (2047) has reached the negotiated channel_max (2047)"
+	if e.ReplyCode != 530 || e.ReplyText != text {
+		t.Errorf("got %d %q, want 530 %q", e.ReplyCode, e.ReplyText, text)
+	}
+}
+
 func TestMemoryBeforeLogin(t *testing.T) {
 	h := newHarness(t)
 	const clients = 200
