@@ -16,6 +16,8 @@ import (
 const (
 	pebbleCache    = 32 << 20
 	pebbleMemTable = 16 << 20
+	// longScan is how much a scan reads that leaves nothing in the cache.
+	longScan = pebbleCache / 8
 	// pebbleUnflushed is how much may be committed and not flushed. Pebble's own
 	// limits would block for as long as the disk fails: they are out of reach.
 	pebbleUnflushed = 48 << 20
@@ -114,9 +116,18 @@ func (p *Pebble) GetSorted(keys [][]byte, fn func(i int, value []byte)) (err err
 	return nil
 }
 
-// Scan implements [Store].
+// Scan implements [Store]. A long one, as a start makes, leaves nothing in the cache: none
+// of that is read again soon.
 func (p *Pebble) Scan(prefix []byte, fn func(key, value []byte) error) error {
-	return scan(p.db, prefix, fn)
+	read := 0
+	err := scan(p.db, prefix, func(key, value []byte) error {
+		read += len(key) + len(value)
+		return fn(key, value)
+	})
+	if read > longScan {
+		p.cache.Reserve(pebbleCache)()
+	}
+	return err
 }
 
 // Commit implements [Store].

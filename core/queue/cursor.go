@@ -19,7 +19,6 @@ type Cursor struct {
 	// handed out as redelivered.
 	suspect record.Offset
 	w       *window // nil while the cursor rests
-	load    *load   // nil unless bytes are counted
 }
 
 // window is what a cursor knows of single offsets at or above its floor.
@@ -30,6 +29,7 @@ type window struct {
 	back    heap   // returned; may hold offsets settled meanwhile
 	// acks are ranges settled since the last TakeAcks, not yet in the log.
 	acks []record.Range
+	load *load // nil unless bytes are counted
 }
 
 // rest stands for the window of a cursor that has none; it is never changed.
@@ -53,7 +53,7 @@ func (c *Cursor) write() *window {
 
 // Rest frees what a cursor without anything in flight does not need.
 func (c *Cursor) Rest() {
-	if w := c.w; w != nil && w.settled.count+w.out.count+w.dead.count+len(w.back)+len(w.acks) == 0 {
+	if w := c.w; w != nil && w.load == nil && w.settled.count+w.out.count+w.dead.count+len(w.back)+len(w.acks) == 0 {
 		c.w = nil
 	}
 }
@@ -80,7 +80,7 @@ func (c *Cursor) Take(end record.Offset) (o record.Offset, redelivered, ok bool)
 			continue
 		}
 		w.out.set(r.offset)
-		c.load.went(r.offset)
+		w.load.went(r.offset)
 		return r.offset, r.redelivered, true
 	}
 	c.next = w.open(max(c.next, c.floor))
@@ -89,7 +89,7 @@ func (c *Cursor) Take(end record.Offset) (o record.Offset, redelivered, ok bool)
 	}
 	o = c.next
 	w.out.set(o)
-	c.load.went(o)
+	w.load.went(o)
 	c.next++
 	return o, o < c.suspect, true
 }
@@ -138,8 +138,8 @@ func (c *Cursor) Apply(ranges []record.Range, end record.Offset) {
 			c.write().settled.setRange(r.First, r.End)
 		}
 	}
-	if c.load != nil {
-		c.CountBytes(c.load.sizes, end)
+	if l := c.read().load; l != nil {
+		c.CountBytes(l.sizes, end)
 	}
 }
 
@@ -169,7 +169,7 @@ func (c *Cursor) settle(o record.Offset) bool {
 	switch {
 	case w.out.remove(o), w.dead.remove(o): // did not wait
 	default:
-		c.load.went(o)
+		w.load.went(o)
 	}
 	if o != c.floor {
 		return w.settled.set(o)
@@ -192,7 +192,7 @@ func (c *Cursor) Return(o record.Offset, redelivered bool) bool {
 		return false
 	}
 	w.back.push(returned{o, redelivered})
-	c.load.came(o)
+	w.load.came(o)
 	return true
 }
 
@@ -202,7 +202,7 @@ func (c *Cursor) Reserve(o, end record.Offset) bool {
 	if o < c.floor || o >= end || w.over(o) || !w.out.set(o) {
 		return false
 	}
-	c.load.went(o)
+	w.load.went(o)
 	if o < c.next {
 		w.back.remove(o)
 		return true

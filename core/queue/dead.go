@@ -13,7 +13,7 @@ func (c *Cursor) Die(o record.Offset) bool {
 		return false
 	}
 	if !w.out.remove(o) {
-		c.load.went(o)
+		w.load.went(o)
 	}
 	return true
 }

@@ -150,28 +150,33 @@ func (l *load) went(o record.Offset) {
 // CountBytes counts the bytes of the messages below end that wait, from now on. The
 // sizes have all of those; each message that comes later is to be told by Came.
 func (c *Cursor) CountBytes(sizes *Sizes, end record.Offset) {
-	c.load = &load{sizes: sizes}
-	w := c.read()
+	w := c.write()
+	w.load = &load{sizes: sizes}
 	for o := w.open(c.floor); o < end; o = w.open(o + 1) {
 		if !w.out.has(o) {
-			c.load.came(o)
+			w.load.came(o)
 		}
 	}
 }
 
 // CountNoBytes ends CountBytes.
-func (c *Cursor) CountNoBytes() { c.load = nil }
+func (c *Cursor) CountNoBytes() {
+	if c.w != nil {
+		c.w.load = nil
+	}
+}
 
 // CountsBytes tells whether the bytes are counted.
-func (c *Cursor) CountsBytes() bool { return c.load != nil }
+func (c *Cursor) CountsBytes() bool { return c.read().load != nil }
 
 // Came tells of a new message whose size is known.
-func (c *Cursor) Came(o record.Offset) { c.load.came(o) }
+func (c *Cursor) Came(o record.Offset) { c.read().load.came(o) }
 
 // ReadyBytes returns how many bytes wait, 0 when they are not counted.
 func (c *Cursor) ReadyBytes() uint64 {
-	if c.load == nil {
+	l := c.read().load
+	if l == nil {
 		return 0
 	}
-	return c.load.ready
+	return l.ready
 }

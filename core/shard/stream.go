@@ -44,19 +44,28 @@ type stream struct {
 	kept      *keptStream // of a stream queue, which has groups and no cursor of its own
 	self      *place
 	places    places
+	trimmedAt record.Offset // end of the stream when trim last looked
+	*ofQueue
+}
+
+// ofQueue is what only the stream of a queue or a stream queue has. Those of filters, of
+// which there may be a million, need no memory for it: they share noQueue, which is never
+// changed.
+type ofQueue struct {
 	consumers map[*Consumer]struct{} // nil while there is none
 	late      late
-	fresh     int           // its last in deadlines.fresh, if that is of this stream
-	sizes     *queue.Sizes  // of a queue's messages; nil when the store has all that are needed
-	limits    *limits       // of what waits; nil while there are none
-	inflow    *inflow       // of a queue or a stream queue; nil while nothing has come
-	trimmedAt record.Offset // end of the stream when trim last looked
-	graves    *graves       // nil while there are none and the queue has no dead letters
-	returns   *returns      // nil when they are not counted
+	fresh     int          // its last in deadlines.fresh, if that is of this stream
+	sizes     *queue.Sizes // of its messages; nil when the store has all that are needed
+	limits    *limits      // of what waits; nil while there are none
+	inflow    *inflow      // nil while nothing has come
+	graves    *graves      // nil while there are none and the queue has no dead letters
+	returns   *returns     // nil when they are not counted
 	// priorities tie the stream to the others of a queue that has several; nil
 	// while it is the only one.
 	priorities *priorities
 }
+
+var noQueue = new(ofQueue)
 
 func (s *Shard) addStream(info *record.Stream, durable bool, since record.LSN) {
 	if s.streams[info.ID] != nil {
@@ -67,7 +76,7 @@ func (s *Shard) addStream(info *record.Stream, durable bool, since record.LSN) {
 }
 
 func (s *Shard) newStream(info *record.Stream, durable bool, since record.LSN) *stream {
-	st := &stream{s: s, id: info.ID, info: *info, durable: durable, since: since}
+	st := &stream{s: s, id: info.ID, info: *info, durable: durable, since: since, ofQueue: noQueue}
 	if known, ok := s.namespaces[info.Namespace]; ok {
 		st.info.Namespace = known // the streams share one copy
 	} else {
@@ -75,10 +84,10 @@ func (s *Shard) newStream(info *record.Stream, durable bool, since record.LSN) *
 	}
 	switch {
 	case info.Kept:
-		st.kept = newKept(st)
+		st.kept, st.ofQueue = newKept(st), new(ofQueue)
 		s.keptStreams[info.ID] = st
 	case !info.Filter:
-		st.queue = new(queue.Queue)
+		st.queue, st.ofQueue = new(queue.Queue), new(ofQueue)
 		st.self = &place{stream: st, cur: &st.queue.Cursor, durable: durable}
 	}
 	return st
@@ -221,7 +230,9 @@ func (s *Shard) dropStream(st *stream) (record.LSN, error) {
 			c.cancelled()
 		}
 	}
-	st.consumers = nil
+	if st.consumers != nil {
+		st.consumers = nil
+	}
 	if !st.durable {
 		s.pending.DeletePrefix(index.TransientKey(id))
 		s.pending.DeletePrefix(index.TransientSizesOfKey(id))
