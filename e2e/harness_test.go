@@ -218,9 +218,19 @@ func (b *broker) restart() {
 // stop asks the process to end and checks that it does, with exit code 0.
 func (b *broker) stop() {
 	b.t.Helper()
+	b.signalStop()
+	b.awaitStop()
+}
+
+func (b *broker) signalStop() {
+	b.t.Helper()
 	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		b.t.Fatalf("signal tidegate: %v", err)
 	}
+}
+
+func (b *broker) awaitStop() {
+	b.t.Helper()
 	select {
 	case err := <-b.done:
 		b.cmd = nil

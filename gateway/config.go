@@ -21,8 +21,14 @@ type Config struct {
 	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
 	// HandshakeTimeout bounds the TLS handshake and the reading of HTTP headers.
 	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
+	// DrainDelay is how long a stopping broker still accepts connections while
+	// /readyz says that it is not ready, so that a load balancer can look first.
+	DrainDelay time.Duration `yaml:"drain_delay"`
+	// DrainGrace is how long clients may acknowledge what was delivered to them
+	// once the listeners are closed; then they are told goodbye.
+	DrainGrace time.Duration `yaml:"drain_grace"`
 	// DrainTimeout is how long a stopping broker waits for its connections to
-	// say goodbye before it closes them.
+	// end, DrainGrace included, before it closes them.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	// WebSocketOrigins are the hosts of web pages, besides the broker's own
 	// host, that may connect over WebSocket; `*` matches within a label.
@@ -60,6 +66,7 @@ func DefaultConfig() Config {
 		MaxConnections:           65_536,
 		MaxConnectionsPerAddress: 32_768,
 		HandshakeTimeout:         5 * time.Second,
+		DrainGrace:               2 * time.Second,
 		DrainTimeout:             8 * time.Second,
 		MetricsLoopback:          true,
 	}
@@ -78,6 +85,10 @@ func (c Config) Validate() error {
 		return errors.New("handshake_timeout must be above 0")
 	case c.DrainTimeout <= 0:
 		return errors.New("drain_timeout must be above 0")
+	case c.DrainDelay < 0:
+		return errors.New("drain_delay must not be below 0")
+	case c.DrainGrace < 0 || c.DrainGrace >= c.DrainTimeout:
+		return errors.New("drain_grace must not be below 0, and be below drain_timeout")
 	}
 	if err := c.TLS.validate(); err != nil {
 		return err

@@ -6,12 +6,14 @@ package gateway
 import (
 	"context"
 	"net"
+	"time"
 )
 
 // Protocol serves connections of one wire protocol.
 type Protocol interface {
 	// Serve speaks the protocol on conn until it ends or ctx is done; when ctx
-	// is done it says goodbye in the protocol's own way and returns soon. The
+	// is done it delivers nothing more, lets the client acknowledge what it has for
+	// up to conn.DrainGrace, says goodbye in the protocol's own way and returns soon. The
 	// gateway closes conn after Serve returns, recovers its panics, and has
 	// set no deadline: the login deadline is the protocol's.
 	Serve(ctx context.Context, conn *Conn) error
@@ -33,6 +35,9 @@ type Conn struct {
 	Identity string
 	// Secure tells that the connection is encrypted.
 	Secure bool
+	// DrainGrace is how long the client has to complete what is in flight once the
+	// broker stops; 0 is no time at all.
+	DrainGrace time.Duration
 
 	clients *Clients // nil where no list is kept
 	traffic *traffic // nil where nobody counts

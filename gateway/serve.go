@@ -77,6 +77,8 @@ func (s *Server) newConn(conn, socket net.Conn) *Conn {
 		clients:  s.deps.Clients,
 		traffic:  new(traffic),
 		socket:   socket,
+
+		DrainGrace: s.cfg.DrainGrace,
 	}
 }
 

@@ -139,9 +139,10 @@ func (s *Server) Addresses(name string) []net.Addr {
 	return addrs
 }
 
-// Run serves until ctx is done. Then it stops accepting, asks the connections
-// to say goodbye, waits for them no longer than the drain timeout, and closes
-// what is left. It returns an error if even then a connection did not end.
+// Run serves until ctx is done. Then it is not ready any more, stops accepting after the
+// drain delay, asks the connections to end, waits for them no longer than the drain
+// timeout, and closes what is left. It returns an error if even then a connection did not
+// end.
 func (s *Server) Run(ctx context.Context) error {
 	// The connections live longer than ctx: closing them is the second step.
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -163,6 +164,8 @@ func (s *Server) Run(ctx context.Context) error {
 	s.ready.Store(true)
 	<-ctx.Done()
 	s.ready.Store(false)
+	delay := time.NewTimer(s.cfg.DrainDelay)
+	<-delay.C // all goes on as before
 
 	deadline := time.NewTimer(s.cfg.DrainTimeout)
 	defer deadline.Stop()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +48,8 @@ func echo(ctx context.Context, conn *gateway.Conn) error {
 // running is a server that runs until the test ends or stop is called.
 type running struct {
 	*gateway.Server
-	stop func() error
+	cancel func() // tells it to stop
+	stop   func() error
 }
 
 func run(t *testing.T, cfg gateway.Config, auth *gateway.Authenticator, endpoints ...gateway.Endpoint) *running {
@@ -72,7 +74,7 @@ func run(t *testing.T, cfg gateway.Config, auth *gateway.Authenticator, endpoint
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx) }()
 	var stopped bool
-	r := &running{Server: server}
+	r := &running{Server: server, cancel: cancel}
 	r.stop = func() error {
 		if stopped {
 			return nil
@@ -280,6 +282,7 @@ func TestShutdownSaysGoodbye(t *testing.T) {
 
 func TestShutdownClosesTheStubborn(t *testing.T) {
 	cfg := gateway.DefaultConfig()
+	cfg.DrainGrace = 0
 	cfg.DrainTimeout = 20 * time.Millisecond
 	reading := make(chan struct{})
 	s := run(t, cfg, nil, stream("deaf", func(_ context.Context, conn *gateway.Conn) error {
@@ -306,4 +309,34 @@ func hold(inside chan<- struct{}) serveFunc {
 		_, err := io.Copy(io.Discard, conn)
 		return err
 	}
+}
+
+// TestDrainDelay has a stopping server not ready, and still taking connections, for a while.
+func TestDrainDelay(t *testing.T) {
+	for _, delay := range []time.Duration{100 * time.Millisecond, 10 * time.Second} {
+		cfg := gateway.DefaultConfig()
+		cfg.DrainDelay = delay
+		s := run(t, cfg, nil, stream("echo", echo), httpEndpoint())
+		stopped := time.Now()
+		s.cancel()
+		web := "http://" + s.address(t, "http") + "/readyz"
+		for status := http.StatusOK; status != http.StatusServiceUnavailable; {
+			resp, err := http.Get(web)
+			if err != nil {
+				t.Fatal(err)
+			}
+			status = resp.StatusCode
+			resp.Body.Close()
+		}
+		conn, err := net.Dial("tcp", s.address(t, "echo"))
+		if err == nil {
+			exchange(t, conn, "still here")
+			conn.Close()
+			return
+		}
+		if time.Since(stopped) < delay {
+			t.Fatalf("not ready, and %v", err)
+		}
+	}
+	t.Skip("this machine was too slow to connect within any delay")
 }

@@ -72,6 +72,7 @@ type connection struct {
 	settlements settlements
 	blocked     blockade
 	withheld    atomic.Bool // a publish is held; for standing
+	draining    atomic.Bool // the server stops, see drain
 	// waitingReplies is the bytes of direct replies that wait to be written.
 	waitingReplies atomic.Int64
 
@@ -105,14 +106,25 @@ func (c *connection) serve(ctx context.Context) error {
 	}
 	var writer sync.WaitGroup
 	writer.Go(func() { c.out.run(c.interrupt) })
-	release := context.AfterFunc(ctx, func() { c.interrupt(context.Cause(ctx)) })
-	defer release()
+	// What the client asks for is still done while the connection drains.
+	working, over := context.WithCancel(context.WithoutCancel(ctx))
+	defer over()
+	drained := make(chan struct{})
+	undrained := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		c.drain(working)
+		over()
+	})
 
 	c.out.reply(0, start(&c.srv.cfg, c.conn.Certified))
-	err := c.read(ctx)
-	if errors.Is(err, errClosed) {
+	err := c.read(working)
+	if errors.Is(err, errClosed) || errors.Is(err, errShutdown) {
 		c.limitWrites()
 		c.awaitPublishes() // whoever knows of the close finds the messages
+	}
+	over()
+	if !undrained() {
+		<-drained
 	}
 	words := c.lastWords()
 	c.endBlockade() // nothing nudges any more
@@ -182,6 +194,9 @@ func (c *connection) read(ctx context.Context) error {
 				return err
 			}
 			c.endBurst()
+			if c.draining.Load() && c.settledAll() {
+				return errShutdown
+			}
 			if err := c.fill(); err != nil && !errors.Is(err, errNudged) {
 				return err
 			}

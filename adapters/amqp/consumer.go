@@ -55,6 +55,9 @@ func (k *consumer) fill(buf []byte, limit int) (out []byte, more bool) {
 	if k.gone.Load() {
 		return k.end(buf), false
 	}
+	if k.ch.c.out.quiet {
+		return buf, false
+	}
 	if len(k.left) > 0 {
 		n := 0
 		for n < len(k.left) && len(buf) < limit {

@@ -40,6 +40,7 @@ type harness struct {
 	ctx     context.Context //nolint:containedctx // the server's life in a test
 	server  *amqp.Server
 	clients int
+	grace   atomic.Int64 // of connections made from now on, a time.Duration
 	mu      sync.Mutex
 	catalog *metadata.Catalog
 	shown   atomic.Pointer[gateway.Conn] // whose certificate clients show, nil for none
@@ -162,7 +163,7 @@ func (h *harness) serve(conn net.Conn) {
 	h.clients++
 	id := "client-" + strconv.Itoa(h.clients)
 	h.mu.Unlock()
-	c := &gateway.Conn{Conn: conn, ID: id, Loopback: true}
+	c := &gateway.Conn{Conn: conn, ID: id, Loopback: true, DrainGrace: time.Duration(h.grace.Load())}
 	if shown := h.shown.Load(); shown != nil {
 		c.Certified, c.Identity = shown.Certified, shown.Identity
 	}

@@ -32,6 +32,7 @@ type output struct {
 	buf      []byte
 	released bool // no more feeds: a close was appended
 	finished bool // the writer ends once buf is written
+	quiet    bool // no more deliveries: the server stops
 	hasty    bool // nobody waits for room: the writer is gone, or the reader has to end
 	// elapsed is the time since began, as of the turn in which deliveries are sent.
 	elapsed time.Duration

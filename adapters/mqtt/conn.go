@@ -45,6 +45,8 @@ type conn struct {
 	out        *output
 	flush      flusher
 	ending     atomic.Pointer[ending]
+	drain      atomic.Uint32 // a drainPhase; the last one begins under inMu
+	drainTimer *time.Timer   // nil while the server does not stop; under inMu
 
 	inMu   sync.Mutex
 	inRoom sync.Cond // answers have left, or the connection ends
@@ -80,13 +82,14 @@ func (c *conn) run(ctx context.Context) error {
 	shut := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(shut)
-		c.end(wire.ServerShuttingDown, "server is shutting down")
+		c.startDrain()
 	})
 	c.flush.start() // CONNACK, and behind it what an earlier connection left
 	err := c.read(ctx)
 	fault := c.finish(err)
 	if !stop() {
 		<-shut
+		c.stopDrain()
 	}
 	c.detach(ctx)
 	return fault

@@ -21,7 +21,9 @@ const defaultNamespace = "/"
 // handshake reads the CONNECT and answers it. Without an error the CONNACK is
 // in the output and the connection is attached to its session.
 func (c *conn) handshake(ctx context.Context) error {
-	p, err := c.readConnect()
+	undisturbed := context.AfterFunc(ctx, func() { c.tolerate(c.nc.SetReadDeadline(time.Now())) })
+	defer undisturbed()
+	p, err := c.readConnect(ctx)
 	if p != nil {
 		c.v5 = p.V5
 		c.out.maxPacket = int(p.MaximumPacketSize)
@@ -45,6 +47,11 @@ func (c *conn) handshake(ctx context.Context) error {
 		c.detach(ctx)
 		return err
 	}
+	if !undisturbed() {
+		c.dropWill()
+		c.detach(ctx)
+		return c.refuse(wire.ServerUnavailable, shutdownText)
+	}
 	c.reader.packets.Limit = c.srv.limit
 	c.reader.packets.Strict = c.v5
 	c.out.mu.Lock()
@@ -58,10 +65,13 @@ func (c *conn) handshake(ctx context.Context) error {
 
 // readConnect reads the first packet, which must be a CONNECT and must come in
 // time. The packet is not nil when its protocol version is known.
-func (c *conn) readConnect() (*wire.Connect, error) {
+func (c *conn) readConnect(ctx context.Context) (*wire.Connect, error) {
 	deadline := time.Now().Add(c.srv.cfg.ConnectTimeout)
 	if err := c.nc.SetReadDeadline(deadline); err != nil {
 		return nil, fmt.Errorf("set login deadline: %w", err)
+	}
+	if err := ctx.Err(); err != nil { // as of now it would not be noticed any more
+		return nil, fmt.Errorf("read CONNECT: %w", err)
 	}
 	for {
 		h, body, ok, err := c.reader.packets.Packet()

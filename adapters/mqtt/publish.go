@@ -28,7 +28,7 @@ func (c *conn) onPublish(flags byte, body []byte) error {
 		p.Topic = topic
 	}
 	if p.QoS > 0 {
-		if err := c.admit(p); err != nil {
+		if taken, err := c.admit(p); !taken {
 			return err
 		}
 	}
@@ -62,8 +62,9 @@ func (c *conn) onPublish(flags byte, body []byte) error {
 }
 
 // admit counts the publish against what the client may have unanswered. A 3.1.1
-// client, which can't know the limit, waits.
-func (c *conn) admit(p *wire.Publish) error {
+// client, which can't know the limit, waits. One that is not taken, without an error,
+// comes after the server's last answer.
+func (c *conn) admit(p *wire.Publish) (taken bool, _ error) {
 	c.inMu.Lock()
 	if !c.v5 && c.in.Full() {
 		c.inMu.Unlock()
@@ -74,15 +75,19 @@ func (c *conn) admit(p *wire.Publish) error {
 			c.inRoom.Wait()
 		}
 	}
+	if c.drain.Load() == answering {
+		c.inMu.Unlock()
+		return false, nil
+	}
 	verdict := c.in.Publish(p.QoS, p.PacketID)
 	c.inMu.Unlock()
 	switch verdict {
 	case session.Exceeded:
-		return &wire.Error{Reason: wire.ReceiveMaximumExceeded, Detail: "receive maximum exceeded"}
+		return false, &wire.Error{Reason: wire.ReceiveMaximumExceeded, Detail: "receive maximum exceeded"}
 	case session.InUse:
-		return &wire.Error{Reason: wire.ProtocolError, Detail: "packet identifier is in use"}
+		return false, &wire.Error{Reason: wire.ProtocolError, Detail: "packet identifier is in use"}
 	default:
-		return nil
+		return true, nil
 	}
 }
 

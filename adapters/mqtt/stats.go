@@ -5,6 +5,7 @@ import "sync/atomic"
 // Stats are counters since start and the present number of connections.
 type Stats struct {
 	Connections   int64
+	Draining      int64  // of them those that complete what is in flight, since the server stops
 	Connects      uint64 // accepted CONNECTs
 	Refused       uint64 // refused CONNECTs
 	Takeovers     uint64
@@ -22,7 +23,7 @@ type Stats struct {
 }
 
 type counters struct {
-	connections                                  atomic.Int64
+	connections, draining                        atomic.Int64
 	connects, refused, takeovers, received, sent atomic.Uint64
 	acknowledged, droppedSlow, skippedLarge      atomic.Uint64
 	skippedTopic, skippedStale                   atomic.Uint64
@@ -34,6 +35,7 @@ func (s *Server) Stats() Stats {
 	n := &s.counters
 	return Stats{
 		Connections:   n.connections.Load(),
+		Draining:      n.draining.Load(),
 		Connects:      n.connects.Load(),
 		Refused:       n.refused.Load(),
 		Takeovers:     n.takeovers.Load(),

@@ -31,7 +31,8 @@ import (
 // "a dial" only connects. "config NAME=VALUE" comes first; "crash" loses what was
 // not synced and starts the server again, "shutdown" tells it to end; "gone N"
 // waits until N connections are served, and "pass N" puts the clock N seconds
-// ahead. A story begins with a new server.
+// ahead. "grace 1s" is the time that connections get at a shutdown, "drain N" waits until
+// N of them use it, and "restart" is an orderly one. A story begins with a new server.
 func TestStories(t *testing.T) {
 	for _, story := range stories(t) {
 		t.Run(story.name, func(t *testing.T) {
@@ -150,8 +151,22 @@ func (s *teller) line(t *testing.T, words []string) {
 		return
 	case "end":
 		return
+	case "restart":
+		s.w.close()
+		s.w.open()
+		clear(s.clients)
+		return
 	case "shutdown":
 		s.w.cancel()
+		return
+	case "grace":
+		grace, err := time.ParseDuration(words[1])
+		s.w.must(err)
+		s.w.grace.Store(int64(grace))
+		return
+	case "drain":
+		n := int64(num(t, words[1], 32))
+		s.w.eventually(line, func() bool { return s.w.server.Stats().Draining == n })
 		return
 	case "pass":
 		s.w.clock.ahead.Add(int64(num(t, words[1], 32)) * int64(time.Second))

@@ -40,6 +40,7 @@ type world struct {
 	listener net.Listener
 	cancel   context.CancelFunc
 	serving  sync.WaitGroup
+	grace    atomic.Int64                 // of connections made from now on, a time.Duration
 	shown    atomic.Pointer[gateway.Conn] // whose certificate clients show, nil for none
 }
 
@@ -126,7 +127,7 @@ func (w *world) listen() {
 			if err != nil {
 				return
 			}
-			conn := &gateway.Conn{Conn: c, ID: strconv.Itoa(n), Loopback: true}
+			conn := &gateway.Conn{Conn: c, ID: strconv.Itoa(n), Loopback: true, DrainGrace: time.Duration(w.grace.Load())}
 			if shown := w.shown.Load(); shown != nil {
 				conn.Certified, conn.Identity = shown.Certified, shown.Identity
 			}

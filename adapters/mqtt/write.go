@@ -26,6 +26,7 @@ func (c *conn) write() {
 			c.storeHeld()
 			c.gatherAcks()
 			more = c.gatherDeliveries()
+			c.drainOn()
 		}
 		buf, last := c.out.take()
 		if buf == nil {

@@ -139,6 +139,9 @@ func (in *Inbound) NextComp(stored uint64) (PendingComp, bool) {
 // Waiting tells whether answers wait for the log.
 func (in *Inbound) Waiting() bool { return in.acks.len()+in.comps.len() > 0 }
 
+// Idle tells that no publish of the client is open.
+func (in *Inbound) Idle() bool { return in.used == 0 && !in.Waiting() }
+
 // CompsFull tells that more PUBCOMPs wait than the client may have messages open.
 func (in *Inbound) CompsFull() bool { return in.comps.len() >= max(in.window, 100) }
 

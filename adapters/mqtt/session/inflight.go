@@ -86,6 +86,12 @@ func (f *Inflight) Kept() (Saved, bool) {
 	return Saved{}, false
 }
 
+// Hold lets no more PUBLISH leave on this connection. What has left is completed.
+func (f *Inflight) Hold() { f.window = 0 }
+
+// Idle tells that the client owes no acknowledgement for what has left on this connection.
+func (f *Inflight) Idle() bool { return f.counted == 0 && f.rels.len() == 0 }
+
 // Len is the number of messages in flight.
 func (f *Inflight) Len() int { return len(f.index) }
 
