@@ -52,6 +52,7 @@ type session struct {
 	values   map[uint32][]byte
 	data     any
 	retained []*retainedSearch // for new subscriptions
+	apart    *apart            // nil while there is nothing of it
 
 	readers []*shard.Reader
 }
@@ -72,20 +73,12 @@ type Session struct {
 	fenced  atomic.Bool
 	deliver sync.Mutex // held by Next
 	tracker *tracker
-	turn    int          // the shard that Next asks first
-	held    []heldSettle // guarded by mu
-	acked   []record.LSN // by shard: where the settlings that were held are, guarded by mu
+	turn    int // the shard that Next asks first
 	refs    []shard.Ref
 	hints   []shard.Hint
 	record  record.Message
 
 	delivered delivered
-}
-
-// heldSettle is a position that is settled once the record at lsn is committed.
-type heldSettle struct {
-	lsn      record.LSN
-	position Position
 }
 
 // sessionID derives the number of a client's session. Clients can't make it
@@ -243,63 +236,6 @@ func (h *Session) put(key uint32, value []byte) (record.LSN, error) {
 	}
 	v := record.Value{Session: h.id, Key: key, Present: value != nil, Value: value}
 	return h.log(record.KindValue, record.AppendValue(nil, &v), h.tracker.waiter(h.home))
-}
-
-// settleAfter settles positions so that no crash keeps the settling and loses
-// the record at lsn of the home shard: in the same shard the order of the log
-// sees to that, positions of other shards wait until the record is committed.
-func (h *Session) settleAfter(lsn record.LSN, positions []Position) {
-	for _, p := range positions {
-		if lsn == 0 || p.Shard == h.home {
-			h.Settle(p)
-			continue
-		}
-		h.mu.Lock()
-		h.held = append(h.held, heldSettle{lsn, p})
-		h.mu.Unlock()
-	}
-}
-
-// settleHeld settles what waited for its value and is committed now.
-func (h *Session) settleHeld() {
-	committed := h.b.shards[h.home].Committed()
-	h.mu.Lock()
-	n := 0
-	for n < len(h.held) && h.held[n].lsn <= committed {
-		n++
-	}
-	ready := h.held[:n:n]
-	h.held = h.held[n:]
-	h.mu.Unlock()
-	if len(ready) == 0 {
-		return
-	}
-	for _, x := range ready {
-		h.Settle(x.position)
-	}
-	// The settlings go to the log at once: the value may be deleted soon, and a
-	// crash must not lose them after that.
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for i, s := range h.b.shards {
-		if uint32(i) != h.home {
-			h.acked[i] = max(h.acked[i], s.FlushAcks())
-		}
-	}
-}
-
-// awaitAcked waits until the settlings in other shards that values stood for are
-// in the log.
-func (h *Session) awaitAcked() error {
-	h.mu.Lock()
-	acked := slices.Clone(h.acked)
-	h.mu.Unlock()
-	for i, lsn := range acked {
-		if err := h.b.shards[i].Await(lsn); err != nil {
-			return h.b.storageError(err)
-		}
-	}
-	return nil
 }
 
 // Values calls fn for each value kept with Put, by ascending key.

@@ -126,18 +126,21 @@ func (h *Session) matching(ref *shard.Ref, m *Message) []SubID {
 
 // Settle ends deliveries for good. Safe from any goroutine.
 func (h *Session) Settle(positions ...Position) {
-	if h.fenced.Load() {
-		return
+	if !h.fenced.Load() {
+		h.settle(positions...)
 	}
+}
+
+func (s *session) settle(positions ...Position) {
 	n := uint64(0)
 	for i := range positions {
 		p := &positions[i]
-		if p.Stream == 0 || int(p.Shard) < len(h.readers) && h.readers[p.Shard].Settle(p.Stream, p.Offset, p.LSN) {
+		if p.Stream == 0 || int(p.Shard) < len(s.readers) && s.readers[p.Shard].Settle(p.Stream, p.Offset, p.LSN) {
 			n++
 		}
 	}
-	h.b.counters.settled.Add(n)
-	h.ns.left.acked.Add(n)
+	s.b.counters.settled.Add(n)
+	s.ns.left.acked.Add(n)
 }
 
 // Reread reads an unsettled delivery again, for a resend after a reconnect.

@@ -120,7 +120,7 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 	s.expiry, s.deadline = spec.Expiry, time.Time{}
 	s.mu.Unlock()
 	h := &Session{
-		session: s, spec: spec, hints: make([]shard.Hint, len(b.shards)), acked: make([]record.LSN, len(b.shards)),
+		session: s, spec: spec, hints: make([]shard.Hint, len(b.shards)),
 		delivered: make(delivered, len(b.shards)),
 	}
 	for i, r := range s.readers {

@@ -67,7 +67,8 @@ func (s *session) rest(stored uint64) bool {
 	if s.live.Load() != nil || s.asleep || s.fresh {
 		return true
 	}
-	if s.newest.Load() > stored || s.will != nil && s.b.wills.has(s.will) {
+	s.settleHeld()
+	if s.waitsApart() || s.newest.Load() > stored || s.will != nil && s.b.wills.has(s.will) {
 		return false
 	}
 	s.ns.mu.Lock()
