@@ -37,6 +37,7 @@ type Broker struct {
 	leases     *leases
 
 	unpublish unpublish
+	adopting  sync.Mutex // held while an orphan is adopted or discarded
 	cancel    context.CancelFunc
 	running   []<-chan struct{} // closed when the loops have ended
 	closed    atomic.Bool
@@ -78,7 +79,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	if listenErr != nil {
 		return nil, errors.Join(listenErr, b.closeShards())
 	}
-	b.reportUnknownStreams()
+	b.reportOrphans()
 	if err := b.restoreSessions(ctx); err != nil {
 		return nil, errors.Join(err, b.closeShards())
 	}
@@ -132,33 +133,6 @@ func (b *Broker) shardDeps(i int, published func(int, func(*shard.CursorState)) 
 		d.OpenStore = func() (index.Store, error) { return b.deps.OpenIndex(i) }
 	}
 	return d
-}
-
-// reportUnknownStreams tells of queue streams in the log that the metadata does
-// not know. They are kept: metadata may have been restored from an old copy.
-func (b *Broker) reportUnknownStreams() {
-	for i, s := range b.shards {
-		nameless := 0
-		s.EachStream(func(info record.Stream) {
-			if info.Filter {
-				return
-			}
-			if info.Name == "" {
-				nameless++
-				return
-			}
-			q, ok := b.deps.Catalog.Queue(info.Namespace, info.Name)
-			if !ok || !isStreamOf(&q, info.ID) {
-				b.deps.Log.Warn("queue in the log is not in the metadata: its messages are kept and not served",
-					slog.String("namespace", info.Namespace), slog.String("queue", info.Name),
-					slog.Uint64("stream", uint64(info.ID)), slog.Int("shard", i))
-			}
-		})
-		if nameless > 0 {
-			b.deps.Log.Warn("queues of which the log has lost the creation are not in the metadata: their messages are kept and not served",
-				slog.Int("queues", nameless), slog.Int("shard", i))
-		}
-	}
 }
 
 // Close commits what was published and acked, publishes offsets if the metadata

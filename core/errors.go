@@ -31,7 +31,7 @@ var (
 // sentinel in Reason.
 type Error struct {
 	Reason    error  // one of the sentinels of this package
-	Kind      string // "exchange", "queue", "namespace", "binding", "session" or "subscription"
+	Kind      string // "exchange", "queue", "orphan", "namespace", "binding", "session" or "subscription"
 	Name      string
 	Namespace string
 	// For ErrInequivalent and ErrInvalid: the argument and what was found.

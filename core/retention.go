@@ -23,6 +23,9 @@ const (
 	argFilterBytes  = "x-stream-filter-size-bytes"
 )
 
+// cleanCompact is the cleanup policy that keeps the last message of each key.
+const cleanCompact = "compact"
+
 // retention is what the arguments of a stream queue ask for.
 type retention struct {
 	rules     shard.Retention
@@ -75,7 +78,7 @@ func (r *retention) clean(policy string) bool {
 	for word := range strings.SplitSeq(policy, ",") {
 		switch strings.TrimSpace(word) {
 		case "delete": // what the other arguments say
-		case "compact":
+		case cleanCompact:
 			r.compacted = true
 		case "until-acked":
 			r.rules.UntilAcked = true

@@ -17,6 +17,7 @@ type commands struct {
 	Permission permissionCommands `cmd:"" help:"Look after what users may do."`
 	Vhost      vhostCommands      `cmd:"" help:"Look after virtual hosts, which are namespaces."`
 	Pressure   pressureCommands   `cmd:"" help:"Look after the marks of memory and disk from which on publishers wait."`
+	Queue      queueCommands      `cmd:"" help:"Look after queues that the metadata lost."`
 	Check      checkCommand       `cmd:"" help:"Check the data directory of a broker that does not run."`
 	Segment    segmentCommands    `cmd:"" help:"Look into the files of a log."`
 	Config     configCommands     `cmd:"" help:"Show the configuration."`

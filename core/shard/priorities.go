@@ -24,6 +24,9 @@ func PriorityStream(id record.StreamID, priority uint8) record.StreamID {
 	return id | record.StreamID(priority)<<priorityShift
 }
 
+// PriorityOf is the priority that an id tells, if it is of a queue that may have several.
+func PriorityOf(id record.StreamID) uint8 { return uint8(id & PriorityBits >> priorityShift) }
+
 // priorities tie the streams of a queue together. mu of the shard guards them.
 type priorities struct {
 	own   uint8
@@ -212,7 +215,7 @@ func (s *Shard) joinAll(st *stream, highest uint8) {
 		}
 		info := st.info
 		info.ID = up.id
-		if up.queue != nil && (up.info == info || s.adopt(up, &info)) {
+		if up.queue != nil && (sameButName(&up.info, &info) || s.adopt(up, &info)) {
 			s.join(st, up, uint8(priority))
 		}
 	}

@@ -154,8 +154,9 @@ func (st *stream) trim(p *place) {
 }
 
 // CreateStream makes a stream if it is not there. A durable one is written to
-// the log; messages appended later can be routed to it at once. It fails when
-// the id belongs to a stream of another name.
+// the log; messages appended later can be routed to it at once. One that is there
+// stays as it is, also when the log has it by another name: an operator may give a
+// queue that the metadata lost another one. It fails when that is something else.
 func (s *Shard) CreateStream(info record.Stream, durable bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +166,7 @@ func (s *Shard) CreateStream(info record.Stream, durable bool) error {
 // createStream is CreateStream with mu held.
 func (s *Shard) createStream(info record.Stream, durable bool) error {
 	if st := s.streams[info.ID]; st != nil {
-		if st.info != info && (!durable || !s.adopt(st, &info)) {
+		if !sameButName(&st.info, &info) && (!durable || !s.adopt(st, &info)) {
 			return fmt.Errorf("stream %x of %q is already %q of %q",
 				uint64(info.ID), info.Name, st.info.Name, st.info.Namespace)
 		}
@@ -183,6 +184,16 @@ func (s *Shard) createStream(info record.Stream, durable bool) error {
 	s.addStream(&info, durable, since)
 	s.streams[info.ID].configured = true // until it is told otherwise
 	return nil
+}
+
+// sameButName tells whether two streams are the same, those of queues but for their
+// names; without any it is not known yet what a stream is.
+func sameButName(a, b *record.Stream) bool {
+	named := *b
+	if !a.Filter && a.Name != "" && b.Name != "" {
+		named.Name = a.Name
+	}
+	return *a == named
 }
 
 // DropStream removes a stream with its references and cursors, and those of the

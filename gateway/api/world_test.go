@@ -53,6 +53,12 @@ type world struct {
 
 func newWorld(t *testing.T, settings ...func(*gateway.Config)) *world {
 	t.Helper()
+	return newWorldOn(t, vfs.NewMem(), settings...)
+}
+
+// newWorldOn is newWorld on a disk with the data of another broker.
+func newWorldOn(t *testing.T, fs vfs.FS, settings ...func(*gateway.Config)) *world {
+	t.Helper()
 	w := &world{t: t}
 	log := slog.New(slog.DiscardHandler)
 	store := memory.New()
@@ -68,7 +74,7 @@ func newWorld(t *testing.T, settings ...func(*gateway.Config)) *world {
 		}))
 	}
 	broker, err := core.Open(t.Context(), core.DefaultConfig(), core.Deps{
-		Dir: "data", FS: vfs.NewMem(), Clock: clock.System, Rand: rand.Reader, Catalog: w.catalog, Log: log,
+		Dir: "data", FS: fs, Clock: clock.System, Rand: rand.Reader, Catalog: w.catalog, Log: log,
 		Memory:     core.Memory{Limit: 1 << 30, InUse: func() uint64 { return 100 << 20 }},
 		DeadLetter: amqp.DeadLetter,
 		Formats:    map[core.Format]core.PropertyDecoder{core.FormatAMQP: amqp.Properties},
