@@ -61,7 +61,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	b.cfg.SegmentBytes = segmentBytes(&b.cfg, id.Shards, &b.deps)
 	b.pressure.start(&b.cfg, id.Shards, &b.deps)
 	published := func(i int, fn func(*shard.CursorState)) error { return b.readOffsets(ctx, i, fn) }
-	if err := b.openShards(id, published); err != nil { //nolint:contextcheck // a shard runs until it is closed
+	if err := b.openShards(id, published, b.readMarks(ctx)); err != nil { //nolint:contextcheck // a shard runs until it is closed
 		return nil, errors.Join(err, b.closeShards())
 	}
 	var listenErr error
@@ -96,9 +96,13 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	return b, nil
 }
 
-func (b *Broker) openShards(id identity, published func(i int, fn func(*shard.CursorState)) error) error {
+func (b *Broker) openShards(
+	id identity, published func(i int, fn func(*shard.CursorState)) error, reached map[uint32]record.LSN,
+) error {
 	for i := range id.Shards {
 		files := id.files(b.deps.FS, b.deps.Dir, i)
+		deps := b.shardDeps(i, published)
+		deps.Reached = reached[files.Identity.Shard]
 		s, err := shard.Open(shard.Config{
 			Identity:     files.Identity,
 			Dir:          files.Log,
@@ -113,7 +117,7 @@ func (b *Broker) openShards(id identity, published func(i int, fn func(*shard.Cu
 			CheckpointBytes:    b.cfg.CheckpointBytes,
 			CheckpointInterval: b.cfg.CheckpointInterval,
 			Upkeep:             b.cfg.Upkeep.ofShard(),
-		}, b.shardDeps(i, published))
+		}, deps)
 		if err != nil {
 			return err
 		}

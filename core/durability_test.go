@@ -3,14 +3,12 @@ package core_test
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/tidegate/tidegate/core"
@@ -173,9 +171,10 @@ func lossTrial(t *testing.T, durability string, keep int) (confirmed int, found 
 		p.confirmed()
 	}
 	confirmed = int(p.settled())
-	after := w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: rand.New(rand.NewPCG(1, 1))})
+	after := w.cut(keep)
 	g.open()
 	w.close()
+	w.store.SetAway(false)
 	w.fail.Store(nil)
 	w.fs = after
 	w.open()
@@ -233,9 +232,10 @@ func memoryLosesWhatWasNotWritten(t *testing.T) {
 	g := w.stop(errorfs.OpFileWriteAt)
 	p.send(amqp("", "q", "gone"))
 	p.confirmed()
-	after := w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+	after := w.cut(100)
 	g.open()
 	w.close()
+	w.store.SetAway(false)
 	w.fail.Store(nil)
 	w.fs = after
 	w.open()

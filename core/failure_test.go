@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/tidegate/tidegate/core"
@@ -76,10 +75,11 @@ func TestStorageErrorNeverConfirms(t *testing.T) {
 // reopenAfterFailure restarts on what was synced.
 func (w *world) reopenAfterFailure() {
 	w.t.Helper()
-	after := w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
+	after := w.cut(0)
 	_ = w.Close() // says again what has failed
 	w.must(w.cat.Close())
 	w.fail.Store(nil)
+	w.store.SetAway(false)
 	w.fs = after
 	w.open()
 }

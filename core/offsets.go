@@ -33,6 +33,7 @@ const publishGrace = time.Minute
 // uses it.
 type shardOffsets struct {
 	left    []metadata.Offset // not yet accepted by the store
+	marked  record.LSN        // the mark that the store has
 	failing time.Time         // since when no round has published all; zero when the last one has
 }
 
@@ -59,6 +60,7 @@ func (b *Broker) publishRound(ctx context.Context, all []shardOffsets) {
 	if err != nil {
 		b.deps.Log.Debug("ended offsets not removed, will be tried again", slog.Any("error", err))
 	}
+	var failed error
 	for i, s := range b.shards {
 		o := &all[i]
 		upTo := s.FlushAcks()
@@ -67,6 +69,9 @@ func (b *Broker) publishRound(ctx context.Context, all []shardOffsets) {
 			if shardErr = b.publishShard(ctx, i, o); shardErr != nil {
 				b.deps.Log.Debug("offsets not published, will be tried again", slog.Any("error", shardErr))
 			}
+		}
+		if shardErr != nil {
+			failed = shardErr
 		}
 		switch {
 		case shardErr == nil:
@@ -77,6 +82,9 @@ func (b *Broker) publishRound(ctx context.Context, all []shardOffsets) {
 		case now.Sub(o.failing) > publishGrace:
 			s.PublishedUpTo(math.MaxUint64)
 		}
+	}
+	if failed == nil { // else the store is away, and one more wait for it tells nothing
+		b.publishMarks(ctx, all)
 	}
 }
 

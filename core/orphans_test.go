@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -169,15 +169,15 @@ func TestDeleteCutOffLeavesAnOrphan(t *testing.T) {
 	p := w.publisher(nil)
 	p.send(amqp("", "q", "1"))
 	p.confirmed()
-	w.must(w.Close())
-	w.must(w.cat.Close())
-	before := w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
-	w.open()
+	g := w.stop(errorfs.OpFileSyncData)
 	_, err := w.DeleteQueue(t.Context(), "/", "q", "", false, false)
 	w.must(err)
-	w.must(w.Close())
-	w.must(w.cat.Close())
-	w.fs = before // as before the drop
+	after := w.cut(0)
+	g.open()
+	w.close()
+	w.fail.Store(nil)
+	w.store.SetAway(false)
+	w.fs = after
 	w.open()
 	if _, err := w.Queue("/", "q"); !errors.Is(err, core.ErrNotFound) {
 		t.Errorf("the queue: got %v, want ErrNotFound", err)

@@ -1,14 +1,10 @@
 package core_test
 
 import (
-	"bytes"
 	"crypto/rand"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/tidegate/tidegate/core"
 	"github.com/tidegate/tidegate/core/clock"
@@ -68,31 +64,5 @@ func TestPublishedCursorStays(t *testing.T) {
 			t.Fatal("the cursor of an ended session is still published")
 		}
 		<-time.After(5 * time.Millisecond)
-	}
-}
-
-// TestLostEndIsLogged puts older copies of a log and its index back, beside which only
-// published offsets know how far the log went: the start says so.
-func TestLostEndIsLogged(t *testing.T) {
-	var logged bytes.Buffer
-	w := newWorldWith(t, 1, func(cfg *core.Config, deps *core.Deps) {
-		calm(cfg, deps)
-		cfg.SegmentBytes, cfg.Upkeep.Interval = core.DefaultConfig().SegmentBytes, time.Hour
-		deps.Log = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelError}))
-	})
-	w.queue("q")
-	w.close()
-	older := w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
-	w.open()
-	p := w.publisher(nil)
-	p.send(amqp("", "q", "0"))
-	c, wake := w.consume("q")
-	c.Settle(core.Ack, w.take(c, wake, 1)[0].Position)
-	w.close() // publishes
-	w.fs = older
-	w.open()
-	w.must(w.Close())
-	if got := logged.String(); !strings.Contains(got, "log ended before a record") {
-		t.Errorf("logged %s", got)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/tidegate/tidegate/core"
@@ -61,13 +60,15 @@ func TestPutSettleAcrossShards(t *testing.T) {
 			}
 		}
 		<-time.After(150 * time.Millisecond) // the other shard writes its acks
-		after := w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
+		after := w.cut(0)
 		w.fail.Store(nil)
 		close(gate)
 		if !home {
+			w.store.SetAway(false)
 			continue // the value went to the other shard
 		}
 		w.close()
+		w.store.SetAway(false)
 		w.fs = after
 		w.open()
 		s, _, _ = w.session("dev", time.Hour, false)

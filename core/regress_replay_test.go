@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidegate/tidegate/core"
@@ -91,11 +90,13 @@ func TestLiveEqualsReplay(t *testing.T) {
 					live[i] = drain(i)
 					held[i] = nil
 				}
-				clean, after := rng.IntN(2) == 0, w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
-				w.close()
+				clean, after := rng.IntN(2) == 0, w.fs
 				if !clean {
-					w.fs = after
+					after = w.cut(0)
 				}
+				w.close()
+				w.store.SetAway(false)
+				w.fs = after
 				if rng.IntN(2) == 0 {
 					w.loseIndex()
 				}

@@ -51,20 +51,27 @@ func newWorldWith(t *testing.T, shards int, change func(*core.Config, *core.Deps
 	return w
 }
 
-func (w *world) open() {
+// openCatalog opens the metadata alone.
+func (w *world) openCatalog() {
 	w.t.Helper()
-	log := slog.New(slog.DiscardHandler)
 	var err error
-	w.cat, err = metadata.OpenCatalog(w.t.Context(), w.store, metadata.CatalogConfig{Cluster: "test"}, log)
+	w.cat, err = metadata.OpenCatalog(w.t.Context(), w.store, metadata.CatalogConfig{Cluster: "test"}, slog.New(slog.DiscardHandler))
 	w.must(err)
 	_, err = w.cat.CreateNamespace(w.t.Context(), metadata.Namespace{Name: "/"})
 	w.must(err)
+}
+
+func (w *world) open() {
+	w.t.Helper()
+	w.openCatalog()
+	log := slog.New(slog.DiscardHandler)
 	cfg := core.DefaultConfig()
 	cfg.Shards, cfg.OffsetInterval = w.shards, 20*time.Millisecond
 	w.checkpoints(&cfg)
 	w.upkeep(&cfg)
 	deps := core.Deps{Dir: "data", FS: w.injected(), Clock: clock.System, Rand: crand.Reader, Catalog: w.cat, Log: log}
 	w.change(&cfg, &deps)
+	var err error
 	w.Broker, err = core.Open(w.t.Context(), cfg, deps)
 	w.must(err)
 }
@@ -124,11 +131,18 @@ func (w *world) close() {
 	w.must(w.cat.Close())
 }
 
+// cut returns the disk as a loss of power leaves it now, with so many per cent of what
+// was not synced. The metadata store is away from then on: nothing gets there that the
+// broker does after the crash.
+func (w *world) cut(keep int) *vfs.MemFS {
+	w.store.SetAway(true)
+	return w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: rand.New(rand.NewPCG(1, 1))})
+}
+
 // crash loses what was not synced and starts again.
 func (w *world) crash() {
 	w.t.Helper()
-	w.store.SetAway(true) // nothing gets there that the broker did after the crash
-	after := w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
+	after := w.cut(0)
 	w.close()
 	w.store.SetAway(false)
 	w.fs = after

@@ -50,11 +50,14 @@ const (
 type keys struct {
 	root    string // "/tidegate/<cluster>/"
 	offsets string // "/tidegate-offsets/<cluster>/"
+	marks   string // "/tidegate-marks/<cluster>/"
 }
 
 func newKeys(cluster string) keys {
 	cluster = url.PathEscape(cluster) + "/"
-	return keys{root: "/tidegate/" + cluster, offsets: "/tidegate-offsets/" + cluster}
+	return keys{
+		root: "/tidegate/" + cluster, offsets: "/tidegate-offsets/" + cluster, marks: "/tidegate-marks/" + cluster,
+	}
 }
 
 func (k keys) key(kind string, names ...string) string {

@@ -172,7 +172,16 @@ func TestCheckOfCutLogs(t *testing.T) {
 				metadata.Offset{Stream: 5, Shard: 1, Incarnation: "ab0000000000000000000000000000cd", LSN: 200},
 				metadata.Offset{Stream: 9, Incarnation: "cd0000000000000000000000000000cd", LSN: 999},
 			)
-		}, 199, "the offsets in etcd"},
+		}, 199, "the marks and offsets in etcd"},
+		"a mark in etcd tells": {func(t *testing.T, all []commitlog.Config) {
+			publish(t, filepath.Dir(filepath.Dir(all[0].Dir)), func(c *metadata.Catalog) error {
+				return c.PutMarks(t.Context(), []metadata.Mark{
+					{Incarnation: "ab0000000000000000000000000000cd", LSN: 198},
+					{Shard: 1, Incarnation: "ab0000000000000000000000000000cd", LSN: 9},
+					{Shard: 2, Incarnation: "cd0000000000000000000000000000cd", LSN: 999},
+				})
+			})
+		}, 198, "the marks and offsets in etcd"},
 		"the index of another shard tells": {func(t *testing.T, all []commitlog.Config) {
 			store, err := index.OpenPebble(vfs.Default, filepath.Join(filepath.Dir(all[2].Dir), "index-2"), slog.New(slog.DiscardHandler))
 			if err != nil {
@@ -259,8 +268,19 @@ func transferFrom(t *testing.T, cfg commitlog.Config, source uint32, number reco
 	}
 }
 
-// publishOffsets puts offsets into the embedded etcd of a data directory.
+// publishOffsets has the embedded etcd of a data directory tell of offsets.
 func publishOffsets(t *testing.T, data string, offsets ...metadata.Offset) {
+	t.Helper()
+	publish(t, data, func(c *metadata.Catalog) (err error) {
+		for _, o := range offsets {
+			err = errors.Join(err, c.PutOffsets(t.Context(), []metadata.Offset{o}))
+		}
+		return err
+	})
+}
+
+// publish writes to the embedded etcd of a data directory, which is stopped then.
+func publish(t *testing.T, data string, put func(*metadata.Catalog) error) {
 	t.Helper()
 	cfg, log := defaultConfig(), slog.New(slog.DiscardHandler)
 	cfg.Data = data
@@ -273,10 +293,7 @@ func publishOffsets(t *testing.T, data string, offsets ...metadata.Offset) {
 	if err != nil {
 		t.Fatal(errors.Join(err, held.close()))
 	}
-	for _, o := range offsets {
-		err = errors.Join(err, catalog.PutOffsets(t.Context(), []metadata.Offset{o}))
-	}
-	if err := errors.Join(err, catalog.Close(), held.close()); err != nil {
+	if err := errors.Join(put(catalog), catalog.Close(), held.close()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -161,6 +161,10 @@ func (l *Log) SyncTo(lsn record.LSN) error {
 	return l.sync()
 }
 
+// Synced returns the last record that is known to be on stable storage, with all before
+// it; 0 when none was written since the log was opened.
+func (l *Log) Synced() record.LSN { return max(record.LSN(l.synced.Load()), 1) - 1 }
+
 // sync is Sync with write held.
 func (l *Log) sync() error {
 	if err := l.usable(); err != nil || l.active == nil {

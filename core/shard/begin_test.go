@@ -255,3 +255,31 @@ func TestGivenUpEndsAreAsNone(t *testing.T) {
 		t.Errorf("written anew: %+v, %v", info, err)
 	}
 }
+
+// TestEmptyShardServesWhileTheMetadataIsAway kills a new shard that has had no record,
+// when nothing was flushed since it opened: it knows of itself that it had none, and
+// starts while nobody can tell. Its first record, not flushed to the index, is replayed.
+func TestEmptyShardServesWhileTheMetadataIsAway(t *testing.T) {
+	fs, cfg := vfs.NewCrashableMem(), testConfig(100)
+	cfg.IndexDir = "index"
+	for i, from := range []published{{}, nil, nil} {
+		read := from.read
+		if from == nil {
+			read = func(func(*CursorState)) error { return errors.New("away") }
+		}
+		s, err := Open(cfg, Deps{FS: fs, Clock: clock.System, Log: slog.New(slog.DiscardHandler), Published: read})
+		must(t, err)
+		switch i {
+		case 1:
+			must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "q"}, true))
+			putNumbered(t, s, 1, 0, 3)
+		case 2:
+			if got := takeNumbered(t, s, 1, 10, false); len(got) != 3 {
+				t.Errorf("after the second kill: %v, want 3 messages", got)
+			}
+		}
+		after := fs.CrashClone(vfs.CrashCloneCfg{})
+		must(t, s.Close())
+		fs = after
+	}
+}

@@ -68,6 +68,9 @@ type Deps struct {
 	// this very log. It is asked when an index is rebuilt; nil is none. Upkeep
 	// waits for what is published then, see Shard.PublishedUpTo.
 	Published func(fn func(*CursorState)) error
+	// Reached is a record that was on stable storage, as the metadata tells, see
+	// Shard.Synced: a log that ends before it is refused. 0 when nothing tells.
+	Reached record.LSN
 	// Stray tells what a stream is whose messages the log has, and not its creation.
 	// One without a name may be anything, and is made again only behind a loss; false
 	// is one that ended with the process. nil knows no names.

@@ -112,6 +112,11 @@ func (s *Shard) Moved(dst []CursorState, n int) (_ []CursorState, lsn record.LSN
 // can be taken back; math.MaxUint64 has upkeep wait for no publication.
 func (s *Shard) PublishedUpTo(lsn record.LSN) { s.published.Store(uint64(lsn)) }
 
+// Synced returns the last record that is known to be on stable storage, with all before
+// it, since the shard was opened. It can't be lost with the power, whatever the
+// durability of messages: published, it tells a later start how far the log must go.
+func (s *Shard) Synced() record.LSN { return s.log.Synced() }
+
 // HasCursor tells whether a durable cursor is there; a queue's is cursor 0.
 func (s *Shard) HasCursor(stream record.StreamID, cursor uint64) bool {
 	s.mu.Lock()

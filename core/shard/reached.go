@@ -15,7 +15,7 @@ import (
 )
 
 // The file REACHED lies beside the segments of a log that a start has refused because
-// published offsets tell of a later record than its last one. It says which record that
+// marks or offsets in the metadata tell of a later record than its last one. It says which record that
 // is: the offsets lie in the metadata, which an offline tool does not have, and which may
 // be away at the next start.
 //
@@ -85,10 +85,13 @@ func (s *Shard) reachesKnown() error {
 	return s.reaches(lsn, reachedName+" tells that it had")
 }
 
-// reachesPublished refuses a log that ends before the newest record of which published
-// offsets tell, and writes that record down.
-func (s *Shard) reachesPublished(lsn record.LSN) error {
-	err := s.reaches(lsn, "offsets published in the metadata are as of")
+// offsetsTell is why published offsets refuse a log.
+const offsetsTell = "offsets published in the metadata are as of"
+
+// reachesPublished refuses a log that ends before a record of which the metadata tells,
+// and writes that record down.
+func (s *Shard) reachesPublished(lsn record.LSN, told string) error {
+	err := s.reaches(lsn, told)
 	if err == nil {
 		return nil
 	}

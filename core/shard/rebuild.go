@@ -197,9 +197,6 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 	}
 	if s.Committed() == 0 {
 		s.rebuild = nil
-		if published == nil {
-			return nil
-		}
 		return s.beginsNew(published)
 	}
 	r.gaps = r.gaps || s.log.FirstLSN() != 1
@@ -233,7 +230,7 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 				slog.Any("shard", s.cfg.Identity.Shard), slog.Any("error", err))
 		}
 	}
-	if err := s.reachesPublished(last); err != nil {
+	if err := s.reachesPublished(last, offsetsTell); err != nil {
 		return err
 	}
 	if r.gaps {
@@ -253,14 +250,23 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 
 // beginsNew asks whether a log without a record is that of a new shard, or has lost all
 // that it had. Without an answer it does not begin: what is published of records that
-// the log had would come to tell of others with their numbers.
+// the log had would come to tell of others with their numbers. The answer is kept: a
+// checkpoint says that there was no record yet, and the next start need not ask.
 func (s *Shard) beginsNew(published func(fn func(*CursorState)) error) error {
 	last := record.LSN(0)
-	if err := published(func(c *CursorState) { last = max(last, c.LSN) }); err != nil {
-		return fmt.Errorf("log of shard %d and its index are empty or missing, and published offsets, which tell whether "+
-			"they had records, can't be read; start again when the metadata can: %w", s.cfg.Identity.Shard, err)
+	if published != nil {
+		if err := published(func(c *CursorState) { last = max(last, c.LSN) }); err != nil {
+			return fmt.Errorf("log of shard %d and its index are empty or missing, and published offsets, which tell whether "+
+				"they had records, can't be read; start again when the metadata can: %w", s.cfg.Identity.Shard, err)
+		}
 	}
-	return s.reachesPublished(last)
+	if err := s.reachesPublished(last, offsetsTell); err != nil {
+		return err
+	}
+	s.pending.Set(index.AppliedKey, index.AppendLSN(nil, 0))
+	err := s.store.Commit(&s.pending)
+	s.pending.Reset()
+	return errors.Join(err, s.store.Flush())
 }
 
 // settlePublished settles what a published cursor tells; false when there is no

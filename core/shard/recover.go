@@ -49,6 +49,9 @@ func (s *Shard) recover(deps Deps) error {
 	if s.log, err = commitlog.Open(cfg, func(b *record.Batch) error { return s.replay(b, last) }); err != nil {
 		return err
 	}
+	if err := s.reachesPublished(deps.Reached, "marks in the metadata tell of"); err != nil {
+		return errors.Join(err, s.log.Close())
+	}
 	if s.rebuild != nil {
 		if err := s.endRebuild(deps.Published); err != nil {
 			return errors.Join(fmt.Errorf("rebuild the index: %w", err), s.log.Close())

@@ -55,7 +55,7 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 			return nil, err
 		}
 		s := &Shard{Shard: files.Identity.Shard}
-		s.knows(published[s.Shard], "the offsets in etcd")
+		s.knows(published[s.Shard], "the marks and offsets in etcd")
 		if err := s.check(ctx, &o, files); err != nil {
 			return nil, fmt.Errorf("check shard %d: %w", s.Shard, err)
 		}
