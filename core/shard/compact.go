@@ -133,25 +133,34 @@ func (k *keptStream) lastOf(key []byte) (index.Last, bool, error) {
 
 // compact has the log say which superseded messages and which tombstones leave
 // the stream.
-func (k *keptStream) compact(now time.Time, lag time.Duration) (record.LSN, error) {
-	c, s := k.compaction, k.st.s
-	below := c.settledBelow(now.UnixMilli(), lag.Milliseconds(), k.st.refs.End())
+func (r *stepReads) compact(now time.Time, below record.Offset) (record.LSN, error) {
+	c, s := r.k.compaction, r.k.st.s
 	if c.running {
 		return 0, nil
 	}
-	r, all, err := k.superseded(below)
+	r.k.unpin()
+	due, all, err := r.superseded(below)
 	if err != nil {
 		return 0, err
 	}
 	f := record.Forget{}
 	if all { // the values that a tombstone ended go before it
-		if f, err = k.oldTombstones(now, below); err != nil {
+		if f, err = r.oldTombstones(now, below); err != nil {
 			return 0, err
 		}
 	}
+	touched := c.dueIn(due.First, due.End)
+	for _, t := range f.Tombstones {
+		touched = append(touched, chunkOf(t.Offset))
+	}
+	slices.Sort(touched)
+	touched = slices.Compact(touched)
+	if err := r.all(touched); err != nil {
+		return 0, err
+	}
 	var last record.LSN
-	if r.End > r.First {
-		if last, err = s.Append(record.KindCompact, record.AppendCompact(nil, &r), nil); err != nil {
+	if due.End > due.First {
+		if last, err = s.Append(record.KindCompact, record.AppendCompact(nil, &due), nil); err != nil {
 			return 0, err
 		}
 	}
@@ -160,8 +169,24 @@ func (k *keptStream) compact(now time.Time, lag time.Duration) (record.LSN, erro
 			return 0, err
 		}
 	}
-	c.running = last != 0
+	if c.running = last != 0; c.running {
+		for _, no := range touched {
+			r.k.pin(no, r.chunks[no])
+		}
+	}
 	return last, nil
+}
+
+// settledBelow is compaction.settledBelow of a stream, as it ends now; false when it is
+// not compacted.
+func (s *Shard) settledBelow(id record.StreamID, now time.Time, lag time.Duration) (record.Offset, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.streams[id]
+	if st == nil || st.kept == nil || st.kept.compaction == nil {
+		return 0, false
+	}
+	return st.kept.compaction.settledBelow(now.UnixMilli(), lag.Milliseconds(), st.refs.End()), true
 }
 
 // settledBelow is where the stream ended a lag ago: what lies below may go when
@@ -181,33 +206,42 @@ func (c *compaction) settledBelow(now, lag int64, end record.Offset) record.Offs
 
 // superseded finds the chunks that have something to take out; all of them, or as
 // many as one step may take.
-func (k *keptStream) superseded(below record.Offset) (r record.Compact, all bool, err error) {
-	r = record.Compact{Stream: k.st.id, Below: below}
-	var due []uint64
-	for no := range k.compaction.due {
-		if record.Offset(no)*index.ChunkLen < below {
-			due = append(due, no)
-		}
+func (r *stepReads) superseded(below record.Offset) (out record.Compact, all bool, err error) {
+	out = record.Compact{Stream: r.k.st.id, Below: below}
+	due := r.k.compaction.dueIn(0, chunkOf(below+index.ChunkLen-1))
+	some := due[:min(len(due), compactChunks)]
+	if err := r.all(some); err != nil {
+		return out, false, err
 	}
-	slices.Sort(due)
-	for _, no := range due[:min(len(due), compactChunks)] {
-		info, err := k.chunk(no)
+	for _, no := range some {
+		info, err := r.chunk(no)
 		if err != nil {
-			return r, false, err
+			return out, false, err
 		}
 		if leaving(info, no, below) == (index.Bits{}) {
 			continue
 		}
-		if r.End == 0 {
-			r.First = no
+		if out.End == 0 {
+			out.First = no
 		}
-		r.End = no + 1
+		out.End = no + 1
 	}
-	return r, len(due) <= compactChunks, nil
+	return out, len(due) <= compactChunks, nil
+}
+
+// dueIn returns the chunks of a range that have superseded messages, in order.
+func (c *compaction) dueIn(first, end uint64) (due []uint64) {
+	for no := range c.due {
+		if no >= first && no < end {
+			due = append(due, no)
+		}
+	}
+	slices.Sort(due)
+	return due
 }
 
 // leaving are the superseded messages of a chunk that lie below an offset.
-func leaving(info *chunk, no uint64, below record.Offset) index.Bits {
+func leaving(info *index.Chunk, no uint64, below record.Offset) index.Bits {
 	out := info.Superseded
 	first := record.Offset(no) * index.ChunkLen
 	for i := range out {
@@ -253,7 +287,7 @@ func (k *keptStream) takeOut(no uint64, below record.Offset) error {
 	if err != nil {
 		return err
 	}
-	out := leaving(info, no, below)
+	out := leaving(&info.Chunk, no, below)
 	for i := range out {
 		info.Gone[i] |= out[i]
 		info.Superseded[i] &^= out[i]
@@ -274,47 +308,31 @@ var errEnough = errors.New("enough")
 
 // oldTombstones finds tombstones that have stayed for long enough. It looks in
 // the store alone, which has them all at the next checkpoint.
-func (k *keptStream) oldTombstones(now time.Time, below record.Offset) (record.Forget, error) {
+func (r *stepReads) oldTombstones(now time.Time, below record.Offset) (record.Forget, error) {
+	k := r.k
 	f := record.Forget{Stream: k.st.id}
 	if !k.stored {
 		return f, nil
 	}
 	cutoff := now.Add(-tombstoneAge).UnixMilli()
+	scan := k.tombstoneScan(now.UnixMilli(), cutoff, below)
+	if r.old == nil {
+		return f, &missing{old: scan}
+	}
 	old := 0 // so many of them have stayed for long enough
-	err := k.st.s.store.Scan(index.TombstonesKey(k.st.id), func(key, v []byte) error {
-		no, err := index.PartNumber(key)
-		if err != nil {
-			return err
-		}
-		at, about, err := index.DecodeTombstone(v)
-		if err != nil {
-			return err
-		}
-		o := record.Offset(no)
-		// A time that is still to come was told by a clock that was ahead.
-		wrong := at > now.UnixMilli()
-		if at > cutoff && !wrong || o >= below || len(f.Tombstones) == forgetTombstones {
-			return errEnough
-		}
-		if _, done := k.compaction.forgotten[o]; !done && o >= k.st.refs.Low() {
-			f.Tombstones = append(f.Tombstones, record.Tombstone{Offset: o, Key: about})
-		}
-		if !wrong {
+	for _, t := range r.old {
+		if f.Tombstones = append(f.Tombstones, t.Tombstone); !scan.wrong(t.at) {
 			old = len(f.Tombstones)
 		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return f, err
 	}
-	return f, k.onlyOld(&f, old, cutoff)
+	return f, r.onlyOld(&f, old, cutoff)
 }
 
 // onlyOld leaves the first tombstones, which are old, and those behind them whose
 // own time is wrong and whose chunk is old.
-func (k *keptStream) onlyOld(f *record.Forget, old int, cutoff int64) error {
+func (r *stepReads) onlyOld(f *record.Forget, old int, cutoff int64) error {
 	for ; old < len(f.Tombstones); old++ {
-		c, err := k.chunk(chunkOf(f.Tombstones[old].Offset))
+		c, err := r.chunk(chunkOf(f.Tombstones[old].Offset))
 		if err != nil {
 			return err
 		}

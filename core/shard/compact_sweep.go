@@ -70,23 +70,63 @@ func (s *Shard) sweepDue(id record.StreamID) (low record.Offset, due bool) {
 	return low, true
 }
 
-// forgetKeys takes keys out of the store, unless they have messages by now.
+// forgetKeys takes keys out of the store, unless they have messages by now: those in
+// memory are newer, and of the others the store tells as long as nothing is spilled.
 func (s *Shard) forgetKeys(id record.StreamID, keys [][]byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := s.streams[id]
-	if st == nil || st.kept == nil {
-		return nil
-	}
-	for _, key := range keys {
-		_, known, err := st.kept.lastOf(key)
+	for range retainTries {
+		st := s.streams[id]
+		if st == nil || st.kept == nil || st.kept.compaction == nil {
+			return nil
+		}
+		k, low := st.kept, st.refs.Low()
+		spills := k.spills
+		var gone [][]byte
+		var err error
+		s.unlocked(func() { gone, err = s.keysBelow(id, keys, low) })
 		if err != nil {
 			return err
 		}
-		if !known {
-			delete(st.kept.compaction.last, string(key))
-			s.pending.Delete(index.LastKey(id, key))
+		if k.st.gone {
+			return nil
 		}
+		if k.spills != spills {
+			continue
+		}
+		for _, key := range gone {
+			if l := k.compaction.last[string(key)]; l == nil || l.Offset < low {
+				delete(k.compaction.last, string(key))
+				s.pending.Delete(index.LastKey(id, key))
+			}
+		}
+		return nil
 	}
 	return nil
+}
+
+// keysBelow returns those of the keys whose last message in the store lies below an
+// offset. mu is not held.
+func (s *Shard) keysBelow(id record.StreamID, keys [][]byte, low record.Offset) (below [][]byte, err error) {
+	if err := s.pool.enter(uint64(id), nil); err != nil {
+		return nil, err
+	}
+	defer s.pool.leave(uint64(id))
+	for _, key := range keys {
+		v, err := s.store.Get(index.LastKey(id, key))
+		if errors.Is(err, index.ErrNotFound) {
+			continue
+		}
+		var l index.Last
+		if err == nil {
+			err = index.DecodeLast(v, &l)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("stream %x, sweep keys: %w", uint64(id), err)
+		}
+		if l.Offset < low {
+			below = append(below, key)
+		}
+	}
+	return below, nil
 }

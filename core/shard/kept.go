@@ -38,8 +38,9 @@ type keptStream struct {
 	// chunks are what is known of chunks, those changed since the last spill and
 	// some more. The others are in the store.
 	chunks map[uint64]*chunk
-	clean  int // chunks that are in the store as they are here
-	spills int // that were stored
+	clean  int      // chunks that are in the store as they are here, and may be forgotten
+	pinned []uint64 // chunks that stay in memory
+	spills int      // that were stored
 	// all are the groups and the readers, which keep their place in memory alone;
 	// groups has the former by cursor.
 	all    []*consumerGroup
@@ -55,6 +56,7 @@ type keptStream struct {
 type chunk struct {
 	index.Chunk
 	changed bool
+	pinned  bool // stays in memory, see keptStream.pin
 }
 
 // maxCleanChunks bounds the chunks that are remembered without need.
@@ -133,7 +135,7 @@ func (k *keptStream) remember(no uint64, c *chunk) {
 
 func (k *keptStream) forgetClean() {
 	for no, c := range k.chunks {
-		if !c.changed {
+		if !c.changed && !c.pinned {
 			delete(k.chunks, no)
 		}
 	}
@@ -144,7 +146,7 @@ func (k *keptStream) forgetClean() {
 func (k *keptStream) forgetChunks(end uint64) {
 	for no, c := range k.chunks {
 		if no < end {
-			if !c.changed {
+			if !c.changed && !c.pinned {
 				k.clean--
 			}
 			delete(k.chunks, no)
@@ -160,10 +162,42 @@ func (k *keptStream) change(no uint64) (*chunk, error) {
 	}
 	if !c.changed {
 		c.changed = true
-		k.clean--
+		if !c.pinned {
+			k.clean--
+		}
 		k.st.s.changedStream(k.st)
 	}
 	return c, nil
+}
+
+// pin has a chunk be in memory until unpin: a record on its way through the log will
+// change it, and who applies that is not to read the store.
+func (k *keptStream) pin(no uint64, stored *index.Chunk) {
+	c := k.chunks[no]
+	switch {
+	case c == nil && stored == nil || c != nil && c.pinned:
+		return
+	case c == nil:
+		c = &chunk{Chunk: *stored}
+		k.chunks[no] = c
+	case !c.changed:
+		k.clean--
+	}
+	c.pinned = true
+	k.pinned = append(k.pinned, no)
+}
+
+// unpin takes all pins back.
+func (k *keptStream) unpin() {
+	for _, no := range k.pinned {
+		if c := k.chunks[no]; c != nil && c.pinned {
+			c.pinned = false
+			if !c.changed {
+				k.clean++
+			}
+		}
+	}
+	k.pinned = k.pinned[:0]
 }
 
 // chunkOf is the number of an offset's chunk.
@@ -267,7 +301,10 @@ func (k *keptStream) spilled() {
 	k.clean, k.stored = 0, true
 	k.spills++
 	for no, c := range k.chunks {
-		if c.changed = false; no == chunkOf(k.st.refs.End()) {
+		switch c.changed = false; {
+		case c.pinned:
+			continue
+		case no == chunkOf(k.st.refs.End()):
 			k.clean++
 			continue
 		}

@@ -44,37 +44,39 @@ func (s *Shard) Retain(now time.Time, lag time.Duration) (record.LSN, error) {
 }
 
 func (s *Shard) retainStream(id record.StreamID, now time.Time, lag time.Duration) (record.LSN, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := s.streams[id]
-	if st == nil || st.kept == nil {
-		return 0, nil
+	truncated, err := s.decideKept(id, func(r *stepReads) (record.LSN, error) { return r.truncate(now) })
+	if err != nil {
+		return 0, err
 	}
-	var last record.LSN
+	below, compacted := s.settledBelow(id, now, lag)
+	if !compacted {
+		return truncated, nil
+	}
+	taken, err := s.decideKept(id, func(r *stepReads) (record.LSN, error) { return r.compact(now, below) })
+	return max(truncated, taken), err
+}
+
+// truncate has the log say where the stream begins.
+func (r *stepReads) truncate(now time.Time) (record.LSN, error) {
+	k := r.k
 	// While a step of compaction is on its way, chunks have more bytes than they
 	// will have when the truncation is applied.
-	if k := st.kept; !k.truncating && (k.compaction == nil || !k.compaction.running) {
-		t, err := k.decide(now.UnixMilli())
-		if err != nil {
-			return 0, err
-		}
-		if t.Low > st.refs.Low() {
-			if last, err = s.Append(record.KindTruncate, record.AppendTruncate(nil, &t), nil); err != nil {
-				return 0, err
-			}
-			k.truncating = true
-		}
+	if k.truncating || k.compaction != nil && k.compaction.running {
+		return 0, nil
 	}
-	if st.kept.compaction == nil {
-		return last, nil
+	t, err := r.decide(now.UnixMilli())
+	if err != nil || t.Low <= k.st.refs.Low() {
+		return 0, err
 	}
-	lsn, err := st.kept.compact(now, lag)
-	return max(last, lsn), err
+	lsn, err := k.st.s.Append(record.KindTruncate, record.AppendTruncate(nil, &t), nil)
+	k.truncating = err == nil
+	return lsn, err
 }
 
 // decide says where the stream begins from now on: which chunks go by the rules.
 // The newest message stays, but when all groups have settled it.
-func (k *keptStream) decide(now int64) (record.Truncate, error) {
+func (r *stepReads) decide(now int64) (record.Truncate, error) {
+	k := r.k
 	refs := &k.st.refs
 	t := record.Truncate{Stream: k.st.id, Low: refs.Low()}
 	if refs.Low() == refs.End() || k.rules == (Retention{}) {
@@ -82,12 +84,12 @@ func (k *keptStream) decide(now int64) (record.Truncate, error) {
 	}
 	settled := k.settledByAll()
 	newest := chunkOf(refs.End() - 1)
-	aged, err := k.aged(now, chunkOf(t.Low), newest)
+	aged, err := r.aged(now, chunkOf(t.Low), newest)
 	if err != nil {
 		return t, err
 	}
 	for no := chunkOf(t.Low); no <= newest && no < chunkOf(refs.Low())+retainChunks; no++ {
-		c, err := k.chunk(no)
+		c, err := r.chunk(no)
 		if err != nil {
 			return t, err
 		}
@@ -116,36 +118,39 @@ func (k *keptStream) decide(now int64) (record.Truncate, error) {
 // times that are still to come: such a chunk is older than those behind it, and goes
 // with the first of them. While it was behind it told times before those of older
 // chunks: such a chunk does not go before them.
-func (k *keptStream) aged(now int64, first, newest uint64) (end uint64, err error) {
+func (r *stepReads) aged(now int64, first, newest uint64) (end uint64, err error) {
+	k := r.k
 	if end = first; k.rules.MaxAge == 0 {
 		return end, nil
 	}
 	most := first + max(1, (newest-first+1)/ageShare)
-	no := first
+	no, ahead := first, k.ahead
 	for looked := 0; no <= newest && looked < retainChunks && end < most; looked++ {
-		c, err := k.chunk(no)
+		c, err := r.chunk(no)
 		if err != nil {
 			return first, err
 		}
 		at := ownTime(c)
 		switch {
 		case at <= now && at >= now-k.rules.MaxAge.Milliseconds():
+			k.ahead = ahead
 			return end, nil
 		case at <= now:
 			end = no + 1
-		case no == first && k.ahead > first: // those up to there were looked at before
-			no = k.ahead
+		case no == first && ahead > first: // those up to there were looked at before
+			no = ahead
 			continue
 		case end == first:
-			k.ahead = no
+			ahead = no
 		}
 		no++
 	}
+	k.ahead = ahead
 	return min(end, most), nil
 }
 
 // ownTime is the latest time that the clock told of a chunk's messages.
-func ownTime(c *chunk) int64 { return c.Time - int64(c.Back) }
+func ownTime(c *index.Chunk) int64 { return c.Time - int64(c.Back) }
 
 // settledByAll is the offset below which every group has settled everything; 0
 // when that does not matter.
