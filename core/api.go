@@ -19,6 +19,10 @@ type ExchangeSpec struct {
 	Args       map[string]any
 }
 
+// Routes is the type that the exchange routes as: its own, but for exchanges of type
+// x-delayed-message, whose argument x-delayed-type tells that. "" is no such type.
+func (x *ExchangeSpec) Routes() string { return route.Kind(x.Type, x.Args) }
+
 // QueueSpec declares a queue.
 type QueueSpec struct {
 	Name       string // "" asks for a server-made name

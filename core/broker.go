@@ -93,6 +93,9 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	for _, s := range b.shards {
 		b.running = append(b.running, deps.Work.Loop(b.moveDead(ctx, s)))
 	}
+	for i := range b.shards {
+		b.running = append(b.running, deps.Work.Loop(b.deliverHeld(ctx, i)))
+	}
 	return b, nil
 }
 

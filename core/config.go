@@ -24,6 +24,8 @@ type Config struct {
 	// MaxTransaction bounds what a transaction gathers before it is committed, in
 	// bytes: of its messages, and of the positions that it settles; at most 128 MiB.
 	MaxTransaction int `yaml:"max_transaction"`
+	// MaxDelay is how far ahead a message may be scheduled.
+	MaxDelay time.Duration `yaml:"max_delay"`
 	// SegmentBytes is the size at which a file of the log is closed and the next begun.
 	// On a small disk it is less: the open ones take at most a 16th of the disk.
 	SegmentBytes int64 `yaml:"segment_bytes"`
@@ -69,6 +71,7 @@ func DefaultConfig() Config {
 	return Config{
 		MaxMessageSize:     16 << 20,
 		MaxTransaction:     32 << 20,
+		MaxDelay:           365 * 24 * time.Hour,
 		SegmentBytes:       64 << 20,
 		TailBytes:          64 << 20,
 		CacheBytes:         32 << 20,
@@ -98,6 +101,8 @@ func (c Config) Validate() error {
 		return errors.New("max_message_size must be 1 byte to 128 MiB")
 	case c.MaxTransaction <= 0 || c.MaxTransaction > 128<<20:
 		return errors.New("max_transaction must be 1 byte to 128 MiB")
+	case c.MaxDelay <= 0 || c.MaxDelay > 100*365*24*time.Hour:
+		return errors.New("max_delay must be above 0 and at most 876000h")
 	case c.SegmentBytes < leastSegment:
 		return errors.New("segment_bytes must be at least 4 KiB")
 	case c.TailBytes < 0 || c.CacheBytes < 0:

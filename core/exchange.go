@@ -48,7 +48,7 @@ func (ns *namespace) checkExchange(spec *ExchangeSpec) (known bool, err error) {
 	if x, ok := ns.table.Exchange(spec.Name); ok {
 		return true, ns.equivalentExchange(spec, exchangeSpec(x))
 	}
-	if !route.KnownType(spec.Type) {
+	if route.Kind(spec.Type, spec.Args) == "" {
 		return false, &Error{
 			Reason: ErrInvalid, Kind: "exchange", Name: spec.Name, Namespace: ns.name, Arg: "type", Got: spec.Type,
 		}
@@ -80,6 +80,7 @@ func (ns *namespace) equivalentExchange(got *ExchangeSpec, current ExchangeSpec)
 		{"durable", strconv.FormatBool(got.Durable), strconv.FormatBool(current.Durable)},
 		{"auto_delete", strconv.FormatBool(got.AutoDelete), strconv.FormatBool(current.AutoDelete)},
 		{"internal", strconv.FormatBool(got.Internal), strconv.FormatBool(current.Internal)},
+		{route.DelayedType, text(got.Args[route.DelayedType]), text(current.Args[route.DelayedType])},
 		{argAlternate, text(got.Args[argAlternate]), text(current.Args[argAlternate])},
 	})
 }

@@ -45,6 +45,14 @@ type Message struct {
 	// ExpireAt is when the message must no longer be delivered, unix
 	// milliseconds; 0 means never.
 	ExpireAt int64
+	// DeliverAt, when it is not 0, is when the message is delivered, unix milliseconds,
+	// see [Broker.DueIn]: it is held until then. At once, if that is in the past.
+	// Deliveries do not tell it.
+	DeliverAt int64
+	// Schedule is the name of a message with a DeliverAt in its namespace, if it has
+	// one, at most [MaxScheduleName] bytes: it takes the place of the one that is held
+	// under that name.
+	Schedule []byte
 	// Once, when its Session is not 0, makes the publish exactly-once: a second
 	// publish with the same value before [Session.Release] stores nothing.
 	Once Once

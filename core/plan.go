@@ -100,11 +100,7 @@ func (p *Publisher) route(m *Message) (*plan, error) {
 }
 
 func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
-	key := m.Key
-	if m.Format == FormatMQTT {
-		p.swapped = route.SwapTopic(p.swapped[:0], m.Key)
-		key = p.swapped
-	}
+	key := p.routingKey(m)
 	p.ns.mu.RLock()
 	defer p.ns.mu.RUnlock()
 	pl := &plan{version: p.ns.version.Load(), home: p.b.home(p.ns.name, key), retained: p.ns.durability}
@@ -155,6 +151,15 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 	pl.exchange, pl.reaches = p.ns.exchanges.of(string(m.Exchange)).of(p.number), uint64(len(targets))
 	pl.addLive(targets, p.origin)
 	return pl, !result.PerMessage
+}
+
+// routingKey is the key of a message as AMQP has it. It is valid until the next call.
+func (p *Publisher) routingKey(m *Message) []byte {
+	if m.Format != FormatMQTT {
+		return m.Key
+	}
+	p.swapped = route.SwapTopic(p.swapped[:0], m.Key)
+	return p.swapped
 }
 
 // store adds a stream to the part of its shard, which it returns.

@@ -59,7 +59,8 @@ func (b *Broker) NewPublisher(namespace string, origin *Session, notify func()) 
 // Publish routes the message and appends it to the open batch of each shard
 // that has a stream for it. It blocks while a shard is over its limit
 // (back-pressure). ErrNotFound: no such exchange. ErrInvalid with Arg
-// "internal": the exchange takes no publishes. ErrPressure: disk or memory is
+// "internal": the exchange takes no publishes. One with a DeliverAt is held until then,
+// and routed then; it counts as routed. ErrUnsupported, ErrLimit: see [Message]. ErrPressure: disk or memory is
 // low and the message would have to be stored; nobody got it. ErrTooLarge,
 // ErrStorage. An error means that the message was not confirmed and has no Seq, but
 // for ErrFull: a queue that refuses what is too much for it did not take the message,
@@ -67,6 +68,9 @@ func (b *Broker) NewPublisher(namespace string, origin *Session, notify func()) 
 func (p *Publisher) Publish(m *Message) (Published, error) {
 	if len(m.Payload) > p.b.cfg.MaxMessageSize {
 		return Published{}, ErrTooLarge
+	}
+	if m.DeliverAt != 0 {
+		return p.hold(m)
 	}
 	routed, refused, err := p.publish(m)
 	if err == nil && refused > 0 {
@@ -247,6 +251,7 @@ func (p *Publisher) fill(m *Message, pl *plan) {
 	if pl.noLocal && p.origin != nil {
 		r.Origin = p.origin.id
 	}
+	r.DeliverAt, r.Schedule, r.Repeats, r.FurtherKeys = 0, nil, nil, nil
 	r.HiddenKeys = nil
 	for _, key := range m.HiddenKeys {
 		r.HiddenKeys = record.AppendKey(r.HiddenKeys, key)

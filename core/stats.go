@@ -10,6 +10,7 @@ import (
 type counters struct {
 	delivered, settled, dropped                         atomic.Uint64
 	blocked, shed, missing, refused, deadLetters, wills atomic.Uint64
+	held, fired, cancelled                              atomic.Uint64
 	consumers                                           atomic.Int64
 	// published and unroutable are those of namespaces that are deleted.
 	published, unroutable atomic.Uint64
@@ -44,6 +45,9 @@ type Stats struct {
 	// and those that wait.
 	Wills     uint64
 	WillsKept int
+	// Scheduled counts messages that were held until a time, Due those that were
+	// delivered then, and Cancelled those that were given up before.
+	Scheduled, Due, Cancelled uint64
 	// Refused counts publishes that a queue did not take because it is full.
 	Refused uint64
 	// Blocked counts publishes that were refused because disk or memory was low;
@@ -101,6 +105,7 @@ func (b *Broker) Stats() Stats {
 		Unroutable: c.unroutable.Load(), Dropped: c.dropped.Load(),
 		Consumers: int(c.consumers.Load()), Sessions: b.sessions.count(),
 		Blocked: c.blocked.Load(), Shed: c.shed.Load(), Missing: c.missing.Load(), Refused: c.refused.Load(),
+		Scheduled: c.held.Load(), Due: c.fired.Load(), Cancelled: c.cancelled.Load(),
 		DeadLetters: c.deadLetters.Load(), Wills: c.wills.Load(), WillsKept: b.wills.count(), Pressure: b.Pressure(),
 	}
 	for _, ns := range b.allNamespaces() {

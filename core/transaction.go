@@ -105,6 +105,9 @@ func (t *Transaction) Publish(m *Message) (routed bool, err error) {
 	if m.Once.Session != 0 {
 		return false, fmt.Errorf("exactly-once publish in a transaction: %w", ErrUnsupported)
 	}
+	if m.DeliverAt != 0 {
+		return t.hold(m)
+	}
 	inbox := p.inbox(m)
 	if inbox != nil && len(m.MoreKeys) == 0 {
 		if err := t.grow(messageSize(m)); err != nil {

@@ -78,14 +78,14 @@ func (t *Transaction) commit() (settled int, err error) {
 	return settled, err
 }
 
-// decider is the part that decides, -1 when there is none: the one with values, or the
-// largest.
+// decider is the part that decides, -1 when there is none: the one with values or held
+// messages, which no other may have then, or the largest.
 func (t *Transaction) decider() int {
 	decides := -1
 	for i := range t.parts {
 		c := &t.parts[i].change
 		switch {
-		case c.Values.Len() > 0:
+		case c.Values.Len()+len(c.Fires)+c.Held.Len() > 0:
 			return i
 		case c.Messages.Len()+len(c.Settle) == 0:
 		case decides < 0 || c.Messages.Size() > t.parts[decides].change.Messages.Size():

@@ -70,6 +70,9 @@ type engineMetric struct {
 var engineMetrics = []engineMetric{
 	counter("broker_published_messages_total", "Messages published.", func(s *core.Stats) uint64 { return s.Published }),
 	counter("broker_delivered_messages_total", "Messages delivered to consumers and sessions.", func(s *core.Stats) uint64 { return s.Delivered }),
+	counter("broker_scheduled_total", "Messages that were held until a time.", func(s *core.Stats) uint64 { return s.Scheduled }),
+	counter("broker_due_total", "Held messages that were delivered when they were due.", func(s *core.Stats) uint64 { return s.Due }),
+	counter("broker_cancelled_total", "Held messages that were cancelled by their name.", func(s *core.Stats) uint64 { return s.Cancelled }),
 	counter("broker_dead_letters_total", "Messages that queues gave up and that went on to other queues.", func(s *core.Stats) uint64 { return s.DeadLetters }),
 	counter("broker_missing_messages_total", "Messages that were due and not in the log, after a loss was accepted.", func(s *core.Stats) uint64 { return s.Missing }),
 	counter("broker_expired_messages_total", "Messages of queues that have ended with their time to live.", func(s *core.Stats) uint64 { return s.Expired }),

@@ -13,8 +13,16 @@ const (
 )
 
 // rewrite does what the properties ask for: the message gets its further
-// routing keys and other properties than those that came.
+// routing keys, the time when it is due, and other properties than those that came.
 func (ch *channel) rewrite(m *core.Message, p wire.Properties, a asks) error {
+	changed := a.reply || a.copies
+	if a.delay {
+		held, err := ch.schedule(m, &p)
+		if err != nil {
+			return err
+		}
+		changed = changed || held
+	}
 	if a.reply {
 		p.ReplyTo = []byte(ch.replies.address)
 	}
@@ -28,6 +36,9 @@ func (ch *channel) rewrite(m *core.Message, p wire.Properties, a asks) error {
 		}
 		m.MoreKeys, m.HiddenKeys = keys, keys[told:]
 		p.Headers = p.Headers.AppendWithout(nil, headerBCC)
+	}
+	if !changed {
+		return nil
 	}
 	ch.rewritten = p.Append(ch.rewritten[:0])
 	m.Properties = ch.rewritten

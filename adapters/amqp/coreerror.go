@@ -122,6 +122,9 @@ func limitText(e *core.Error) string {
 	if e.Arg == "max-transaction" {
 		return "transaction is larger than configured max size " + e.Current
 	}
+	if e.Arg == "max-delay" {
+		return "the message is to be delivered later than configured max delay " + e.Current + " allows"
+	}
 	if e.Arg != "max-queues" {
 		return detailText(e)
 	}

@@ -8,7 +8,7 @@ import (
 
 // missingTypes are the exchange types that programs for RabbitMQ use and that
 // are not there yet.
-var missingTypes = []string{"x-recent-history", "x-delayed-message", "x-jms-topic"}
+var missingTypes = []string{"x-recent-history", "x-jms-topic"}
 
 // checkExchangeType refuses a type that the engine does not have.
 func checkExchangeType(name string) error {
@@ -28,6 +28,9 @@ const (
 	// hashHeader and hashProperty tell what a consistent hash goes by.
 	hashHeader   = "hash-header"
 	hashProperty = "hash-property"
+	// typeDelayed is an exchange that routes as one of the type in delayedType.
+	typeDelayed = "x-delayed-message"
+	delayedType = "x-delayed-type"
 )
 
 // hashProperties are the properties that a consistent hash may go by.
@@ -40,6 +43,15 @@ func checkExchangeArguments(typ string, args map[string]any, exchange string) (m
 	known := []string{alternateExchange}
 	if typ == "x-consistent-hash" {
 		known = append(known, hashHeader, hashProperty)
+	}
+	if typ == typeDelayed {
+		if spec := (core.ExchangeSpec{Type: typ, Args: args}); spec.Routes() == "" {
+			return nil, refuse(codePreconditionFailed, "Invalid argument, '%s' must be an existing exchange type", delayedType)
+		}
+		known = append(known, delayedType)
+		if args[delayedType] == "x-consistent-hash" {
+			known = append(known, hashHeader, hashProperty)
+		}
 	}
 	for _, name := range known {
 		value, ok := args[name]

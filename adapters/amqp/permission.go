@@ -87,7 +87,7 @@ func (ch *channel) permitTopic(op gateway.Operation, allowed bool, exchange, key
 	if allowed {
 		return nil
 	}
-	if x, err := ch.broker().CheckExchange(ch.c.namespace, exchange); err != nil || x.Type != "topic" {
+	if x, err := ch.broker().CheckExchange(ch.c.namespace, exchange); err != nil || x.Routes() != "topic" {
 		return nil //nolint:nilerr // what is done with it tells that it is missing
 	}
 	return refuse(codeAccessRefused, "%s access to topic '%s' in %s refused for user '%s'",

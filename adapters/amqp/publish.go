@@ -38,7 +38,10 @@ func (ch *channel) publish() error {
 	if t.properties.Has(wire.FlagPriority) {
 		ch.message.Priority = t.properties.Priority
 	}
-	if asks.reply || asks.copies {
+	if string(exchange) == delayedExchange {
+		return ch.cancelSchedule(ch.message.Key, &t.properties)
+	}
+	if asks.delay || asks.reply || asks.copies {
 		if err := ch.rewrite(&ch.message, t.properties, asks); err != nil {
 			return err
 		}
@@ -51,12 +54,8 @@ func (ch *channel) publish() error {
 
 // hand publishes the message, and returns it when it was mandatory and matched nothing.
 func (ch *channel) hand(m *core.Message, mandatory bool) error {
-	if ch.publisher == nil {
-		p, err := newPublisher(ch, false)
-		if err != nil {
-			return err
-		}
-		p.use()
+	if err := ch.needPublisher(); err != nil {
+		return err
 	}
 	if ch.tx != nil {
 		return ch.publishInTx(m, mandatory)
@@ -82,18 +81,35 @@ func (ch *channel) hand(m *core.Message, mandatory bool) error {
 	return nil
 }
 
-// giveBack sends basic.return with the message.
-func (ch *channel) giveBack(m *core.Message) {
+// needPublisher makes the channel's publisher unless there is one.
+func (ch *channel) needPublisher() error {
+	if ch.publisher != nil {
+		return nil
+	}
+	p, err := newPublisher(ch, false)
+	if err == nil {
+		p.use()
+	}
+	return err
+}
+
+// giveBack sends basic.return with a message that matched nothing.
+func (ch *channel) giveBack(m *core.Message) { ch.sendBack(codeNoRoute, m) }
+
+// sendBack sends basic.return with the message, and the code that says why.
+func (ch *channel) sendBack(code uint16, m *core.Message) {
 	o := ch.c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.waitRoom()
 	ch.counts.returned++
-	ch.counts.unroutable.Add(1)
-	ch.publisher.engine.Returned()
+	if code == codeNoRoute {
+		ch.counts.unroutable.Add(1)
+		ch.publisher.engine.Returned()
+	}
 	o.appendMethod(ch.id, &wire.BasicReturn{
-		ReplyCode:  codeNoRoute,
-		ReplyText:  codeNames[codeNoRoute],
+		ReplyCode:  code,
+		ReplyText:  codeNames[code],
 		Exchange:   string(m.Exchange),
 		RoutingKey: string(m.Key),
 	})
@@ -117,6 +133,7 @@ type asks struct {
 	expireAt int64 // see [core.Message]
 	reply    bool  // the answer is to come directly to the channel
 	copies   bool  // headers have further routing keys
+	delay    bool  // headers may say when it is to be delivered
 }
 
 // checkProperties checks the properties that the server acts on.
@@ -137,7 +154,7 @@ func (ch *channel) checkProperties(p *wire.Properties) (a asks, err error) {
 		}
 		a.expireAt = ch.c.srv.cfg.Clock.Now().Add(ttl).UnixMilli()
 	}
-	if a.copies, err = checkHeaders(p.Headers); err != nil {
+	if err = a.checkHeaders(p.Headers); err != nil {
 		return a, err
 	}
 	if user := ch.c.principal.User; p.Has(wire.FlagUserID) && string(p.UserID) != user &&
@@ -177,37 +194,19 @@ func parseExpiration(b []byte) (ttl time.Duration, reason string) {
 // and that this version does not act on. Delivering as if they were not there
 // would be worse than a refusal.
 var refusedHeaders = map[string]bool{
-	"x-opt-delivery-time": true,
-	"x-schedule":          true,
-	"x-schedule-id":       true,
-	"x-txn":               true,
+	"x-schedule": true,
+	"x-txn":      true,
 }
 
-// checkHeaders refuses headers that ask for what is not there, and tells whether
-// there are some with further routing keys.
-func checkHeaders(t wire.Table) (copies bool, err error) {
+// checkHeaders refuses headers that ask for what is not there, and notes what others ask
+// for.
+func (a *asks) checkHeaders(t wire.Table) error {
 	for it := t.Iter(); it.Next(); {
-		if refusedHeaders[string(it.Name())] || string(it.Name()) == "x-delay" && delays(&it) {
-			return false, refuse(codeNotImplemented, "header '%s' is not supported in this version", it.Name())
+		if refusedHeaders[string(it.Name())] {
+			return refuse(codeNotImplemented, "header '%s' is not supported in this version", it.Name())
 		}
-		copies = copies || string(it.Name()) == headerCC || string(it.Name()) == headerBCC
+		a.delay = a.delay || asksDelay(it.Name())
+		a.copies = a.copies || string(it.Name()) == headerCC || string(it.Name()) == headerBCC
 	}
-	return copies, nil
-}
-
-// delays tells whether the value of x-delay asks for a delay; programs send
-// a negated one when they publish again what was delayed.
-func delays(it *wire.Iterator) bool {
-	v, err := it.Value()
-	if err != nil {
-		return true
-	}
-	switch v := plainValue(v).(type) {
-	case int64:
-		return v > 0
-	case string:
-		_, reason := parseExpiration([]byte(v))
-		return reason == ""
-	}
-	return false
+	return nil
 }

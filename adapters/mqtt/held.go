@@ -70,6 +70,7 @@ func (c *conn) withhold(m *core.Message, id uint16) {
 		}
 	}
 	one.message.Key = bytes.Clone(m.Key) // the reader's buffer is used again
+	one.message.Schedule = bytes.Clone(m.Schedule)
 	one.message.Properties, one.message.Payload = bytes.Clone(m.Properties), bytes.Clone(m.Payload)
 	if len(h.queue) > 0 {
 		c.countHeld(one.size())

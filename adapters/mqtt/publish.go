@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/tidegate/tidegate/adapters/mqtt/session"
 	"github.com/tidegate/tidegate/adapters/mqtt/wire"
@@ -32,10 +31,20 @@ func (c *conn) onPublish(flags byte, body []byte) error {
 			return err
 		}
 	}
-	if reason, detail := c.objection(p); reason.Failed() {
+	d, reason, detail := takeDelay(p)
+	if !reason.Failed() {
+		reason, detail = c.objection(p, &d)
+	}
+	if reason.Failed() {
 		return c.refusePublish(p, reason, detail)
 	}
+	if d.cancel {
+		return c.cancelSchedule(p, d.name)
+	}
 	m := c.message(p)
+	if err := c.schedule(m, &d); err != nil {
+		return c.refuseSchedule(p, err)
+	}
 	if p.QoS > 0 && c.held.count.Load() > 0 {
 		c.withhold(m, p.PacketID) // behind those that came before
 		return nil
@@ -92,9 +101,9 @@ func (c *conn) admit(p *wire.Publish) (taken bool, _ error) {
 }
 
 // objection tells why the publish is not allowed, or Success.
-func (c *conn) objection(p *wire.Publish) (wire.Reason, string) {
+func (c *conn) objection(p *wire.Publish, d *delay) (wire.Reason, string) {
 	switch {
-	case p.Topic[0] == '$':
+	case p.Topic[0] == '$' && !d.cancel:
 		return wire.TopicNameInvalid, "topic is reserved"
 	case !c.mayPublish(p.Topic):
 		return wire.NotAuthorized, "not allowed to publish"
@@ -124,12 +133,8 @@ func refusedFeature(props []byte) string {
 			continue
 		}
 		switch name := string(prop.Data); name {
-		case "x-opt-delivery-time", "x-schedule", "x-schedule-id", "x-txn":
+		case "x-schedule", "x-txn":
 			return name
-		case "x-delay": // 0 and below mean at once
-			if n, err := strconv.ParseInt(string(prop.Value), 10, 64); err != nil || n > 0 {
-				return name
-			}
 		}
 	}
 }

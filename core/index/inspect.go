@@ -20,6 +20,8 @@ type Info struct {
 	// Streams, Cursors, Sessions and Retained are numbers of entries, References
 	// those of messages that streams refer to.
 	Streams, Cursors, Sessions, Retained, References uint64
+	// Held is the number of messages that are not due yet.
+	Held uint64
 	// Transfers are, by shard, the highest number of a transfer from that shard that
 	// has taken effect here.
 	Transfers map[uint32]record.LSN
@@ -100,6 +102,10 @@ func (i *inspection) run(id record.Identity) error {
 		{OncePrefix, i.once},
 		{TransferredPrefix, i.transferred},
 		{SessionPrefix, i.session},
+		{HeldPrefix, i.held},
+		{HeldDuePrefix, i.due},
+		{FiredPrefix, func(_, v []byte) error { return DecodeFired(v, new(Fired)) }},
+		{HeldCountPrefix, func(k, v []byte) error { _, _, err := DecodeHeldCount(k, v); return err }},
 		{DeadlinePrefix, func(k, v []byte) error { return DecodeDeadline(k, v, new(Deadline)) }},
 		{SubscriptionPrefix, func(_, v []byte) error { return record.DecodeSubscription(v, new(record.Subscription)) }},
 		{ValuePrefix, func(_, v []byte) error { return record.DecodeValue(v, new(record.Value)) }},
@@ -306,6 +312,38 @@ func (i *inspection) part(k, v []byte) error {
 		_, err = PartNumber(k)
 	}
 	return err
+}
+
+// held checks a held message: it is there by its time too.
+func (i *inspection) held(k, v []byte) error {
+	lsn, err := Uint64(k, 0)
+	if err != nil {
+		return err
+	}
+	due, err := DecodeDue(v)
+	if err == nil && record.LSN(lsn) > i.Applied {
+		err = fmt.Errorf("record %d is above %d: %w", lsn, i.Applied, record.ErrCorrupt)
+	}
+	if err == nil {
+		i.Held++
+		_, err = i.store.Get(HeldDueKey(due, record.LSN(lsn)))
+	}
+	return err
+}
+
+func (i *inspection) due(k, _ []byte) error {
+	due, lsn, err := SplitHeldDueKey(k)
+	if err != nil {
+		return err
+	}
+	v, err := i.store.Get(HeldKey(lsn))
+	if err != nil {
+		return err
+	}
+	if at, err := DecodeDue(v); err != nil || at != due {
+		return fmt.Errorf("held message is due at %d and at %d: %w", due, at, record.ErrCorrupt)
+	}
+	return nil
 }
 
 func (i *inspection) transferred(k, _ []byte) error {

@@ -57,10 +57,15 @@ func (m *Map) GetSorted(keys [][]byte, fn func(i int, value []byte)) error {
 
 // Scan implements [Store].
 func (m *Map) Scan(prefix []byte, fn func(key, value []byte) error) error {
+	return m.ScanFrom(prefix, prefix, fn)
+}
+
+// ScanFrom implements [Store].
+func (m *Map) ScanFrom(prefix, from []byte, fn func(key, value []byte) error) error {
 	m.mu.Lock()
 	var keys []string
 	for k := range m.live {
-		if strings.HasPrefix(k, string(prefix)) {
+		if strings.HasPrefix(k, string(prefix)) && k >= string(from) {
 			keys = append(keys, k)
 		}
 	}

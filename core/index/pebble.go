@@ -120,7 +120,7 @@ func (p *Pebble) GetSorted(keys [][]byte, fn func(i int, value []byte)) (err err
 // of that is read again soon.
 func (p *Pebble) Scan(prefix []byte, fn func(key, value []byte) error) error {
 	read := 0
-	err := scan(p.db, prefix, func(key, value []byte) error {
+	err := scan(p.db, prefix, prefix, func(key, value []byte) error {
 		read += len(key) + len(value)
 		return fn(key, value)
 	})
@@ -128,6 +128,11 @@ func (p *Pebble) Scan(prefix []byte, fn func(key, value []byte) error) error {
 		p.cache.Reserve(pebbleCache)()
 	}
 	return err
+}
+
+// ScanFrom implements [Store].
+func (p *Pebble) ScanFrom(prefix, from []byte, fn func(key, value []byte) error) error {
+	return scan(p.db, prefix, from, fn)
 }
 
 // Commit implements [Store].

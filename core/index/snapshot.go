@@ -34,7 +34,7 @@ func (s pebbleSnapshot) Get(key []byte) ([]byte, error) { return get(s.Snapshot,
 
 // Scan implements [Snapshot].
 func (s pebbleSnapshot) Scan(prefix []byte, fn func(key, value []byte) error) error {
-	return scan(s.Snapshot, prefix, fn)
+	return scan(s.Snapshot, prefix, prefix, fn)
 }
 
 // Close implements [Snapshot].
@@ -57,8 +57,8 @@ func get(from pebble.Reader, key []byte) ([]byte, error) {
 	return out, closer.Close()
 }
 
-func scan(from pebble.Reader, prefix []byte, fn func(key, value []byte) error) (err error) {
-	it, err := from.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+func scan(of pebble.Reader, prefix, from []byte, fn func(key, value []byte) error) (err error) {
+	it, err := of.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(prefix)})
 	if err != nil {
 		return fmt.Errorf("scan index: %w", named(err))
 	}

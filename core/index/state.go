@@ -11,7 +11,7 @@ import (
 // The keys of a shard's store. Numbers in keys are big endian, so that they
 // sort; values are in the codec of package record or as said here.
 //
-//	'f'                            format: version u8 (1), cluster [16]u8, shard u32
+//	'f'                            format: version u8 (1 or 2), cluster [16]u8, shard u32
 //	'a'                            applied: LSN of the last record, u64
 //	'u'                            acks of records up to this LSN are of another count of offsets, u64
 //	'm'                            LSN from which on blocks are marked with 'k', u64
@@ -35,6 +35,7 @@ import (
 //	'U' session u64, filter        record.Subscription
 //	'V' session u64, key u32       record.Value
 //	'g' and 'p'                    of stream queues, see kept.go
+//	'h', 'D', 'i', 'j' and 'l'     of held messages, see held.go
 //	'q' lsn u64                    nothing; a transfer that is not done
 //	'd'                            LSN of the record that tells of most transfers that they are
 //	                               done, u64, and the number below which that is, u64
@@ -84,7 +85,12 @@ var MarkedKey = []byte{keyMarked}
 // FormatKey is the key that tells whose store it is, and how to read it.
 var FormatKey = []byte{keyFormat}
 
-const formatVersion = 1
+// The versions of the format. The second one is that of a store which has had held
+// messages: who does not know these would take their log for rubbish.
+const (
+	formatVersion     = 1
+	formatVersionHeld = 2
+)
 
 // AppendFormat appends the value of FormatKey.
 func AppendFormat(dst []byte, id record.Identity) []byte {
@@ -92,12 +98,20 @@ func AppendFormat(dst []byte, id record.Identity) []byte {
 	return binary.LittleEndian.AppendUint32(dst, id.Shard)
 }
 
+// AppendFormatHeld appends the value of FormatKey of a store that has had held messages.
+func AppendFormatHeld(dst []byte, id record.Identity) []byte {
+	at := len(dst)
+	dst = AppendFormat(dst, id)
+	dst[at] = formatVersionHeld
+	return dst
+}
+
 // CheckFormat refuses the store of another version, cluster or shard.
 func CheckFormat(v []byte, id record.Identity) error {
-	if len(v) == 0 || v[0] != formatVersion {
+	if len(v) == 0 || v[0] < formatVersion || v[0] > formatVersionHeld {
 		return fmt.Errorf("index format %x: %w", v, record.ErrVersion)
 	}
-	if !bytes.Equal(v, AppendFormat(nil, id)) {
+	if !bytes.Equal(v[1:], AppendFormat(nil, id)[1:]) {
 		return fmt.Errorf("index of another cluster or shard: %w", record.ErrCorrupt)
 	}
 	return nil
@@ -210,6 +224,7 @@ var AllPrefixes = [][]byte{
 	OncePrefix, SessionPrefix, SubscriptionPrefix, ValuePrefix, ControlPrefix, KeptPrefix, PartsPrefix,
 	DeadlinePrefix, NewestPrefix, EndedPrefix, TransferPrefix, TransferredPrefix,
 	TransferDoneKey, SizesPrefix, TransientSizesPrefix, ReturnsPrefix,
+	HeldPrefix, HeldDuePrefix, SchedulePrefix, FiredPrefix, HeldCountPrefix,
 }
 
 // Uint64 reads the n-th u64 of a key behind its kind.

@@ -21,6 +21,8 @@ type Store interface {
 	// Scan calls fn for each key with the prefix, in order. The slices are valid
 	// until fn returns. An error of fn ends the scan and is returned.
 	Scan(prefix []byte, fn func(key, value []byte) error) error
+	// ScanFrom is Scan of the keys from one on, which has the prefix.
+	ScanFrom(prefix, from []byte, fn func(key, value []byte) error) error
 	// Commit applies a batch, all of it or nothing.
 	Commit(b *Batch) error
 	// Snapshot keeps what is committed now readable. Close it before the store.

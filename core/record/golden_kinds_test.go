@@ -140,6 +140,16 @@ func samples() map[record.Kind]sample {
 				return record.AppendReturns(nil, &r), err
 			},
 		},
+		record.KindHeld: heldKind(),
+		record.KindFire: {func() []byte { f := fireSample(); return record.AppendFire(nil, &f) }(), againFire},
+		record.KindCancel: {
+			record.AppendCancel(nil, &record.Cancel{Body: 70000, Due: 1700000005000, Namespace: "/", Schedule: "remind-7"}),
+			func(body []byte) ([]byte, error) {
+				var c record.Cancel
+				err := record.DecodeCancel(body, &c)
+				return record.AppendCancel(nil, &c), err
+			},
+		},
 		record.KindLoss: {
 			record.AppendLoss(nil, record.Loss{End: 1 << 40}),
 			func(body []byte) ([]byte, error) {
@@ -148,6 +158,17 @@ func samples() map[record.Kind]sample {
 			},
 		},
 	}
+}
+
+// heldKind is a held message without a payload: any other beginning of one is one too.
+func heldKind() sample {
+	m := heldSample()
+	m.Payload = nil
+	return sample{record.AppendMessage(nil, &m), func(body []byte) ([]byte, error) {
+		var m record.Message
+		err := record.DecodeMessage(body, &m)
+		return record.AppendMessage(nil, &m), err
+	}}
 }
 
 // TestGoldenKinds checks that a body of every kind is read, and written, byte
@@ -208,7 +229,7 @@ func TestEveryKindIsDescribed(t *testing.T) {
 		if _, err := fmt.Sscan(kind, &n); err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := all[n]; ok || n == record.KindMessage || n == record.KindPlaced {
+		if _, ok := all[n]; ok || n == record.KindMessage || n == record.KindPlaced || n == record.KindPlacedFire {
 			sampled = append(sampled, kind)
 		}
 	}

@@ -31,12 +31,18 @@ const (
 	KindTransfer         Kind = 19 // decides what takes effect in another shard too, see Transfer
 	KindTransferred      Kind = 20 // another shard's transfer has taken effect here, see TransferRef
 	KindTransferDone     Kind = 21 // a transfer has taken effect in the other shard, see TransferRef
+	KindHeld             Kind = 22 // a message that is held until it is due, see Message and Fire
+	KindFire             Kind = 23 // a held message is due: the streams that it is routed to, see Fire
+	KindCancel           Kind = 24 // a held message is given up, see Cancel
 	KindReturns          Kind = 28 // messages of a queue came back, see Returns
 	KindLoss             Kind = 30 // records were lost here and given up, see Loss
 
 	// KindPlaced is a message of a rewritten segment, see AppendPlaced. Kinds from
 	// 32 on are never appended to a log, only written when it is rewritten.
 	KindPlaced Kind = 32
+	// KindPlacedFire is a fire record of a rewritten segment: likewise with the places
+	// that the message has in its streams.
+	KindPlacedFire Kind = 33
 )
 
 // Range is a half-open range of offsets.

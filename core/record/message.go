@@ -25,8 +25,13 @@ import (
 //	10 deadlines         per stream: i64 unix milliseconds, 0 is never
 //	11 dead letter       u8 1
 //	12 hidden keys       one or more: string
+//	13 schedule          string: the name under which a held message is known
+//	14 further keys      one or more: string
+//	15 repeats           string: when a held message is due again
 //
-// Tags 3 and 5 to 8 are reserved; this version neither writes nor reads them.
+// Tags 3, 5, 6 and 8 are reserved; this version neither writes nor reads them.
+// Tags 7 and 13 to 15 are those of messages that are held until they are due,
+// see KindHeld and KindFire.
 type Message struct {
 	Namespace, Exchange, Key, Properties, Payload []byte
 
@@ -57,6 +62,20 @@ type Message struct {
 	// HiddenKeys are further routing keys that Properties do not tell of, as
 	// AppendKey appends them.
 	HiddenKeys []byte
+	// DeliverAt is when a held message is due, or was, unix milliseconds; 0 is that it
+	// was never held.
+	DeliverAt int64
+	// Schedule is the name of a held message in its namespace, if it has one, and
+	// Repeats tells when it is due again.
+	Schedule, Repeats []byte
+	// FurtherKeys are the keys beside Key that a held message is routed by when it is
+	// due, as AppendKey appends them.
+	FurtherKeys []byte
+	// Body is the record that has the properties and the payload of a message that was
+	// held, 0 when this one has them; BodySizes are then their sizes. Only DecodeFire
+	// sets them.
+	Body      LSN
+	BodySizes [2]int
 	// Streams is where the message was routed to. AppendMessage writes it;
 	// DecodeMessage leaves it nil and sets StreamBytes.
 	Streams []StreamID
@@ -78,7 +97,12 @@ const (
 	tagDeadline = 10
 	tagDead     = 11
 	tagHidden   = 12
+	tagDeliver  = 7
+	tagSchedule = 13
+	tagFurther  = 14
+	tagRepeats  = 15
 
+	deliverSize  = 8
 	deadSize     = 1
 	expireAtSize = 8
 	onceSize     = 10
@@ -101,6 +125,22 @@ func (m *Message) DeadlineAt(i int) int64 {
 		return m.ExpireAt
 	}
 	return int64(binary.LittleEndian.Uint64(m.DeadlineBytes[deadlineSize*i:]))
+}
+
+// PropertiesSize is how many bytes of properties the message has, wherever they are.
+func (m *Message) PropertiesSize() int {
+	if m.Body != 0 {
+		return m.BodySizes[0]
+	}
+	return len(m.Properties)
+}
+
+// PayloadSize is how long the payload of the message is, wherever it is.
+func (m *Message) PayloadSize() int {
+	if m.Body != 0 {
+		return m.BodySizes[1]
+	}
+	return len(m.Payload)
 }
 
 // AppendMessage appends the body of a KindMessage record.
@@ -151,8 +191,13 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 	if m.DeadLetter {
 		size += 2 + deadSize
 	}
-	if n := len(m.HiddenKeys); n > 0 {
-		size += 1 + uvarintSize(uint64(n)) + n
+	for _, p := range [...][]byte{m.HiddenKeys, m.Schedule, m.FurtherKeys, m.Repeats} {
+		if n := len(p); n > 0 {
+			size += 1 + uvarintSize(uint64(n)) + n
+		}
+	}
+	if m.DeliverAt != 0 {
+		size += 2 + deliverSize
 	}
 	dst = binary.AppendUvarint(dst, uint64(size))
 	if m.ExpireAt != 0 {
@@ -165,6 +210,10 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 	}
 	if len(m.OrderingKey) > 0 {
 		dst = appendString(append(dst, tagOrdering), m.OrderingKey)
+	}
+	if m.DeliverAt != 0 {
+		dst = append(dst, tagDeliver, deliverSize)
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(m.DeliverAt))
 	}
 	if m.Origin != 0 {
 		dst = append(dst, tagOrigin, originSize)
@@ -179,6 +228,15 @@ func appendAnnotations(dst []byte, m *Message) []byte {
 	}
 	if len(m.HiddenKeys) > 0 {
 		dst = appendString(append(dst, tagHidden), m.HiddenKeys)
+	}
+	if len(m.Schedule) > 0 {
+		dst = appendString(append(dst, tagSchedule), m.Schedule)
+	}
+	if len(m.FurtherKeys) > 0 {
+		dst = appendString(append(dst, tagFurther), m.FurtherKeys)
+	}
+	if len(m.Repeats) > 0 {
+		dst = appendString(append(dst, tagRepeats), m.Repeats)
 	}
 	return dst
 }
@@ -268,10 +326,19 @@ func (m *Message) annotate(p []byte) error {
 			m.DeadLetter = true
 		case tag == tagHidden && areKeys(value):
 			m.HiddenKeys = value
-		case tag <= tagOnce || tag == tagOrdering || tag >= tagOrigin && tag <= tagHidden:
+		case tag == tagDeliver && len(value) == deliverSize:
+			m.DeliverAt = int64(binary.LittleEndian.Uint64(value))
+		case tag == tagSchedule && len(value) > 0:
+			m.Schedule = value
+		case tag == tagFurther && areKeys(value):
+			m.FurtherKeys = value
+		case tag == tagRepeats && len(value) > 0:
+			m.Repeats = value
+		case tag <= tagOnce || tag == tagOrdering || tag == tagDeliver || tag >= tagOrigin && tag <= tagRepeats:
 			return badMessage("annotation length")
 		}
 		if (tag == tagExpireAt && m.ExpireAt == 0) || (tag == tagOnce && m.Once.Session == 0) ||
+			(tag == tagDeliver && m.DeliverAt <= 0) ||
 			(tag == tagOrigin && m.Origin == 0) || (tag == tagDeadline && len(value) == 0) {
 			return badMessage("annotation without a value")
 		}

@@ -40,6 +40,16 @@ func AppendPlaced(dst []byte, places []Place, message []byte) []byte {
 // appended to dst, which may be nil; the message aliases the body and is not
 // checked but for the number of its streams.
 func SplitPlaced(body []byte, dst []Place) (places []Place, message []byte, err error) {
+	first := len(dst)
+	places, message, err = splitPlaces(body, dst)
+	if err != nil {
+		return dst, nil, err
+	}
+	return places, message, checkPlaced(uint64(len(places)-first), message)
+}
+
+// splitPlaces reads the places before what has them, appending them to dst.
+func splitPlaces(body []byte, dst []Place) (places []Place, of []byte, err error) {
 	n, size := binary.Uvarint(body)
 	if size <= 0 || n > uint64(len(body)-size) { // each takes a byte at least
 		return dst, nil, badPlaced("count")
@@ -52,14 +62,15 @@ func SplitPlaced(body []byte, dst []Place) (places []Place, message []byte, err 
 		}
 		dst, rest = append(dst, Place(p)), rest[size:]
 	}
-	return dst, rest, checkPlaced(n, rest)
+	return dst, rest, nil
 }
 
-// MessageBody returns the body of the message that a record holds, a KindMessage
-// or a KindPlaced one; false for records of other kinds.
+// MessageBody returns the body of the message that a record holds, a KindMessage,
+// KindPlaced or KindHeld one; false for records of other kinds. A KindFire record
+// holds none: it tells where one is.
 func MessageBody(kind Kind, body []byte) (message []byte, ok bool, err error) {
 	switch kind {
-	case KindMessage:
+	case KindMessage, KindHeld:
 		return body, true, nil
 	case KindPlaced:
 		var places [16]Place

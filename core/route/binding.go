@@ -88,7 +88,7 @@ func (t *Table[D]) resolve(spec Binding[D]) (*binding[D], error) {
 			return nil, fmt.Errorf("exchange '%s': %w", spec.ToExchange, ErrNotFound)
 		}
 	}
-	switch b.source.Type {
+	switch b.source.kind {
 	case Topic:
 		if tooManyWords([]byte(spec.Key)) {
 			return nil, fmt.Errorf("binding key of more than %d words: %w", MaxWords, ErrInvalid)
@@ -127,7 +127,7 @@ func (t *Table[D]) Bind(spec Binding[D]) (added bool) {
 	}
 	b.entry = t.insert(p, made)
 	b.source.out.add(b)
-	if chooses(b.source.Type) {
+	if chooses(b.source.kind) {
 		b.source.join(b)
 	}
 	return true

@@ -19,11 +19,29 @@ const (
 	ModulusHash    = "x-modulus-hash"
 	Random         = "x-random"
 	LocalRandom    = "x-local-random"
+
+	// Delayed is the type of exchanges that programs for RabbitMQ's plugin declare for
+	// messages to be delivered later, which all exchanges take here. Such a one routes as
+	// one of the type that its argument DelayedType names.
+	Delayed     = "x-delayed-message"
+	DelayedType = "x-delayed-type"
 )
 
 // Types returns the types of exchange that a Table routes by, sorted.
 func Types() []string {
-	return []string{Direct, Fanout, Headers, Topic, ConsistentHash, LocalRandom, ModulusHash, Random}
+	return []string{Direct, Fanout, Headers, Topic, ConsistentHash, Delayed, LocalRandom, ModulusHash, Random}
+}
+
+// Kind is the type that an exchange routes as, which its arguments tell when it is
+// Delayed; "" when there is no such type.
+func Kind(typ string, args map[string]any) string {
+	if typ == Delayed {
+		typ, _ = args[DelayedType].(string)
+	}
+	if typ == Delayed || !KnownType(typ) {
+		return ""
+	}
+	return typ
 }
 
 // Arguments of a consistent hash: it goes by this header or this property (one of
@@ -72,6 +90,7 @@ func predeclared() []Exchange {
 // depends on its type.
 type exchange[D comparable] struct {
 	Exchange
+	kind  string            // see Kind
 	fixed bool              // predeclared: stays
 	out   bindingList[D]    // bindings from it, filters not among them
 	in    uint32            // newest entry whose destination it is
@@ -85,7 +104,7 @@ type exchange[D comparable] struct {
 // AddExchange adds an exchange. One that exists keeps its type and bindings and gets
 // the other properties; another type is ErrInvalid, as is an unknown one.
 func (t *Table[D]) AddExchange(spec Exchange) error {
-	if !KnownType(spec.Type) {
+	if Kind(spec.Type, spec.Args) == "" {
 		return fmt.Errorf("exchange type '%s': %w", spec.Type, ErrInvalid)
 	}
 	if x := t.exchanges[spec.Name]; x != nil {
@@ -100,8 +119,8 @@ func (t *Table[D]) AddExchange(spec Exchange) error {
 }
 
 func (t *Table[D]) newExchange(spec Exchange) *exchange[D] {
-	x := &exchange[D]{Exchange: spec}
-	switch spec.Type {
+	x := &exchange[D]{Exchange: spec, kind: Kind(spec.Type, spec.Args)}
+	switch x.kind {
 	case Direct:
 		x.keys = make(map[string]uint32)
 	case Topic:

@@ -86,7 +86,7 @@ func (m *match[D]) reach(x *exchange[D]) {
 // ask takes what the exchange matches, or else turns to its alternate.
 func (m *match[D]) ask(x *exchange[D]) {
 	m.hit = false
-	switch x.Type {
+	switch x.kind {
 	case Direct, Topic:
 		m.askKey(x, m.publish.Key)
 		for _, key := range m.publish.More {
@@ -115,7 +115,7 @@ func (m *match[D]) askKey(x *exchange[D], key []byte) {
 	switch {
 	case x.Name == "":
 		m.takeQueue()
-	case x.Type == Direct:
+	case x.kind == Direct:
 		m.take(x.keys[string(key)], true)
 	default:
 		m.walkTopic(x.root)

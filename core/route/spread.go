@@ -75,7 +75,7 @@ func weightOf(key string) (float64, error) {
 
 // checkChoice tells why a binding can't be one of a choosing exchange.
 func checkChoice[D comparable](b *binding[D]) error {
-	switch b.source.Type {
+	switch b.source.kind {
 	case ConsistentHash:
 		_, err := weightOf(b.Key)
 		return err
@@ -111,7 +111,7 @@ func (x *exchange[D]) join(b *binding[D]) {
 
 // reweigh takes the weight from the oldest binding.
 func (x *exchange[D]) reweigh(m *member, oldest *binding[D]) {
-	if len(m.entries) == 1 && x.Type == ConsistentHash {
+	if len(m.entries) == 1 && x.kind == ConsistentHash {
 		m.weight, _ = weightOf(oldest.Key) // was checked
 	}
 }
@@ -129,7 +129,7 @@ func (t *Table[D]) leave(x *exchange[D], b *binding[D]) {
 		x.members = slices.Delete(x.members, i, i+1)
 		return
 	}
-	if x.Type == ConsistentHash {
+	if x.kind == ConsistentHash {
 		m.weight, _ = weightOf(t.entries.at(m.entries[0]).binding.Key)
 	}
 }
@@ -140,7 +140,7 @@ func (m *match[D]) choose(x *exchange[D]) {
 		return
 	}
 	var i int
-	switch x.Type {
+	switch x.kind {
 	case ConsistentHash:
 		i = heaviest(x.members, m.hashed(x))
 	case ModulusHash:

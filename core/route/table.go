@@ -178,7 +178,7 @@ func (t *Table[D]) drop(i uint32) (autoDeleted string, ok bool) {
 		t.setNewestOf(e, e.destNext)
 	}
 	b := e.binding
-	if b != nil && chooses(b.source.Type) {
+	if b != nil && chooses(b.source.kind) {
 		t.leave(b.source, b)
 	}
 	t.entries.release(i)

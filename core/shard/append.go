@@ -28,18 +28,23 @@ func NewWaiter(notify func()) *Waiter { return &Waiter{notify: notify} }
 func (s *Shard) Publish(m *record.Message, sync bool, w *Waiter) (record.LSN, error) {
 	s.amu.Lock()
 	defer s.amu.Unlock()
-	for s.failed == nil && (len(s.open.Raw) >= s.cfg.BatchBytes || s.open.Len() >= maxBatchRecords) {
-		if err := s.work.Park(&s.space); err != nil {
-			return 0, err
-		}
-	}
-	if s.failed != nil {
-		return 0, s.failed
+	if err := s.awaitRoom(); err != nil {
+		return 0, err
 	}
 	if lsn, known := s.knownOnce(m, w); known {
 		return lsn, nil
 	}
-	return s.appendMessage(m, sync, w), nil
+	return s.appendMessage(record.KindMessage, m, sync, w), nil
+}
+
+// awaitRoom waits until the open batch has room. amu is held, but while it waits.
+func (s *Shard) awaitRoom() error {
+	for s.failed == nil && (len(s.open.Raw) >= s.cfg.BatchBytes || s.open.Len() >= maxBatchRecords) {
+		if err := s.work.Park(&s.space); err != nil {
+			return err
+		}
+	}
+	return s.failed
 }
 
 // knownOnce returns the record of an exactly-once number that is known, and has the
@@ -56,10 +61,11 @@ func (s *Shard) knownOnce(m *record.Message, w *Waiter) (record.LSN, bool) {
 	return lsn, known
 }
 
-// appendMessage appends the record of a message. amu is held.
-func (s *Shard) appendMessage(m *record.Message, sync bool, w *Waiter) record.LSN {
+// appendMessage appends the record of a message, of one of the kinds that hold one. amu
+// is held.
+func (s *Shard) appendMessage(kind record.Kind, m *record.Message, sync bool, w *Waiter) record.LSN {
 	b := s.open
-	b.Begin(record.KindMessage)
+	b.Begin(kind)
 	b.Raw = record.AppendMessage(b.Raw, m)
 	b.End()
 	lsn := s.appended(sync, w)

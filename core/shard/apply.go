@@ -114,6 +114,14 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		return s.applyForget(body, lsn)
 	case record.KindTransfer, record.KindTransferred, record.KindTransferDone:
 		return s.applyTransfer(kind, body, lsn)
+	case record.KindHeld:
+		return s.applyHeld(body, lsn)
+	case record.KindFire:
+		return s.applyFire(body, lsn, nil)
+	case record.KindPlacedFire:
+		return s.applyPlacedFire(body, lsn)
+	case record.KindCancel:
+		return s.applyCancel(body)
 	default:
 		return fmt.Errorf("kind %d: %w", kind, record.ErrVersion)
 	}
@@ -122,7 +130,7 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 // noteKind has upkeep know of a record that may end something, and of one that is
 // not dropped unread.
 func (s *Shard) noteKind(kind record.Kind, size int, lsn record.LSN) {
-	if kind != record.KindMessage && kind != record.KindPlaced && kind != record.KindDelivered {
+	if kind != record.KindMessage && kind != record.KindPlaced && kind != record.KindDelivered && kind != record.KindHeld {
 		s.checkpoint.went = true
 	}
 	if isControl(kind) {
@@ -174,12 +182,32 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 	if err := record.DecodeMessage(body, m); err != nil {
 		return err
 	}
-	if m.Once.Session != 0 {
-		s.pending.Set(index.OnceKey(m.Once), index.AppendLSN(nil, lsn))
-		if s.recovering {
-			s.remember(m.Once, lsn)
-		}
+	s.applyOnce(m, lsn)
+	if err := s.referAll(m, lsn, places, nil); err != nil {
+		return err
 	}
+	if m.Retain {
+		s.retain(m, body, lsn)
+	}
+	return nil
+}
+
+// applyOnce notes the exactly-once number of a message.
+func (s *Shard) applyOnce(m *record.Message, lsn record.LSN) {
+	if m.Once.Session == 0 {
+		return
+	}
+	s.pending.Set(index.OnceKey(m.Once), index.AppendLSN(nil, lsn))
+	if s.recovering {
+		s.remember(m.Once, lsn)
+	}
+}
+
+// referAll gives the streams of a message their references to it. at, if not nil, is
+// told of each.
+func (s *Shard) referAll(
+	m *record.Message, lsn record.LSN, places []record.Place, at func(id record.StreamID, o record.Offset),
+) error {
 	for i := range m.NumStreams() {
 		if places != nil && places[i] == record.NoPlace {
 			continue // not needed any more
@@ -194,6 +222,9 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 		}
 		if !live {
 			continue
+		}
+		if at != nil {
+			at(st.id, o)
 		}
 		if st.queue != nil {
 			st.sized(o, m)
@@ -219,9 +250,6 @@ func (s *Shard) applyMessage(body []byte, lsn record.LSN, places []record.Place)
 			st.touched = true
 			s.touched = append(s.touched, st)
 		}
-	}
-	if m.Retain {
-		s.retain(m, body, lsn)
 	}
 	return nil
 }

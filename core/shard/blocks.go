@@ -100,12 +100,13 @@ const maxWaits = 2
 // reader rests.
 type Hint struct {
 	b     *record.Batch
+	body  *record.Batch   // likewise of the records that held messages until they were due
 	owner uint64          // shares the places for reads
 	stop  <-chan struct{} // ends a wait for a place; nil for never
 }
 
-// Reset lets the batch go.
-func (h *Hint) Reset() { h.b = nil }
+// Reset lets the batches go.
+func (h *Hint) Reset() { h.b, h.body = nil, nil }
 
 // block reads the batch of a record that is not in the tail. Who reads near the
 // same place at the same time reads once. An error is that of the caller's own

@@ -9,6 +9,11 @@ import (
 type Change struct {
 	// Messages are appended in their order.
 	Messages Bodies
+	// Held are messages that are held from now on: bodies of KindHeld records.
+	Held Bodies
+	// Fires are held messages of this shard that are due. ErrEnded, and nothing is
+	// changed, when one of them was given up.
+	Fires []Firing
 	// Values are set or deleted with the messages: bodies of KindValue records.
 	Values Bodies
 	// Settle are the messages of cursors that end.
@@ -83,7 +88,12 @@ func (s *Shard) Change(c *Change) (Changed, error) {
 		done.LSN = s.open.Base + record.LSN(s.open.Len()) - 1
 		return done, nil
 	}
+	if err := s.mayFire(c.Fires); err != nil {
+		return Changed{}, err
+	}
 	s.appendAll(record.KindMessage, &c.Messages)
+	s.appendAll(record.KindHeld, &c.Held)
+	s.appendFires(c.Fires)
 	s.appendAll(record.KindValue, &c.Values)
 	done.Transfers = s.open.Base + record.LSN(s.open.Len())
 	s.appendAll(record.KindTransfer, &c.Transfers)
@@ -92,7 +102,7 @@ func (s *Shard) Change(c *Change) (Changed, error) {
 		s.open.Raw = record.AppendTransferRef(s.open.Raw, *c.Of)
 		s.open.End()
 	}
-	s.open.Sync = s.open.Sync || c.Sync || c.Of != nil || c.Transfers.Len()+c.Values.Len() > 0
+	s.open.Sync = s.open.Sync || c.Sync || c.Of != nil || c.Transfers.Len()+c.Values.Len()+len(c.Fires) > 0
 	s.wake()
 	s.amu.Unlock() // settling may append marks
 	for i := range c.Settle {

@@ -38,7 +38,8 @@ type spill struct {
 	batch   index.Batch
 	streams []*stream
 	places  []*place
-	flush   bool // make it durable too
+	held    uint64 // round of the queue of held messages
+	flush   bool   // make it durable too
 }
 
 // changedStream remembers that the store's copy of the stream is old. mu is held.
@@ -108,6 +109,7 @@ func (s *Shard) prepare(now time.Time, always bool) (*spill, error) {
 		return nil, err
 	}
 	s.gatherDeadlines()
+	sp.held = s.gatherHeld()
 	sp.batch, s.pending = s.pending, index.Batch{}
 	if s.rebuild != nil {
 		sp.flush = false // it holds nothing to start from yet
@@ -138,6 +140,7 @@ func (s *Shard) write(sp *spill) error {
 		s.breathe(i)
 		p.cur.Rest()
 	}
+	s.heldStored(sp.held)
 	if sp.flush {
 		s.flush(sp.applied)
 	}

@@ -75,7 +75,7 @@ func (k *keptStream) keyed(o record.Offset, m *record.Message, lsn record.LSN) e
 			return err
 		}
 	}
-	l := &index.Last{Offset: o, LSN: lsn, Size: messageSize(m), Tombstone: len(m.Payload) == 0}
+	l := &index.Last{Offset: o, LSN: lsn, Size: messageSize(m), Tombstone: m.PayloadSize() == 0}
 	if l.Tombstone {
 		s.pending.Set(index.TombstoneKey(k.st.id, o), index.AppendTombstone(nil, s.applyTime, key))
 	}

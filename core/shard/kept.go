@@ -204,7 +204,7 @@ func (k *keptStream) unpin() {
 func chunkOf(o record.Offset) uint64 { return uint64(o) / index.ChunkLen }
 
 // messageSize is what retention by bytes counts of a message.
-func messageSize(m *record.Message) uint64 { return uint64(len(m.Payload) + len(m.Properties)) }
+func messageSize(m *record.Message) uint64 { return uint64(m.PayloadSize() + m.PropertiesSize()) }
 
 // appended notes a message that was just appended.
 func (k *keptStream) appended(o record.Offset, m *record.Message, lsn record.LSN) error {

@@ -117,7 +117,7 @@ func (s *Shard) offer(
 	if refused, sure = s.sift(m, before); !sure || len(m.Streams) == 0 && !m.Retain {
 		return 0, refused, sure
 	}
-	lsn = s.appendMessage(m, sync, w)
+	lsn = s.appendMessage(record.KindMessage, m, sync, w)
 	for _, id := range m.Streams {
 		st := s.streams[id]
 		if st == nil {

@@ -12,9 +12,9 @@ func (r *rebuild) count(s *Shard, b *record.Batch) {
 	whole, messages := b.Len() == int(b.Next()-b.Base), false
 	for i := range b.Len() {
 		switch kind, _ := b.Record(i); kind {
-		case record.KindMessage:
+		case record.KindMessage, record.KindFire:
 			messages = true
-		case record.KindPlaced, record.KindLoss:
+		case record.KindPlaced, record.KindPlacedFire, record.KindLoss:
 			whole = false
 		default:
 		}

@@ -156,6 +156,7 @@ func (s *Shard) load() (record.LSN, error) {
 		{index.TransferPrefix, s.loadTransfer},
 		{index.TransferredPrefix, s.loadTransferred},
 		{index.TransferDoneKey, s.loadTransferDone},
+		{index.HeldCountPrefix, s.loadHeldCount},
 	} {
 		if err := s.store.Scan(part.prefix, part.load); err != nil {
 			return 0, fmt.Errorf("load index: %w", err)

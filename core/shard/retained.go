@@ -25,12 +25,13 @@ const (
 )
 
 // retain makes the message the retained value of its topic; an empty payload
-// removes the value. body is that of the message's record.
+// removes the value. body is that of the message's record, nil when that has not all of
+// the message.
 func (s *Shard) retain(m *record.Message, body []byte, lsn record.LSN) {
 	topics := s.retained[string(m.Namespace)]
 	s.checkpoint.went = true
 	reference, copied := index.RetainedKey(m.Namespace, m.Key), index.RetainedCopyKey(m.Namespace, m.Key)
-	if len(m.Payload) == 0 {
+	if m.PayloadSize() == 0 {
 		s.markControl(lsn)
 		s.pending.Delete(reference)
 		s.pending.Delete(copied)
@@ -45,7 +46,7 @@ func (s *Shard) retain(m *record.Message, body []byte, lsn record.LSN) {
 	}
 	topics.Put(string(m.Key), lsn)
 	s.pending.Set(reference, index.AppendLSN(nil, lsn))
-	if len(body) > maxCopy {
+	if body == nil || len(body) > maxCopy {
 		s.pending.Delete(copied)
 		return
 	}

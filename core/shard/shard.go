@@ -67,6 +67,7 @@ type Shard struct {
 	recovering  bool
 	finishing   bool // says exactly what was delivered, and delivers no more
 	transfers   transfers
+	held        held
 	rebuild     *rebuild                           // while recovering without a checkpoint
 	unsure      map[record.StreamID][]record.Range // while recovering, see applyLoss
 	strays      *strays                            // while recovering
@@ -127,6 +128,7 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 		namespaces: map[string]string{},
 		retained:   map[string]*route.Topics[record.LSN]{},
 		sessions:   map[uint64]*sessionNews{},
+		held:       newHeld(),
 		recovering: true,
 		strays:     newStrays(deps.Stray),
 		slice:      sliceLen,

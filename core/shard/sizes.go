@@ -13,7 +13,7 @@ func (st *stream) sized(o record.Offset, m *record.Message) {
 	if st.sizes == nil {
 		st.sizes = queue.NewSizes(o)
 	}
-	st.sizes.Add(o, uint32(len(m.Payload)))
+	st.sizes.Add(o, uint32(m.PayloadSize()))
 	st.queue.Came(o)
 }
 

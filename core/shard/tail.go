@@ -80,6 +80,9 @@ func (s *Shard) Record(lsn record.LSN, h *Hint, m *record.Message) (int64, error
 		return 0, fmt.Errorf("record %d: %w", lsn, ErrNotFound)
 	}
 	kind, body := h.b.Record(i)
+	if fire, ok, err := record.FireBody(kind, body); ok {
+		return h.b.Time(i), s.firedRecord(fire, err, h, m)
+	}
 	message, ok, err := record.MessageBody(kind, body)
 	if err != nil {
 		return 0, fmt.Errorf("record %d: %w", lsn, err)
@@ -88,4 +91,17 @@ func (s *Shard) Record(lsn record.LSN, h *Hint, m *record.Message) (int64, error
 		return 0, fmt.Errorf("record %d is of kind %d: %w", lsn, kind, ErrNotFound)
 	}
 	return h.b.Time(i), record.DecodeMessage(message, m)
+}
+
+// firedRecord reads a message that was held until it was due.
+func (s *Shard) firedRecord(fire []byte, err error, h *Hint, m *record.Message) error {
+	var f record.Fire
+	if err == nil {
+		err = record.DecodeFire(fire, &f)
+	}
+	if err != nil {
+		return err
+	}
+	*m = f.Message
+	return s.heldBody(m, h)
 }

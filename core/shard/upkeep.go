@@ -256,6 +256,8 @@ func (s *Shard) count(ctx context.Context, segments []commitlog.Info) (bool, err
 		return false, fmt.Errorf("count references: %w", err)
 	}
 	end := s.clock.Now()
+	s.forgetFired(c.over)
+	c.over = nil
 	u.census, u.flushed = c, flushed
 	u.next, u.resting = end.Add(censusShare*end.Sub(begin)), end.Add(restingShare*end.Sub(begin))
 	s.unmark(segments[0].Base)

@@ -18,6 +18,8 @@ import (
 // often, so a segment may be taken for more alive than it is, never for less.
 type census struct {
 	segments map[record.LSN]*counted // by first LSN
+	// over are keys of the index that tell of held messages which nobody needs any more.
+	over [][]byte
 }
 
 // counted is what the census says of a segment.
@@ -45,12 +47,15 @@ type counter struct {
 	out   []counted
 	at    int // the segment that the last record was in
 	lsns  []record.LSN
+
+	keeper *keeper  // tells what is needed of what was held
+	over   [][]byte // see census
 }
 
 // takeCensus counts the references to the records of the segments, which are in
 // order. It looks at every chunk of references that is in the store.
 func takeCensus(ctx context.Context, snap index.Snapshot, segments []commitlog.Info) (*census, error) {
-	c := &counter{ctx: ctx, infos: segments, out: make([]counted, len(segments))}
+	c := &counter{ctx: ctx, infos: segments, out: make([]counted, len(segments)), keeper: newKeeper(snap, false)}
 	for _, part := range []struct {
 		prefix []byte
 		count  func(snap index.Snapshot, k, v []byte) error
@@ -59,6 +64,8 @@ func takeCensus(ctx context.Context, snap index.Snapshot, segments []commitlog.I
 		{index.RetainedPrefix, c.value},
 		{index.OncePrefix, c.value},
 		{index.ControlPrefix, c.control},
+		{index.HeldPrefix, c.held},
+		{index.FiredPrefix, c.fired},
 	} {
 		if err := snap.Scan(part.prefix, func(k, v []byte) error { return part.count(snap, k, v) }); err != nil {
 			return nil, err
@@ -70,7 +77,7 @@ func takeCensus(ctx context.Context, snap index.Snapshot, segments []commitlog.I
 	if err := c.unmarked(snap); err != nil {
 		return nil, err
 	}
-	all := &census{segments: make(map[record.LSN]*counted, len(segments))}
+	all := &census{segments: make(map[record.LSN]*counted, len(segments)), over: c.over}
 	for i := range segments {
 		all.segments[segments[i].Base] = &c.out[i]
 	}

@@ -17,7 +17,7 @@ const maxViews = 1 << 14
 // a later version adds is one until it is said otherwise.
 func isControl(kind record.Kind) bool {
 	switch kind {
-	case record.KindMessage, record.KindPlaced, record.KindAck, record.KindDelivered, record.KindReturns,
+	case record.KindMessage, record.KindPlaced, record.KindHeld, record.KindAck, record.KindDelivered, record.KindReturns,
 		record.KindTruncate, record.KindCompact: // ENDS and the next step of compaction tell the same
 		return false
 	default:
@@ -57,6 +57,8 @@ type keeper struct {
 	views  map[record.StreamID]*view
 
 	msg    record.Message
+	fire   record.Fire
+	fired  index.Fired
 	given  []record.Place
 	places []record.Place
 	body   []byte
@@ -85,6 +87,17 @@ func (k *keeper) keep(lsn record.LSN, kind record.Kind, body []byte) (record.Kin
 		}
 		k.given = given
 		return k.message(lsn, message, given)
+	case record.KindHeld:
+		return k.heldMessage(lsn, body)
+	case record.KindFire:
+		return k.fireRecord(lsn, body, nil)
+	case record.KindPlacedFire:
+		given, fire, err := record.SplitPlacedFire(body, k.given[:0])
+		if err != nil {
+			return 0, nil, err
+		}
+		k.given = given
+		return k.fireRecord(lsn, fire, given)
 	default:
 	}
 	is, isEnd, err := k.control(lsn, kind, body)
@@ -108,23 +121,9 @@ func (k *keeper) message(lsn record.LSN, body []byte, given []record.Place) (rec
 	if err := record.DecodeMessage(body, m); err != nil {
 		return 0, nil, err
 	}
-	needed, err := k.find(lsn, m, given)
+	needed, ends, err := k.needs(lsn, m, given)
 	if err != nil {
 		return 0, nil, err
-	}
-	ends := false
-	if m.Retain {
-		is, err := k.refers(index.RetainedKey(m.Namespace, m.Key), lsn)
-		if err != nil {
-			return 0, nil, err
-		}
-		if len(m.Payload) == 0 {
-			ends, err = k.endsRetained(m)
-			if err != nil {
-				return 0, nil, err
-			}
-		}
-		needed = needed || is
 	}
 	if m.Once.Session != 0 && !needed {
 		if needed, err = k.refers(index.OnceKey(m.Once), lsn); err != nil {
@@ -139,10 +138,23 @@ func (k *keeper) message(lsn record.LSN, body []byte, given []record.Place) (rec
 	default:
 		return 0, nil, nil
 	}
-	k.retains = k.retains || m.Retain && len(m.Payload) > 0
+	k.retains = k.retains || m.Retain && m.PayloadSize() > 0
 	k.onces = k.onces || m.Once.Session != 0
 	k.body = record.AppendPlaced(k.body[:0], k.places, body)
 	return record.KindPlaced, k.body, nil
+}
+
+// needs tells whether a stream needs the message, or it is the retained value of its
+// topic, or else whether it ends that of older segments. It fills k.places.
+func (k *keeper) needs(lsn record.LSN, m *record.Message, given []record.Place) (needed, ends bool, err error) {
+	if needed, err = k.find(lsn, m, given); err != nil || !m.Retain {
+		return needed, false, err
+	}
+	is, err := k.refers(index.RetainedKey(m.Namespace, m.Key), lsn)
+	if err == nil && m.PayloadSize() == 0 {
+		ends, err = k.endsRetained(m)
+	}
+	return needed || is, ends, err
 }
 
 // find fills k.places and tells whether one of them is needed.
@@ -272,6 +284,13 @@ func (k *keeper) control(lsn record.LSN, kind record.Kind, body []byte) (is, isE
 		return k.keptControl(lsn, kind, body)
 	case record.KindTransfer, record.KindTransferred, record.KindTransferDone:
 		return k.transferControl(lsn, kind, body)
+	case record.KindCancel:
+		var c record.Cancel
+		if err := record.DecodeCancel(body, &c); err != nil {
+			return false, false, err
+		}
+		isEnd, err = k.endsBody(c.Body)
+		return false, isEnd, err
 	default:
 		return true, false, nil // whoever wrote it will know
 	}

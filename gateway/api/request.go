@@ -209,7 +209,7 @@ func (a *API) permitTopic(r *request, op gateway.Operation, vhost, exchange, key
 	if rule == nil || op == gateway.Write && rule.MayWrite([]byte(key)) || op == gateway.Read && rule.MayRead([]byte(key)) {
 		return nil
 	}
-	if x, err := a.Broker.CheckExchange(vhost, exchange); err != nil || x.Type != "topic" {
+	if x, err := a.Broker.CheckExchange(vhost, exchange); err != nil || x.Routes() != "topic" {
 		return nil //nolint:nilerr // what is done with it tells that it is missing
 	}
 	return notAuthorised("%s access to topic '%s' in exchange '%s' in vhost '%s' refused for user '%s'",

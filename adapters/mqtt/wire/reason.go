@@ -34,6 +34,7 @@ const (
 	PacketTooLarge         Reason = 0x95
 	QuotaExceeded          Reason = 0x97
 	AdministrativeAction   Reason = 0x98
+	PayloadFormatInvalid   Reason = 0x99
 	SharedNotSupported     Reason = 0x9E
 )
 

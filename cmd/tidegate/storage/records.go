@@ -17,6 +17,7 @@ var kindNames = map[record.Kind]string{
 	record.KindValue: "value", record.KindRelease: "release", record.KindLoss: "loss",
 	record.KindPlaced: "placed", record.KindTransfer: "transfer", record.KindTransferred: "transferred",
 	record.KindTransferDone: "transfer-done", record.KindReturns: "returns",
+	record.KindHeld: "held", record.KindFire: "fire", record.KindCancel: "cancel", record.KindPlacedFire: "placed-fire",
 }
 
 // recordLine is a record. What the fields hold beside the first five depends on
@@ -54,12 +55,14 @@ func (l *recordLine) set(name, value string) {
 
 func (l *recordLine) decode(kind record.Kind, body []byte, payload int) error {
 	switch kind {
-	case record.KindMessage, record.KindPlaced:
+	case record.KindMessage, record.KindPlaced, record.KindHeld:
 		message, _, err := record.MessageBody(kind, body)
 		if err != nil {
 			return err
 		}
 		return l.message(message, payload)
+	case record.KindFire, record.KindPlacedFire, record.KindCancel:
+		return l.held(kind, body)
 	case record.KindAck:
 		var a record.Ack
 		if err := record.DecodeAck(body, &a); err != nil {
@@ -117,6 +120,31 @@ func (l *recordLine) decode(kind record.Kind, body []byte, payload int) error {
 	return nil
 }
 
+// held is what became of a held message.
+func (l *recordLine) held(kind record.Kind, body []byte) error {
+	if kind == record.KindCancel {
+		var c record.Cancel
+		if err := record.DecodeCancel(body, &c); err != nil {
+			return err
+		}
+		l.set("of", strconv.FormatUint(uint64(c.Body), 10))
+		l.set("namespace", c.Namespace)
+		l.set("schedule", c.Schedule)
+		return nil
+	}
+	fire, _, err := record.FireBody(kind, body)
+	if err != nil {
+		return err
+	}
+	var f record.Fire
+	if err := record.DecodeFire(fire, &f); err != nil {
+		return err
+	}
+	l.set("of", strconv.FormatUint(uint64(f.Body), 10))
+	l.describe(&f.Message, 0)
+	return nil
+}
+
 func (l *recordLine) session(kind record.Kind, body []byte) error {
 	switch kind {
 	case record.KindSession, record.KindSessionDrop:
@@ -161,6 +189,11 @@ func (l *recordLine) message(body []byte, payload int) error {
 	if err := record.DecodeMessage(body, &m); err != nil {
 		return err
 	}
+	l.describe(&m, payload)
+	return nil
+}
+
+func (l *recordLine) describe(m *record.Message, payload int) {
 	format := map[record.Format]string{1: "amqp", 2: "mqtt"}[m.Format]
 	if format == "" {
 		format = strconv.Itoa(int(m.Format))
@@ -181,10 +214,13 @@ func (l *recordLine) message(body []byte, payload int) error {
 	if m.ExpireAt != 0 {
 		l.set("expires", clock(m.ExpireAt))
 	}
-	l.set("properties_size", strconv.Itoa(len(m.Properties)))
-	l.set("payload_size", strconv.Itoa(len(m.Payload)))
+	if m.DeliverAt != 0 {
+		l.set("due", clock(m.DeliverAt))
+	}
+	l.set("schedule", string(m.Schedule))
+	l.set("properties_size", strconv.Itoa(m.PropertiesSize()))
+	l.set("payload_size", strconv.Itoa(m.PayloadSize()))
 	l.Payload = m.Payload[:min(len(m.Payload), payload)]
-	return nil
 }
 
 func (l recordLine) text() string {
