@@ -7,15 +7,15 @@ import (
 	"github.com/tidegate/tidegate/core/record"
 )
 
-const (
-	// nearMost is how many entries are at hand at the most, nearLeft how many are left
-	// when they are more, and nearFew how many are few.
-	nearMost = 1 << 16
-	nearLeft = 1 << 15
-	nearFew  = 1 << 13
-	// LoadMost is how many entries are to be loaded at once at the most.
-	LoadMost = 1 << 13
-)
+// LoadMost is how many entries are to be loaded at once at the most.
+const LoadMost = 1 << 13
+
+// bounds say how many entries are at hand.
+type bounds struct {
+	most int // at the most
+	left int // are left when there are more
+	few  int // below that more are wanted
+}
 
 // Entry is a held message: when it is due, unix milliseconds, and its record.
 // Entries are ordered by the time and then by the record.
@@ -40,6 +40,7 @@ type Queue struct {
 	// the store.
 	horizon Entry
 	beyond  bool // the store may have entries there
+	bounds  bounds
 
 	fresh   map[record.LSN]fresh // not in the store, or with another time there
 	order   []record.LSN         // those of the present round, as they came
@@ -67,7 +68,7 @@ type claim struct {
 // NewQueue makes a queue that has nothing at hand before the first Load.
 func NewQueue() *Queue {
 	return &Queue{
-		beyond: true, fresh: map[record.LSN]fresh{}, taken: map[record.LSN]Entry{},
+		beyond: true, bounds: bounds{most: 1 << 16, left: 1 << 15, few: 1 << 13}, fresh: map[record.LSN]fresh{}, taken: map[record.LSN]Entry{},
 		claimed: map[record.LSN]claim{}, round: 1, stored: 1,
 	}
 }
@@ -102,7 +103,7 @@ func (q *Queue) push(e Entry) (first bool) {
 		q.claimed[e.LSN] = c
 	}
 	q.near.push(e)
-	if len(q.near) > nearMost {
+	if len(q.near) > q.bounds.most {
 		q.cut()
 	}
 	return len(q.near) > 0 && q.near[0] == e
@@ -116,11 +117,11 @@ func (q *Queue) cut() {
 		}
 		return 1
 	})
-	for _, e := range q.near[nearLeft:] {
+	for _, e := range q.near[q.bounds.left:] {
 		q.left(e.LSN)
 	}
-	q.horizon, q.beyond = q.near[nearLeft], true
-	q.near = slices.Clone(q.near[:nearLeft])
+	q.horizon, q.beyond = q.near[q.bounds.left], true
+	q.near = slices.Clone(q.near[:q.bounds.left])
 }
 
 // left notes that an entry is not in near any more; it tells whether it was claimed.
@@ -271,7 +272,7 @@ func (q *Queue) Rounds() uint64 { return q.stored }
 
 // Wants tells whether entries are to be loaded, and from which on.
 func (q *Queue) Wants() (from Entry, ok bool) {
-	return q.horizon, q.beyond && len(q.near) < nearFew
+	return q.horizon, q.beyond && len(q.near) < q.bounds.few
 }
 
 // Load takes entries that the store has, ascending from the one on that Wants told;
