@@ -436,7 +436,7 @@ func TestCancelCrashes(t *testing.T) {
 // log around them is dropped and rewritten.
 func TestHeldOutlivesUpkeep(t *testing.T) {
 	for _, lose := range []bool{false, true} {
-		t.Run(fmt.Sprint(lose), func(t *testing.T) {
+		t.Run(strconv.FormatBool(lose), func(t *testing.T) {
 			w := newHeldWorld(t, 3)
 			w.must(w.Bind(t.Context(), "/", core.BindingSpec{Source: core.TopicExchange, Dest: "a", Key: "other"}))
 			p := w.publisher(nil)

@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -122,7 +123,7 @@ func (ch *channel) schedule(m *core.Message, p *wire.Properties) (changed bool, 
 		headers = headers.AppendWithout(nil, headerDelay)
 		added = append(added, wire.Field{Name: headerDelay, Value: -d.relative})
 	}
-	p.Headers = append(headers, wire.EncodeTable(added)...)
+	p.Headers = slices.Concat(headers, wire.EncodeTable(added))
 	return true, nil
 }
 

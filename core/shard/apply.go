@@ -114,14 +114,8 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		return s.applyForget(body, lsn)
 	case record.KindTransfer, record.KindTransferred, record.KindTransferDone:
 		return s.applyTransfer(kind, body, lsn)
-	case record.KindHeld:
-		return s.applyHeld(body, lsn)
-	case record.KindFire:
-		return s.applyFire(body, lsn, nil)
-	case record.KindPlacedFire:
-		return s.applyPlacedFire(body, lsn)
-	case record.KindCancel:
-		return s.applyCancel(body)
+	case record.KindHeld, record.KindFire, record.KindPlacedFire, record.KindCancel:
+		return s.applyOfHeld(kind, body, lsn)
 	default:
 		return fmt.Errorf("kind %d: %w", kind, record.ErrVersion)
 	}

@@ -55,6 +55,20 @@ func newHeld() held {
 	}
 }
 
+// applyOfHeld folds a record of a held message.
+func (s *Shard) applyOfHeld(kind record.Kind, body []byte, lsn record.LSN) error {
+	switch kind {
+	case record.KindHeld:
+		return s.applyHeld(body, lsn)
+	case record.KindFire:
+		return s.applyFire(body, lsn, nil)
+	case record.KindPlacedFire:
+		return s.applyPlacedFire(body, lsn)
+	default:
+		return s.applyCancel(body)
+	}
+}
+
 // applyHeld folds a message that is to be held.
 func (s *Shard) applyHeld(body []byte, lsn record.LSN) error {
 	m, h := &s.msg, &s.held
