@@ -120,13 +120,7 @@ func (b *Broker) CheckExchange(namespace, name string) (ExchangeSpec, error) {
 	if err != nil {
 		return ExchangeSpec{}, err
 	}
-	ns.mu.RLock()
-	defer ns.mu.RUnlock()
-	x, ok := ns.table.Exchange(name)
-	if !ok {
-		return ExchangeSpec{}, ns.notFound("exchange", name)
-	}
-	return exchangeSpec(x), nil
+	return ns.exchange(name)
 }
 
 // DeleteExchange deletes the exchange and its bindings. A missing one is no

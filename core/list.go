@@ -104,8 +104,12 @@ func (b *Broker) roomForQueue(ns *namespace, name string) error {
 	if len(ns.queues) < *limit {
 		return nil
 	}
+	return tooManyQueues(ns.name, name, *limit)
+}
+
+func tooManyQueues(namespace, name string, limit int) error {
 	return &Error{
-		Reason: ErrLimit, Kind: "queue", Name: name, Namespace: ns.name, Arg: "max-queues", Current: strconv.Itoa(*limit),
+		Reason: ErrLimit, Kind: "queue", Name: name, Namespace: namespace, Arg: "max-queues", Current: strconv.Itoa(limit),
 	}
 }
 

@@ -67,7 +67,8 @@ type pressure struct {
 // look is what was last seen, for statistics.
 type look struct {
 	usage
-	warned bool
+	warned               bool
+	diskMark, memoryMark uint64
 }
 
 // start takes the first look.
@@ -148,7 +149,10 @@ func (w *pressure) lookSince(memory bool, before Pressure, warned bool) {
 	w.marks.observe(u)
 	after := w.marks.pressure()
 	w.room.Store(w.marks.room(w.seen))
-	w.looked.Store(&look{usage: w.seen, warned: w.marks.warned})
+	w.looked.Store(&look{
+		usage: w.seen, warned: w.marks.warned, diskMark: w.cfg.diskMark(w.seen.total, w.marks.reserve),
+		memoryMark: w.cfg.MemoryMark(w.marks.memoryLimit),
+	})
 	if w.marks.warned != warned {
 		w.logWarning()
 	}

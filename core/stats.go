@@ -60,6 +60,9 @@ type Stats struct {
 	// DiskFree and DiskTotal are bytes of the disk that holds the log, MemoryInUse
 	// bytes of the process, as of the last look; 0 when they are not known.
 	DiskFree, DiskTotal, MemoryInUse uint64
+	// DiskMark is how many bytes have to be free for publishers to go on, MemoryMark how
+	// many the process may have; 0 when that is not watched.
+	DiskMark, MemoryMark uint64
 
 	Batches, BatchRecords, Syncs uint64
 	LogBytes                     uint64
@@ -115,6 +118,7 @@ func (b *Broker) Stats() Stats {
 	}
 	seen := b.pressure.looked.Load()
 	st.DiskFree, st.DiskTotal, st.MemoryInUse, st.DiskWarning = seen.free, seen.total, seen.memory, seen.warned
+	st.DiskMark, st.MemoryMark = seen.diskMark, seen.memoryMark
 	for _, s := range b.shards {
 		ss := s.Stats()
 		st.Batches += ss.Batches

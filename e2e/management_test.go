@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -166,6 +167,81 @@ func manageMQTT(t *testing.T, b *broker) {
 		}
 	case <-time.After(patience):
 		t.Errorf("not disconnected within %v", patience)
+	}
+}
+
+// TestMonitors has a program read what an autoscaler (KEDA) and a monitoring agent (Datadog)
+// do, after some work of a client.
+func TestMonitors(t *testing.T) {
+	b := startBroker(t, 1)
+	b.needsHTTP()
+	needsPython(t, "urllib.request")
+	conn, err := amqp.Dial(amqpURL(b.AMQP))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ch := channelOn(t, conn)
+	for _, name := range []string{"jobs", "jobs.slow", "other"} {
+		if _, err := ch.QueueDeclare(name, true, false, false, false, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ch.Confirm(false); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		d, err := ch.PublishWithDeferredConfirmWithContext(t.Context(), "", "jobs", true, false, amqp.Publishing{Body: []byte("x")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := d.WaitContext(within(t)); !ok || err != nil {
+			t.Fatalf("not confirmed: %v", err)
+		}
+	}
+	for i := range 4 {
+		d, ok, err := ch.Get("jobs", false)
+		if err == nil && ok && i > 0 {
+			err = d.Ack(false)
+		}
+		if err != nil || !ok {
+			t.Fatalf("get: %v, %v", ok, err)
+		}
+	}
+	if _, err := ch.QueueDeclarePassive("jobs", true, false, false, false, nil); err != nil { // after the acks
+		t.Fatal(err)
+	}
+	type rates struct {
+		Messages       int     `json:"messages"`
+		Unacknowledged int     `json:"unacknowledged"`
+		Publish        float64 `json:"publish_rate"`
+		Deliver        float64 `json:"deliver_rate"`
+	}
+	var got struct {
+		Scaler struct {
+			One      rates            `json:"one"`
+			Matching map[string]rates `json:"matching"`
+		} `json:"scaler"`
+		Agent map[string]any `json:"agent"`
+	}
+	if err := json.Unmarshal([]byte(b.manage("monitor", "")), &got); err != nil {
+		t.Fatal(err)
+	}
+	if one := got.Scaler.One; one.Messages != 7 || one.Unacknowledged != 1 || one.Publish <= 0 || one.Deliver <= 0 {
+		t.Errorf("the queue: got %+v", one)
+	}
+	if m := got.Scaler.Matching; len(m) != 2 || m["jobs"].Messages != 7 || m["jobs.slow"] != (rates{}) {
+		t.Errorf("queues that match: got %+v", m)
+	}
+	for member, want := range map[string]any{
+		"queues jobs messages_ready": 6.0, "queues jobs message_stats/publish": 10.0, "queues jobs message_stats/ack": 3.0,
+		"queues jobs message_stats/deliver_get": 4.0, "queues jobs.slow message_stats/publish": 0.0,
+		"exchanges  message_stats/publish_in": 10.0, "overview  message_stats/confirm": 10.0,
+		"overview  queue_totals/messages": 7.0, "vhosts / messages": 7.0,
+	} {
+		if got.Agent[member] != want {
+			t.Errorf("%s: got %v, want %v", member, got.Agent[member], want)
+		}
 	}
 }
 

@@ -198,6 +198,13 @@ func (cs *Clients) CloseAll(reason string, which func(*Connected) bool) int {
 	return closed
 }
 
+// Count returns how many clients there are.
+func (cs *Clients) Count() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.byConn)
+}
+
 // Churn counts the clients and channels that have come since the start, and those of
 // them that are gone.
 type Churn struct{ Connections, Gone, Channels, GoneChannels uint64 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
@@ -98,6 +99,15 @@ func ImportHash(algorithm, text string) (metadata.Secret, error) {
 		return "", fmt.Errorf("%w: %w", ErrHash, err)
 	}
 	return metadata.Secret(stored), nil
+}
+
+// ForeignHash hashes a password as RabbitMQ does, for definitions and users that other
+// programs write: base64 of a salt and the SHA-256 of both.
+func ForeignHash(password string) string {
+	salted := make([]byte, foreignSaltLen, foreignSaltLen+sha256.Size)
+	_, _ = rand.Read(salted) // never fails, by its documentation
+	digest := sha256.Sum256(append(bytes.Clone(salted), password...))
+	return base64.StdEncoding.EncodeToString(append(salted, digest[:]...))
 }
 
 // ExportHash is the opposite of ImportHash.

@@ -5,7 +5,25 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"time"
 )
+
+// CertificateEnds returns when the first of the certificates that the TLS listeners show
+// ends; the zero time without one.
+func (s *Server) CertificateEnds() (ends time.Time) {
+	if s.tls == nil {
+		return ends
+	}
+	for i := range s.tls.Certificates {
+		for _, raw := range s.tls.Certificates[i].Certificate {
+			c, err := x509.ParseCertificate(raw)
+			if err == nil && (ends.IsZero() || c.NotAfter.Before(ends)) {
+				ends = c.NotAfter
+			}
+		}
+	}
+	return ends
+}
 
 // loadTLS reads the files and returns the configuration of the TLS listeners.
 func loadTLS(files TLS) (*tls.Config, error) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/tidegate/tidegate/adapters/amqp"
 	"github.com/tidegate/tidegate/core"
@@ -20,11 +21,10 @@ var protocolNames = map[string]string{
 	"amqp": "amqp", "amqps": "amqp/ssl", "http": "http", "https": "https",
 }
 
-// newManagement returns the management API. addresses tells where an endpoint
-// can be reached once the gateway listens.
+// newManagement returns the management API. server is asked once the gateway listens.
 func newManagement(
 	cfg Config, broker *core.Broker, catalog *metadata.Catalog, clients *gateway.Clients,
-	log *slog.Logger, addresses func(endpoint string) []net.Addr,
+	log *slog.Logger, server func() *gateway.Server,
 ) *api.API {
 	host, err := os.Hostname()
 	if err != nil {
@@ -37,7 +37,8 @@ func newManagement(
 			Copies: amqp.Copies, AppendProperties: amqp.AppendProperties, Format: core.FormatAMQP,
 		},
 		Node: "tidegate@" + host, Cluster: cfg.Metadata.Cluster, Product: cfg.AMQP.Product, Version: versionName(),
-		Listeners: func() []api.Listener { return cfg.listeners(addresses) },
+		Listeners:       func() []api.Listener { return cfg.listeners(server().Addresses) },
+		CertificateEnds: func() time.Time { return server().CertificateEnds() },
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -138,9 +137,7 @@ func openGateway(ctx context.Context, cfg Config, broker *core.Broker, catalog *
 	amqpServer := amqp.New(broker, auth, cfg.AMQP, log.With(slog.String("part", "amqp")))
 	clients := gateway.NewClients(catalog)
 	var server *gateway.Server
-	management := newManagement(cfg, broker, catalog, clients, log, func(endpoint string) []net.Addr {
-		return server.Addresses(endpoint)
-	})
+	management := newManagement(cfg, broker, catalog, clients, log, func() *gateway.Server { return server })
 	server, err := gateway.New(cfg.Gateway, cfg.endpoints(mqttServer, amqpServer),
 		gateway.Deps{
 			Auth: auth, Clients: clients, Node: management.Node, Routes: management.Routes(),

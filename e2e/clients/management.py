@@ -4,6 +4,7 @@ usage: management.py URL MODE, where MODE is one of
   setup    make virtual host, users, permissions, queue, exchange and binding; check what is refused
   export   print the definitions
   import   read definitions from the standard input and import them
+  monitor  print what an autoscaler and a monitoring agent read of the virtual host /
 """
 
 import base64
@@ -66,9 +67,72 @@ def setup():
     want(204, "DELETE", "queues/%2F/aliveness-test")
 
 
+def scaler():
+    """Reads as KEDA's RabbitMQ scaler does: one queue by its name, and a page of those that match."""
+    one = want(200, "GET", "queues/%2F/" + urllib.parse.quote("jobs", safe=""))
+    query = urllib.parse.urlencode(
+        {"page": 1, "use_regex": "true", "pagination": "false", "name": "^jobs.*$", "page_size": 100})
+    page = want(200, "GET", "queues/%2F?" + query)
+    read = lambda q: {
+        "messages": q["messages"], "unacknowledged": q["messages_unacknowledged"],
+        "publish_rate": q["message_stats"]["publish_details"]["rate"],
+        "deliver_rate": q["message_stats"]["deliver_get_details"]["rate"]}
+    return {"one": read(one), "matching": {q["name"]: read(q) for q in page["items"]}}
+
+
+# What Datadog's check reads, by route: members, inside of others after a slash.
+AGENT = {
+    "overview": [
+        "cluster_name", "rabbitmq_version", "management_version", "object_totals/connections", "object_totals/channels",
+        "object_totals/queues", "object_totals/consumers", "queue_totals/messages", "queue_totals/messages_details/rate",
+        "queue_totals/messages_ready", "queue_totals/messages_ready_details/rate",
+        "queue_totals/messages_unacknowledged", "queue_totals/messages_unacknowledged_details/rate",
+        "message_stats/ack", "message_stats/ack_details/rate", "message_stats/confirm",
+        "message_stats/confirm_details/rate", "message_stats/deliver_get", "message_stats/deliver_get_details/rate",
+        "message_stats/publish", "message_stats/publish_details/rate", "message_stats/redeliver",
+        "message_stats/redeliver_details/rate", "message_stats/return_unroutable",
+        "message_stats/drop_unroutable", "message_stats/drop_unroutable_details/rate"],
+    "nodes": [
+        "name", "running", "fd_used", "disk_free", "mem_used", "mem_limit", "sockets_used", "partitions",
+        "mem_alarm", "disk_free_alarm"],
+    "queues": [
+        "name", "vhost", "consumers", "messages", "messages_details/rate", "messages_ready",
+        "messages_ready_details/rate", "messages_unacknowledged", "messages_unacknowledged_details/rate",
+        "message_stats/ack", "message_stats/ack_details/rate", "message_stats/deliver",
+        "message_stats/deliver_details/rate", "message_stats/deliver_get", "message_stats/deliver_get_details/rate",
+        "message_stats/publish", "message_stats/publish_details/rate", "message_stats/redeliver",
+        "message_stats/redeliver_details/rate"],
+    "exchanges": [
+        "name", "vhost", "type", "message_stats/publish_in", "message_stats/publish_in_details/rate",
+        "message_stats/publish_out", "message_stats/publish_out_details/rate"],
+    "connections": ["vhost", "state"],
+    "vhosts": ["name", "messages"],
+}
+
+
+def agent():
+    """Reads as Datadog's check does."""
+    found = {}
+    for route, members in AGENT.items():
+        body = want(200, "GET", route)
+        for thing in body if isinstance(body, list) else [body]:
+            for member in members:
+                value = thing
+                for part in member.split("/"):
+                    if part not in value:
+                        sys.exit(f"{route}: no {member} in {thing}")
+                    value = value[part]
+                found[f"{route} {thing.get('name', '')} {member}"] = value
+    if want(200, "GET", "aliveness-test/%2F")["status"] != "ok":
+        sys.exit("not alive")
+    return found
+
+
 if sys.argv[2] == "setup":
     setup()
 elif sys.argv[2] == "export":
     json.dump(want(200, "GET", "definitions"), sys.stdout, sort_keys=True)
+elif sys.argv[2] == "monitor":
+    json.dump({"scaler": scaler(), "agent": agent()}, sys.stdout)
 else:
     want(204, "POST", "definitions", json.load(sys.stdin))

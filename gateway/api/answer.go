@@ -115,7 +115,7 @@ func (a *API) refusal(ctx context.Context, err error) answer {
 	code, text := a.Dialect.Refusal(err)
 	switch {
 	case code == codeNotFound:
-		return say(&refused{http.StatusNotFound, "Object Not Found", text})
+		return say(&refused{http.StatusNotFound, "not_found", text})
 	case code == codeAccessRefused:
 		return say(&refused{http.StatusUnauthorized, "not_authorised", text})
 	case text != "" && !errors.Is(err, core.ErrStorage):

@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/core"
@@ -48,7 +49,10 @@ type Deps struct {
 	Dialect Dialect
 	// Listeners returns the open addresses.
 	Listeners func() []Listener
-	Log       *slog.Logger
+	// CertificateEnds returns when the first certificate of the listeners ends; the
+	// zero time when there is none.
+	CertificateEnds func() time.Time
+	Log             *slog.Logger
 	// Node, Cluster, Product and Version are the names that answers carry.
 	Node, Cluster, Product, Version string
 }
@@ -87,11 +91,17 @@ type route struct {
 // Routes returns the table of routes for the front door.
 func (a *API) Routes() []gateway.Route {
 	var out []gateway.Route
+	known := http.NewServeMux()
+	paths := map[string]bool{}
 	for _, rt := range a.table() {
 		h := a.serve(rt.handler)
+		if _, path, _ := strings.Cut(rt.pattern, " "); !paths[path] {
+			paths[path] = true
+			known.Handle(path, h)
+		}
 		out = append(out, gateway.Route{Pattern: rt.pattern, Access: rt.access, Handler: h, MaxBody: rt.maxBody})
 	}
-	missing := a.serve(func(context.Context, *request) (answer, error) { return answer{}, errMissing })
+	missing := a.serve(a.otherMethod(known))
 	return append(out, gateway.Route{Pattern: "/api/", Access: gateway.Member, Handler: missing})
 }
 

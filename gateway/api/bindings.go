@@ -196,6 +196,19 @@ type bindingBody struct {
 	Arguments       json.RawMessage `json:"arguments"`
 }
 
+// spec is the binding of definitions.
+func (b *bindingBody) spec() (core.BindingSpec, error) {
+	spec := core.BindingSpec{
+		Source: b.Source, Dest: b.Destination, ToExchange: b.DestinationType == "exchange", Key: b.RoutingKey,
+	}
+	if b.DestinationType != "queue" && b.DestinationType != "exchange" {
+		return spec, badRequest("destination_type '%s' is not known", b.DestinationType)
+	}
+	var err error
+	spec.Args, err = decodeArguments(b.Arguments)
+	return spec, err
+}
+
 func (b bindings) create(ctx context.Context, r *request) (answer, error) {
 	vhost, err := b.ownVhost(r)
 	if err != nil {

@@ -2,11 +2,15 @@ package api_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
 	"github.com/tidegate/tidegate/gateway"
@@ -217,6 +221,50 @@ func TestOverviewRates(t *testing.T) {
 	if stats["publish"] != 0.0 || got["churn_rates"] != nil {
 		t.Errorf("who may not see all got %v", got)
 	}
+}
+
+// TestBlockedConnections has the disk become low: who publishes is blocked, the others
+// would be.
+func TestBlockedConnections(t *testing.T) {
+	w := newWorld(t)
+	var channels []*amqp091.Channel
+	for _, user := range []string{"device", "helper"} {
+		conn, err := w.dial(user, "/", "")
+		w.must(err)
+		defer conn.Close()
+		ch, err := conn.Channel()
+		w.must(err)
+		channels = append(channels, ch)
+	}
+	_, err := channels[0].QueueDeclare("q", true, false, false, false, nil)
+	w.must(err)
+	states := func() string {
+		var all []string
+		for _, c := range w.want(200, "GET", "connections?sort=user&columns=user,state", "").list(t) {
+			all = append(all, fmt.Sprint(c["user"], " ", c["state"]))
+		}
+		return strings.Join(all, ", ")
+	}
+	disk := func(free uint64, want string) {
+		t.Helper()
+		w.fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: free, TotalBytes: 100 << 30, UsedBytes: 100<<30 - free})
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for end := time.After(time.Minute); states() != want; {
+			select {
+			case <-tick.C:
+			case <-end:
+				t.Fatalf("got %s, want %s", states(), want)
+			}
+		}
+	}
+	disk(50<<30, "device running, helper running")
+	disk(1, "device blocking, helper blocking")
+	w.must(channels[0].PublishWithContext(t.Context(), "", "q", false, false, amqp091.Publishing{DeliveryMode: 2}))
+	disk(1, "device blocked, helper blocking")
+	w.want(503, "GET", "health/checks/alarms", "")
+	disk(50<<30, "device running, helper running")
+	w.want(200, "GET", "health/checks/alarms", "")
 }
 
 func TestCloseWithReason(t *testing.T) {

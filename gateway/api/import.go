@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/tidegate/tidegate/core"
 	"github.com/tidegate/tidegate/metadata"
 )
 
-// An import is checked whole before anything of it is written, so that a file
-// that asks for what is not there changes nothing. What is there already and
-// is not in the file stays. One that fails half way, because the metadata store
-// goes away or something exists otherwise, can be repeated.
+// An import is checked whole before anything of it is written, each part by itself and
+// against what is there and what the file makes, so that one that is refused changes
+// nothing. What is there already and is not in the file stays. One that fails half way,
+// because the metadata store goes away or somebody changes something meanwhile, can be
+// repeated.
 
 func (a *API) importAll(ctx context.Context, r *request) (answer, error) {
 	var d definitions
@@ -66,6 +66,9 @@ func (a *API) importDefinitions(ctx context.Context, d *definitions) (answer, er
 		}
 		steps = append(steps, more...)
 	}
+	if err := a.vet(d); err != nil {
+		return answer{}, err
+	}
 	for _, do := range steps {
 		if err := do(ctx); err != nil {
 			return answer{}, err
@@ -76,6 +79,9 @@ func (a *API) importDefinitions(ctx context.Context, d *definitions) (answer, er
 
 // about tells in an error which object it is of.
 func about(err error, kind, name string) error {
+	if err == nil {
+		return nil
+	}
 	if e, ok := err.(*refused); ok { //nolint:errorlint // only a bare one is said again with more words
 		return &refused{e.status, e.name, kind + " '" + name + "': " + e.cause}
 	}
@@ -263,15 +269,9 @@ func (a *API) importBindings(d *definitions) ([]step, error) {
 		if b.Source == "" {
 			continue // implied by the queue
 		}
-		spec := core.BindingSpec{
-			Source: b.Source, Dest: b.Destination, ToExchange: b.DestinationType == "exchange", Key: b.RoutingKey,
-		}
-		var err error
-		if spec.Args, err = decodeArguments(b.Arguments); err != nil {
-			return nil, about(err, "binding", b.Source)
-		}
-		if b.DestinationType != "queue" && b.DestinationType != "exchange" {
-			return nil, badRequest("binding from '%s': destination_type '%s' is not known", b.Source, b.DestinationType)
+		spec, err := b.spec()
+		if err != nil {
+			return nil, about(err, "binding from", b.Source)
 		}
 		steps = append(steps, func(ctx context.Context) error { return a.Broker.Bind(ctx, b.Vhost, spec) })
 	}

@@ -100,7 +100,7 @@ func limitOf(r *request) (*int, error) {
 		return nil, err
 	}
 	if body.Value == nil {
-		return nil, badRequest("value is missing")
+		return nil, keyMissing("value")
 	}
 	return body.Value, nil
 }

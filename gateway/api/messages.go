@@ -30,8 +30,12 @@ type getBody struct {
 
 func (b *getBody) check() (requeue bool, err error) {
 	switch {
-	case b.Count == nil || *b.Count < 1 || *b.Count > maxGet:
-		return false, badRequest("count must be 1 to %d", maxGet)
+	case b.Count == nil:
+		return false, keyMissing("count")
+	case *b.Count < 0 || *b.Count > maxGet:
+		return false, badRequest("count must be 0 to %d", maxGet)
+	case b.Encoding == "":
+		return false, keyMissing("encoding")
 	case b.Encoding != "auto" && b.Encoding != "base64":
 		return false, badRequest("encoding must be auto or base64")
 	case b.Truncate != nil && *b.Truncate < 0:

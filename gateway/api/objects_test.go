@@ -69,11 +69,11 @@ func TestObjects(t *testing.T) {
 		{400, "PUT", "policies/%2F/p", `{"pattern":".*","definition":{"love":1}}`, "are not recognised policy settings"},
 		{400, "PUT", "policies/%2F/p", `{"pattern":".*","definition":{"max-length":-1}}`, "-1 is not a valid maximum length"},
 		{400, "PUT", "policies/%2F/p", `{"pattern":"(","definition":{"max-length":1}}`, "no regular expression"},
-		{400, "PUT", "users/new", `{"password":"x"}`, "tags are missing"},
+		{400, "PUT", "users/new", `{"password":"x"}`, "[{key_missing,tags}]"},
 		{201, "PUT", "users/new", `{"password":"x","tags":"management, monitoring"}`, ""},
 		{204, "PUT", "users/new", `{"tags":["policymaker"]}`, ""},
-		{404, "PUT", "permissions/none/new", `{"configure":"","write":"","read":""}`, "Not Found"},
-		{400, "PUT", "permissions/%2F/new", `{"configure":"","write":""}`, "key read is missing"},
+		{400, "PUT", "permissions/none/new", `{"configure":"","write":"","read":""}`, "vhost_or_user_not_found"},
+		{400, "PUT", "permissions/%2F/new", `{"configure":"","write":""}`, "[{key_missing,read}]"},
 		{200, "GET", "users/without-permissions", "", `"name":"new"`},
 		{204, "POST", "users/bulk-delete", `{"users":["new","none"]}`, ""},
 		{400, "PUT", "vhosts/v", `{"default_queue_type":"swift"}`, "Unsupported default queue type 'swift'"},
@@ -123,9 +123,9 @@ func TestMessages(t *testing.T) {
 	}
 	publish(400, `{"properties":{"user_id":"device"},"routing_key":"q","payload":"","payload_encoding":"string"}`)
 	publish(400, `{"properties":{"headers":{"x-delay":5}},"routing_key":"q","payload":"","payload_encoding":"string"}`)
-	publish(400, `{"properties":{"nope":1},"routing_key":"q","payload":"","payload_encoding":"string"}`)
+	publish(200, `{"properties":{"nope":1},"routing_key":"none","payload":"","payload_encoding":"string"}`)
 	publish(400, `{"properties":{},"routing_key":"q","payload":"x","payload_encoding":"rot13"}`)
-	w.want(404, "POST", "exchanges/%2F/none/publish", `{"properties":{},"routing_key":"q","payload":"","payload_encoding":"string"}`)
+	w.want(400, "POST", "exchanges/%2F/none/publish", `{"properties":{},"routing_key":"q","payload":"","payload_encoding":"string"}`)
 
 	get := func(mode string) []map[string]any {
 		t.Helper()
@@ -160,7 +160,7 @@ func TestMessages(t *testing.T) {
 	if left := get("ack_requeue_false"); len(left) != 0 {
 		t.Errorf("after all was taken: got %v", left)
 	}
-	w.want(400, "POST", "queues/%2F/q/get", `{"count":0,"ackmode":"ack_requeue_true","encoding":"auto"}`)
+	w.want(400, "POST", "queues/%2F/q/get", `{"count":-1,"ackmode":"ack_requeue_true","encoding":"auto"}`)
 	w.want(400, "POST", "queues/%2F/q/get", `{"count":1,"encoding":"auto"}`)
 }
 

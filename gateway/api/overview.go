@@ -2,11 +2,7 @@ package api
 
 import (
 	"context"
-	"maps"
-	"os"
-	"runtime"
 	"slices"
-	"time"
 
 	"github.com/tidegate/tidegate/core"
 )
@@ -122,32 +118,6 @@ func (a *API) listeners() []object {
 		list = append(list, object{"node": a.Node, "protocol": l.Protocol, "ip_address": l.Host, "port": l.Port, "tls": l.TLS})
 	}
 	return list
-}
-
-func (a *API) nodes(context.Context, *request) (answer, error) {
-	return found([]object{a.describeNode()})
-}
-
-func (a *API) node(_ context.Context, r *request) (answer, error) {
-	if r.PathValue("name") != a.Node {
-		return answer{}, errMissing
-	}
-	return found(a.describeNode())
-}
-
-func (a *API) describeNode() object {
-	st := a.Broker.Stats()
-	o := object{
-		"name": a.Node, "type": "disc", "running": true, "rates_mode": "basic", "partitions": []string{},
-		"uptime": time.Since(a.started).Milliseconds(), "processors": runtime.NumCPU(), "os_pid": os.Getpid(),
-		"mem_used": st.MemoryInUse, "mem_alarm": st.Pressure.Memory,
-		"disk_free": st.DiskFree, "disk_free_alarm": st.Pressure.Disk,
-		"exchange_types":  exchangeTypes(),
-		"auth_mechanisms": []object{{"name": "PLAIN", "enabled": true}, {"name": "AMQPLAIN", "enabled": true}},
-		"being_drained":   false,
-	}
-	maps.Copy(o, a.churn())
-	return o
 }
 
 // protocols returns the protocols that clients may speak, each once.

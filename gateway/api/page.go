@@ -29,7 +29,8 @@ func shape(r *request, got answer) (answer, error) {
 		return got, err
 	}
 	if column := query.Get("sort"); column != "" {
-		slices.SortStableFunc(list, func(a, b object) int { return compareValues(a[column], b[column]) })
+		path := strings.Split(column, ".")
+		slices.SortStableFunc(list, func(a, b object) int { return compareValues(at(a, path), at(b, path)) })
 		if query.Get("sort_reverse") == "true" {
 			slices.Reverse(list)
 		}
@@ -43,10 +44,18 @@ func shape(r *request, got answer) (answer, error) {
 		if size, err = number(r, "page_size", defaultPageSize); err != nil {
 			return got, err
 		}
-		size = min(size, maxPageSize)
+		if page < 1 || size < 1 || size > maxPageSize {
+			return got, &refused{
+				http.StatusBadRequest, "invalid_pagination_parameters",
+				fmt.Sprintf("Invalid pagination parameters: page number %d, page size %d", page, size),
+			}
+		}
 		pages = max(1, (filtered+size-1)/size)
 		if page > pages {
-			return got, badRequest("page %d is out of range, there are %d", page, pages)
+			return got, &refused{
+				http.StatusBadRequest, "page_out_of_range",
+				fmt.Sprintf("Page out of range, page: %d page size: %d, len: %d", page, size, filtered),
+			}
 		}
 		list = list[(page-1)*size : min(page*size, filtered)]
 	}
@@ -63,14 +72,26 @@ func shape(r *request, got answer) (answer, error) {
 	return got, nil
 }
 
+// at returns the member that a path leads to, nil when there is none.
+func at(o object, path []string) any {
+	for _, name := range path[:len(path)-1] {
+		inner, ok := o[name].(object)
+		if !ok {
+			return nil
+		}
+		o = inner
+	}
+	return o[path[len(path)-1]]
+}
+
 func number(r *request, name string, absent int) (int, error) {
 	text := r.URL.Query().Get(name)
 	if text == "" {
 		return absent, nil
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > 1<<20 {
-		return 0, badRequest("%s must be a number above 0", name)
+	if err != nil || n > 1<<20 {
+		return 0, badRequest("Pagination parameters are invalid")
 	}
 	return n, nil
 }
@@ -84,7 +105,7 @@ func filter(list []object, name string, asPattern bool) ([]object, error) {
 	if asPattern {
 		pattern, err := regexp.Compile(name)
 		if err != nil {
-			return nil, badRequest("name is no regular expression: %v", err)
+			return nil, badRequest("Pagination parameters are invalid: name is no regular expression: %v", err)
 		}
 		match = pattern.MatchString
 	}
@@ -111,6 +132,8 @@ func asNumber(v any) (float64, bool) {
 		return float64(v), true
 	case uint64:
 		return float64(v), true
+	case float64:
+		return v, true
 	}
 	return 0, false
 }

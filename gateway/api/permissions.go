@@ -12,7 +12,7 @@ import (
 func checkPatterns(named map[string]*string) error {
 	for name, pattern := range named {
 		if pattern == nil {
-			return badRequest("key %s is missing", name)
+			return keyMissing(name)
 		}
 		if _, err := regexp.Compile(*pattern); err != nil {
 			return badRequest("%s is no regular expression: %v", name, err)
@@ -83,10 +83,23 @@ func (a *API) makePermission(ctx context.Context, user, vhost string, body *perm
 	if err := checkPatterns(patterns); err != nil {
 		return false, err
 	}
+	if err := a.bothThere(user, vhost); err != nil {
+		return false, err
+	}
 	_, there := a.Catalog.Permission(user, vhost)
 	return !there, a.Catalog.PutPermission(ctx, metadata.Permission{
 		User: user, Namespace: vhost, Configure: *body.Configure, Write: *body.Write, Read: *body.Read,
 	})
+}
+
+// bothThere refuses a permission of a user or in a virtual host that is not there.
+func (a *API) bothThere(user, vhost string) error {
+	_, isUser := a.Catalog.User(user)
+	_, isVhost := a.Catalog.Namespace(vhost)
+	if isUser && isVhost {
+		return nil
+	}
+	return badRequest("vhost_or_user_not_found")
 }
 
 func (a *API) deletePermission(ctx context.Context, r *request) (answer, error) {

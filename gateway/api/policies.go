@@ -42,7 +42,10 @@ type policyBody struct {
 func (b *policyBody) policy(vhost, name string, operator bool) (metadata.Policy, error) {
 	p := metadata.Policy{Namespace: vhost, Name: name, Operator: operator, ApplyTo: b.ApplyTo, Priority: int(b.Priority)}
 	if b.Pattern == nil {
-		return p, badRequest("key pattern is missing")
+		return p, keyMissing("pattern")
+	}
+	if len(b.Definition) == 0 {
+		return p, keyMissing("definition")
 	}
 	p.Pattern = *b.Pattern
 	var err error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,7 +29,7 @@ type publishBody struct {
 func (b *publishBody) payload() ([]byte, error) {
 	switch {
 	case b.Payload == nil || b.RoutingKey == nil:
-		return nil, badRequest("routing_key and payload are needed")
+		return nil, keyMissing(map[bool]string{true: "routing_key", false: "payload"}[b.RoutingKey == nil])
 	case b.PayloadEncoding == "string":
 		return []byte(*b.Payload), nil
 	case b.PayloadEncoding == "base64":
@@ -87,9 +88,23 @@ func (a *API) publish(ctx context.Context, r *request) (answer, error) {
 	}
 	routed, err := a.send(ctx, vhost, &m)
 	if err != nil {
-		return answer{}, err
+		return answer{}, a.publishRefused(err)
 	}
 	return found(object{"routed": routed})
+}
+
+// publishRefused says why a publish was refused as RabbitMQ does, which publishes over a
+// connection of AMQP: with the words of that, and their code.
+func (a *API) publishRefused(err error) error {
+	if e, ok := errors.AsType[*core.Error](err); ok && e.Arg == "internal" {
+		return badRequest("%d ACCESS_REFUSED - cannot publish to internal exchange '%s' in vhost '%s'",
+			codeAccessRefused, e.Name, e.Namespace)
+	}
+	if errors.Is(err, core.ErrNotFound) {
+		_, text := a.Dialect.Refusal(err)
+		return badRequest("%d NOT_FOUND - %s", codeNotFound, text)
+	}
+	return err
 }
 
 // send publishes and waits for the confirm.
@@ -179,11 +194,15 @@ func readProperty(p *core.Properties, name string, value any) error {
 		var err error
 		p.Headers, err = readHeaders(headers, 0)
 		return err
-	case name == "cluster_id": // reserved, carried by nobody
-	default:
-		return badRequest("property %s is unknown or has a wrong value", name)
-	}
+	case slices.Contains(typedProperties, name):
+		return badRequest("property %s has a wrong value", name)
+	} // others mean nothing, and no program is refused for them
 	return nil
+}
+
+// typedProperties are properties whose values are read by readProperty.
+var typedProperties = []string{
+	"correlation_id", "delivery_mode", "priority", "timestamp", "expiration", "headers",
 }
 
 func readHeaders(from map[string]any, depth int) ([]core.Header, error) {

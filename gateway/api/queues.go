@@ -113,6 +113,27 @@ func tagOf(consumers []object, member string) any {
 	return nil
 }
 
+// queueAction is what one may do with a queue beside the rest: RabbitMQ's are about its
+// mirrors, of which there are none.
+func (a *API) queueAction(_ context.Context, r *request) (answer, error) {
+	if _, _, err := a.existingQueue(r, gateway.Configure); err != nil {
+		return answer{}, err
+	}
+	var body struct {
+		Action string `json:"action"`
+	}
+	if err := r.decode(&body); err != nil {
+		return answer{}, err
+	}
+	switch body.Action {
+	case "sync", "cancel_sync":
+		return done()
+	case "":
+		return answer{}, keyMissing("action")
+	}
+	return answer{}, badRequest("unknown action '%s'", body.Action)
+}
+
 // missing turns the engine's ErrNotFound into RabbitMQ's bare words.
 func missing(err error) error {
 	if errors.Is(err, core.ErrNotFound) {

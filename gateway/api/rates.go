@@ -98,10 +98,17 @@ type counted struct {
 	level bool
 }
 
-// putCounts sets counters in o, and their rates in the members beside them.
-func (rs *rates) putCounts(o object, key string, since time.Time, list ...counted) {
+// putRates sets in o the rates of counters and levels that are in it.
+func (rs *rates) putRates(o object, key string, since time.Time, list ...counted) {
 	for i, rate := range rs.of(key, since, list) {
-		o[list[i].name] = list[i].value
 		o[list[i].name+"_details"] = object{"rate": rate}
 	}
+}
+
+// putCounts sets counters in o, and their rates in the members beside them.
+func (rs *rates) putCounts(o object, key string, since time.Time, list ...counted) {
+	for i := range list {
+		o[list[i].name] = list[i].value
+	}
+	rs.putRates(o, key, since, list...)
 }

@@ -72,6 +72,9 @@ func (a *API) makeTopicPermission(ctx context.Context, user, vhost string, body 
 	if err := checkPatterns(map[string]*string{"write": body.Write, "read": body.Read}); err != nil {
 		return false, err
 	}
+	if err := a.bothThere(user, vhost); err != nil {
+		return false, err
+	}
 	exchange := exchangeName(body.Exchange)
 	_, there := a.Catalog.TopicPermission(user, vhost, exchange)
 	return !there, a.Catalog.PutTopicPermission(ctx, metadata.TopicPermission{

@@ -41,6 +41,11 @@ func userObject(u metadata.User) object {
 	return o
 }
 
+// hashPassword hashes the password of the path, for a PUT of a user with password_hash.
+func (a *API) hashPassword(_ context.Context, r *request) (answer, error) {
+	return found(object{"ok": gateway.ForeignHash(r.PathValue("password"))})
+}
+
 func (a *API) listUsers(context.Context, *request) (answer, error) {
 	return found(list(a.Catalog.Users(), userObject))
 }
@@ -99,7 +104,7 @@ func (a *API) makeUser(ctx context.Context, name string, body *userBody) (create
 	}
 	u, there := a.Catalog.User(name)
 	if !there && body.Tags == nil {
-		return false, badRequest("tags are missing")
+		return false, keyMissing("tags")
 	}
 	u.Name = name
 	hash, err := body.hash()
@@ -142,12 +147,15 @@ func (a *API) removeUser(ctx context.Context, name string) (bool, error) {
 
 func (a *API) deleteUsers(ctx context.Context, r *request) (answer, error) {
 	var body struct {
-		Users []string `json:"users"`
+		Users *[]string `json:"users"`
 	}
 	if err := r.decode(&body); err != nil {
 		return answer{}, err
 	}
-	for _, name := range body.Users {
+	if body.Users == nil {
+		return answer{}, keyMissing("users")
+	}
+	for _, name := range *body.Users {
 		if _, err := a.removeUser(ctx, name); err != nil {
 			return answer{}, err
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
@@ -49,6 +50,9 @@ type world struct {
 	api     *api.API
 	http    string
 	amqp    string
+	fs      *vfs.MemFS // nil on the disk of another
+	// certificateEnds is what the API is told.
+	certificateEnds time.Time
 }
 
 func newWorld(t *testing.T, settings ...func(*gateway.Config)) *world {
@@ -60,6 +64,7 @@ func newWorld(t *testing.T, settings ...func(*gateway.Config)) *world {
 func newWorldOn(t *testing.T, fs vfs.FS, settings ...func(*gateway.Config)) *world {
 	t.Helper()
 	w := &world{t: t}
+	w.fs, _ = fs.(*vfs.MemFS)
 	log := slog.New(slog.DiscardHandler)
 	store := memory.New()
 	var err error
@@ -88,8 +93,11 @@ func newWorldOn(t *testing.T, fs vfs.FS, settings ...func(*gateway.Config)) *wor
 			CheckQueue: amqp.CheckQueue, CheckExchange: amqp.CheckExchange, Refusal: amqp.Refusal,
 			Copies: amqp.Copies, AppendProperties: amqp.AppendProperties, Format: core.FormatAMQP,
 		},
-		Listeners: func() []api.Listener { return []api.Listener{{Protocol: "amqp", Host: "127.0.0.1", Port: 5672}} },
-		Node:      "node", Cluster: "default", Product: "Tidegate", Version: "test",
+		Listeners: func() []api.Listener {
+			return []api.Listener{{Protocol: "amqp", Host: "127.0.0.1", Port: 5672}, {Protocol: "http", Host: "127.0.0.1", Port: 15672}}
+		},
+		CertificateEnds: func() time.Time { return w.certificateEnds },
+		Node:            "node", Cluster: "default", Product: "Tidegate", Version: "test",
 	})
 	local := []string{"127.0.0.1:0"}
 	cfg := gateway.DefaultConfig()
