@@ -77,8 +77,14 @@ func TestSelectorOfAnotherProtocol(t *testing.T) {
 		return core.Properties{
 			MessageID: "m", CorrelationID: []byte("c"), HasPriority: true, Priority: 3, HasTimestamp: true, Timestamp: 17, Persistent: true,
 			Headers: []core.Header{
-				{Name: "temp", Value: "35"}, {Name: "hot", Value: "true"}, {Name: "temp", Value: "1"}, {Name: "n", Value: int64(2)},
-				{Name: "b", Value: true}, {Name: "f", Value: 0.5}, {Name: "u", Value: uint64(9)}, {Name: "at", Value: time.Unix(5, 0)},
+				{Name: "temp", Value: "35"},
+				{Name: "hot", Value: "true"},
+				{Name: "temp", Value: "1"},
+				{Name: "n", Value: int64(2)},
+				{Name: "b", Value: true},
+				{Name: "f", Value: 0.5},
+				{Name: "u", Value: uint64(9)},
+				{Name: "at", Value: time.Unix(5, 0)},
 			},
 		}, nil
 	}

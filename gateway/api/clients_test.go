@@ -88,6 +88,12 @@ func TestConnections(t *testing.T) {
 	if queue["exclusive_consumer_tag"] != "tag" || queue["single_active_consumer_tag"] != nil {
 		t.Errorf("tags: got %v", queue)
 	}
+	for _, q := range w.want(200, "GET", "queues", "").list(t) { // as of one queue alone
+		mine, active := q["exclusive_consumer_tag"], q["single_active_consumer_tag"]
+		if is := q["name"] == "mine"; is && mine != "tag" || !is && mine != nil || (q["name"] == "one at a time") != (active != nil) {
+			t.Errorf("tags in the list: got %v", q)
+		}
+	}
 	for query, want := range map[string][2]bool{
 		"": {true, true}, "?disable_stats=true": {false, false},
 		"?disable_stats=true&enable_queue_totals=true": {true, false},

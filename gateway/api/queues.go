@@ -43,6 +43,7 @@ func (a *API) listQueues(_ context.Context, r *request) (answer, error) {
 	}
 	query := r.URL.Query()
 	withoutStats := isSet(query, "disable_stats")
+	chosen := a.chosenConsumers()
 	var out []object
 	for _, vhost := range names {
 		queues, err := a.Broker.Queues(vhost)
@@ -55,6 +56,7 @@ func (a *API) listQueues(_ context.Context, r *request) (answer, error) {
 		policies := a.policiesOf(vhost)
 		for _, q := range queues {
 			o := a.describeQueue(vhost, q, policies)
+			putTags(o, &q, chosen[queueID{vhost, q.QueueSpec.Name}])
 			if withoutStats {
 				leaveOutStats(o, isSet(query, "enable_queue_totals"))
 			}
@@ -67,7 +69,7 @@ func (a *API) listQueues(_ context.Context, r *request) (answer, error) {
 // leaveOutStats removes what changes with messages and consumers, but for the
 // numbers of messages if they are asked for.
 func leaveOutStats(o object, totals bool) {
-	for _, name := range []string{"consumers", "message_stats", "idle_since"} {
+	for _, name := range []string{"consumers", "message_stats", "idle_since", "exclusive_consumer_tag", "single_active_consumer_tag"} {
 		delete(o, name)
 	}
 	for _, name := range []string{"messages", "messages_ready", "messages_unacknowledged"} {
@@ -88,13 +90,9 @@ func (a *API) getQueue(_ context.Context, r *request) (answer, error) {
 		return answer{}, missing(err)
 	}
 	o := a.describeQueue(vhost, q, a.policiesOf(vhost))
+	putTags(o, &q, a.chosenConsumers()[queueID{vhost, q.QueueSpec.Name}])
 	consumers := a.consumersOf(vhost, q.QueueSpec.Name)
 	o["consumer_details"] = consumers
-	o["exclusive_consumer_tag"] = tagOf(consumers, "exclusive")
-	o["single_active_consumer_tag"] = nil
-	if q.Args["x-single-active-consumer"] == true {
-		o["single_active_consumer_tag"] = tagOf(consumers, "active")
-	}
 	if q.Exclusive {
 		if c := a.connectionOf(q.Owner); c != nil {
 			o["owner_pid_details"] = connectionDetails(c)
@@ -103,14 +101,46 @@ func (a *API) getQueue(_ context.Context, r *request) (answer, error) {
 	return found(o)
 }
 
-// tagOf returns the tag of the consumer that has the member set, nil if none has.
-func tagOf(consumers []object, member string) any {
-	for _, k := range consumers {
-		if k[member] == true {
-			return k["consumer_tag"]
+// queueID names a queue among those of all virtual hosts.
+type queueID struct{ vhost, name string }
+
+// chosen are the tags of the consumers of a queue that are not as others.
+type chosen struct{ exclusive, active string }
+
+// chosenConsumers finds them for all queues at once, since each look asks every channel.
+func (a *API) chosenConsumers() map[queueID]chosen {
+	all := map[queueID]chosen{}
+	for _, c := range a.Clients.List() {
+		if c.Channels == nil {
+			continue
+		}
+		for _, ch := range c.Channels() {
+			for i := range ch.Consumers {
+				k := &ch.Consumers[i]
+				of := all[queueID{c.Namespace, k.Queue}]
+				if k.Exclusive {
+					of.exclusive = k.Tag
+				}
+				if !k.Waiting && of.active == "" {
+					of.active = k.Tag
+				}
+				all[queueID{c.Namespace, k.Queue}] = of
+			}
 		}
 	}
-	return nil
+	return all
+}
+
+// putTags tells which consumer has a queue for itself, and which is the active one where
+// one is at a time.
+func putTags(o object, q *core.QueueInfo, of chosen) {
+	o["exclusive_consumer_tag"], o["single_active_consumer_tag"] = nil, nil
+	if of.exclusive != "" {
+		o["exclusive_consumer_tag"] = of.exclusive
+	}
+	if of.active != "" && q.Args["x-single-active-consumer"] == true {
+		o["single_active_consumer_tag"] = of.active
+	}
 }
 
 // queueAction is what one may do with a queue beside the rest: RabbitMQ's are about its
