@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -199,9 +200,7 @@ func (o *Orphan) queue(spec *OrphanSpec) (QueueSpec, error) {
 			Arg: arg, Got: text(q.Args[arg]), Current: text(o.Args[arg]), Detail: detail,
 		}
 	}
-	for arg, value := range spec.Args {
-		q.Args[arg] = value
-	}
+	maps.Copy(q.Args, spec.Args)
 	for arg, value := range o.Args {
 		if _, given := q.Args[arg]; !given {
 			q.Args[arg] = value

@@ -149,10 +149,13 @@ func (b *Broker) restoreWills(kept []map[uint32][]byte) error {
 func (b *Broker) restoreWill(w *will) error {
 	v := &w.value
 	ns, err := b.namespace(v.Namespace)
-	if err != nil {
+	if errors.Is(err, ErrNotFound) {
 		b.deps.Log.Warn("will of a namespace that does not exist is kept and not sent",
 			slog.String("namespace", v.Namespace), slog.String("client", v.Client))
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	k := sessionKey{v.Namespace, v.Client}
 	w.home, w.key.client = b.home(v.Namespace, []byte(v.Client)), record.WillSession(sessionID(k))

@@ -37,7 +37,7 @@ func (s *Shard) remains(id record.StreamID) (r Remains, lsn record.LSN, err erro
 			if st.kept != nil {
 				r.Messages = st.kept.stats().Ready
 			} else {
-				r.Messages = st.queue.Ready(st.refs.End()) + st.queue.Cursor.Unsettled()
+				r.Messages = st.queue.Ready(st.refs.End()) + st.queue.Unsettled()
 			}
 			return r, lsn, nil
 		}
