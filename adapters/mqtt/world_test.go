@@ -156,8 +156,10 @@ func (w *world) close() {
 // crash loses what was not synced and starts again.
 func (w *world) crash() {
 	w.t.Helper()
+	w.store.SetAway(true) // nothing gets there that the broker did after the crash
 	after := w.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
 	w.close()
+	w.store.SetAway(false)
 	w.fs = after
 	w.open()
 }
