@@ -71,12 +71,12 @@ type Session struct {
 	*session
 	spec    SessionSpec
 	fenced  atomic.Bool
-	deliver sync.Mutex // held by Next
-	tracker *tracker
-	turn    int // the shard that Next asks first
+	deliver sync.Mutex              // held by Next
+	tracker atomic.Pointer[tracker] // nil until something is put
+	turn    int                     // the shard that Next asks first
 	refs    []shard.Ref
 	hints   []shard.Hint
-	record  record.Message
+	record  *record.Message // while Next takes messages
 
 	delivered delivered
 }
@@ -96,7 +96,6 @@ func (b *Broker) newSession(ns *namespace, client, owner string, durable bool) *
 	s := &session{
 		b: b, ns: ns, id: sessionID(k), key: k, owner: owner, durable: durable,
 		home: b.home(ns.name, []byte(client)),
-		subs: map[string]*subscription{}, byStream: map[record.StreamID]*subscription{},
 	}
 	for _, sh := range b.shards {
 		s.readers = append(s.readers, sh.NewReader(s.id, s.wake))
@@ -212,10 +211,19 @@ func (h *Session) Put(key uint32, value []byte, settle ...Position) (uint64, err
 		return 0, err
 	}
 	if lsn != 0 {
-		h.tracker.add(h.home, lsn)
+		h.tracks().add(h.home, lsn)
 	}
 	h.settleAfter(lsn, settle)
-	return h.tracker.next(), nil
+	return h.tracks().next(), nil
+}
+
+// tracks is what tells how far what was put is committed.
+func (h *Session) tracks() *tracker {
+	if t := h.tracker.Load(); t != nil {
+		return t
+	}
+	h.tracker.CompareAndSwap(nil, newTracker(h.b.shards, h.spec.Notify))
+	return h.tracker.Load()
 }
 
 // put is Put of the value alone. Nothing of a fenced connection comes behind what the next
@@ -235,7 +243,7 @@ func (h *Session) put(key uint32, value []byte) (record.LSN, error) {
 		h.values[key] = slices.Clone(value)
 	}
 	v := record.Value{Session: h.id, Key: key, Present: value != nil, Value: value}
-	return h.log(record.KindValue, record.AppendValue(nil, &v), h.tracker.waiter(h.home))
+	return h.log(record.KindValue, record.AppendValue(nil, &v), h.tracks().waiter(h.home))
 }
 
 // Values calls fn for each value kept with Put, by ascending key.
@@ -257,26 +265,26 @@ func (h *Session) Release(id uint16) (uint64, error) {
 	}
 	known := false
 	for i, s := range h.b.shards {
-		lsn, err := s.Release(Once{Session: h.id, ID: id}, h.tracker.waiter(uint32(i)))
+		lsn, err := s.Release(Once{Session: h.id, ID: id}, h.tracks().waiter(uint32(i)))
 		if err != nil {
 			return 0, h.b.storageError(err)
 		}
 		if lsn != 0 {
-			h.tracker.add(uint32(i), lsn)
+			h.tracks().add(uint32(i), lsn)
 			known = true
 		}
 	}
 	if !known {
 		return 0, ErrNotFound
 	}
-	return h.tracker.next(), nil
+	return h.tracks().next(), nil
 }
 
 // Stored returns the number up to which all Puts and Releases are durable;
 // Notify is called when it advances.
 func (h *Session) Stored() (uint64, error) {
 	h.settleHeld()
-	n, err := h.tracker.settled()
+	n, err := h.tracker.Load().settled()
 	return n, h.b.storageError(err)
 }
 

@@ -2,6 +2,7 @@ package core
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/route"
@@ -17,6 +18,11 @@ func (h *Session) Next(dst []Delivery, limit int) ([]Delivery, error) {
 	if h.fenced.Load() {
 		return dst, nil
 	}
+	h.record, _ = records.Get().(*record.Message)
+	defer func() {
+		records.Put(h.record)
+		h.record = nil
+	}()
 	first := len(dst)
 	dst, err := h.nextRetained(dst, limit)
 	if err != nil {
@@ -41,6 +47,9 @@ func (h *Session) Next(dst []Delivery, limit int) ([]Delivery, error) {
 	return dst, nil
 }
 
+// records are what messages are read into: a session that waits has none.
+var records = sync.Pool{New: func() any { return new(record.Message) }}
+
 // nextOf takes from one shard.
 func (h *Session) nextOf(i int, dst []Delivery, room int) ([]Delivery, error) {
 	r, s := h.readers[i], h.b.shards[i]
@@ -60,7 +69,7 @@ func (h *Session) nextOf(i int, dst []Delivery, room int) ([]Delivery, error) {
 		for j := range h.refs {
 			ref := &h.refs[j]
 			d := Delivery{Position: position(ref, uint32(i)), Redelivered: ref.Redelivered}
-			err := h.b.read(s, ref.LSN, &h.hints[i], &h.record, &d.Message)
+			err := h.b.read(s, ref.LSN, &h.hints[i], h.record, &d.Message)
 			if errors.Is(err, errLost) {
 				h.b.missing(ref)
 				r.Settle(ref.Stream, ref.Offset, ref.LSN)

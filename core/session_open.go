@@ -126,7 +126,6 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 	for i, r := range s.readers {
 		h.hints[i] = r.Hint()
 	}
-	h.tracker = newTracker(b.shards, spec.Notify)
 	if fresh { // numbers of a transient session that a crash has ended
 		if err := b.releaseOnce(s.id); err != nil {
 			return nil, false, false, err

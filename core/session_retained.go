@@ -89,8 +89,8 @@ func (h *Session) findRetained(r *retainedSearch) bool {
 // deliverRetained delivers one of them, unless it is over.
 func (h *Session) deliverRetained(dst []Delivery, r *retainedSearch, ref *shard.RetainedRef) ([]Delivery, error) {
 	d := Delivery{Position: Position{LSN: ref.LSN, Shard: r.shard}, Retained: true, Subscriptions: r.sub}
-	at, err := r.search.Read(ref, &h.hints[r.shard], &h.record)
-	err = h.b.asRead(at, err, &h.record, &d.Message)
+	at, err := r.search.Read(ref, &h.hints[r.shard], h.record)
+	err = h.b.asRead(at, err, h.record, &d.Message)
 	if errors.Is(err, errLost) {
 		return dst, nil // another value took its place, which the subscription gets as a message
 	}

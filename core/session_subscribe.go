@@ -130,10 +130,16 @@ func (s *session) adopt(sub *subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.abandonLocked(s.subs[sub.spec.Filter])
+	if s.subs == nil {
+		s.subs = map[string]*subscription{}
+	}
 	s.subs[sub.spec.Filter] = sub
 	if sub.kind == streamNone {
 		s.quiet = append(s.quiet, sub)
 	} else {
+		if s.byStream == nil {
+			s.byStream = map[record.StreamID]*subscription{}
+		}
 		s.byStream[filterStream(s.ns.name, sub.spec.Filter, sub.kind)] = sub
 	}
 }

@@ -24,7 +24,6 @@ const lingerTime = time.Second
 type conn struct {
 	srv *Server
 	nc  *gateway.Conn
-	log *slog.Logger
 
 	v5          bool
 	problemInfo bool // reason strings may be sent in acknowledgements
@@ -36,8 +35,8 @@ type conn struct {
 	keepAlive   time.Duration // 0 is none
 
 	session    *core.Session
-	publisher  *core.Publisher
-	publishing sync.Mutex // held while publisher publishes
+	publisher  atomic.Pointer[core.Publisher] // nil until the first publish
+	publishing sync.Mutex                     // held while publisher publishes
 	shared     *shared
 	subs       atomic.Pointer[subscriptions]
 	readable   atomic.Uint64 // generation of permissions under which all of subs may be received, plus 1
@@ -69,13 +68,16 @@ type ending struct {
 var errGoodbye = errors.New("client disconnected")
 
 func newConn(s *Server, nc *gateway.Conn) *conn {
-	c := &conn{srv: s, nc: nc, log: s.log.With(slog.String("conn", nc.ID))}
+	c := &conn{srv: s, nc: nc}
 	c.inRoom.L = &c.inMu
 	c.out = newOutput(s.cfg.OutputLimit)
 	c.flush.run = c.write
 	c.reader.packets = wire.NewReader(nc, min(minPacketSize, s.limit))
 	return c
 }
+
+// log is made when there is something to tell: most connections never need one.
+func (c *conn) log() *slog.Logger { return c.srv.log.With(slog.String("conn", c.nc.ID)) }
 
 // run serves the connection after its handshake.
 func (c *conn) run(ctx context.Context) error {
@@ -183,9 +185,11 @@ func (c *conn) detach(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	c.shared.leave(c)
 	c.dropHeld()
-	c.publisher.Close()
+	if p := c.publisher.Load(); p != nil {
+		p.Close()
+	}
 	if err := c.session.Close(ctx); err != nil && !errors.Is(err, core.ErrFenced) && !errors.Is(err, core.ErrClosed) {
-		c.log.Warn("close session", slog.String("client_id", c.clientID), slog.Any("error", err))
+		c.log().Warn("close session", slog.String("client_id", c.clientID), slog.Any("error", err))
 	}
 }
 
@@ -206,13 +210,13 @@ func (c *conn) kicked() {
 // tolerate notes an error that changes nothing: the socket is closed already.
 func (c *conn) tolerate(err error) {
 	if err != nil && !goneAway(err) {
-		c.log.Debug("set deadline", slog.Any("error", err))
+		c.log().Debug("set deadline", slog.Any("error", err))
 	}
 }
 
 // recovered ends the connection after a panic in the writer.
 func (c *conn) recovered(r any) {
 	c.srv.counters.panics.Add(1)
-	c.log.Error("panic in connection", slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+	c.log().Error("panic in connection", slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
 	c.end(wire.UnspecifiedError, "")
 }

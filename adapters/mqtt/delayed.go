@@ -192,12 +192,20 @@ func (c *conn) refuseSchedule(p *wire.Publish, err error) error {
 	return c.refusePublish(p, reasonsFor(err).ack, err.Error())
 }
 
+func (c *conn) cancel(name []byte) (done core.Published, found bool, err error) {
+	c.publishing.Lock()
+	defer c.publishing.Unlock()
+	p, err := c.openPublisher()
+	if err != nil {
+		return done, false, err
+	}
+	return p.Cancel(name)
+}
+
 // cancelSchedule gives up what is held under a name. That is acknowledged when it is
 // certain; that there was nothing, or that it is being delivered, is a refusal.
 func (c *conn) cancelSchedule(p *wire.Publish, name string) error {
-	c.publishing.Lock()
-	done, found, err := c.publisher.Cancel([]byte(name))
-	c.publishing.Unlock()
+	done, found, err := c.cancel([]byte(name))
 	switch {
 	case err != nil:
 		return c.refusePublish(p, reasonsFor(err).ack, err.Error())

@@ -136,7 +136,7 @@ func (c *conn) authenticate(ctx context.Context, p *wire.Connect) error {
 	case err != nil && errors.Is(err, gateway.ErrRefused):
 		return c.refuse(wire.BadUserOrPassword, "login refused")
 	case err != nil:
-		c.log.Warn("login", slog.Any("error", err))
+		c.log().Warn("login", slog.Any("error", err))
 		return c.refuse(wire.ServerUnavailable, "login is not possible now")
 	case !principal.CanAccess(c.namespace):
 		return c.refuse(wire.NotAuthorized, "no access to the namespace")
@@ -224,8 +224,8 @@ func (c *conn) attach(ctx context.Context, p *wire.Connect) (*wire.Connack, erro
 	}
 	c.session = s
 	c.subs.Store(newSubscriptions(s.Subscriptions()))
-	if err := c.attachPublisher(p); err != nil {
-		c.log.Warn("attach session", slog.Any("error", err))
+	if err := c.join(c.window(p)); err != nil {
+		c.log().Warn("attach session", slog.Any("error", err))
 		c.giveUp(ctx)
 		return nil, c.refuse(reasonsFor(err).connack, "session not available")
 	}
@@ -251,25 +251,16 @@ func (c *conn) admitSession(subs []core.Subscription) error {
 func (c *conn) giveUp(ctx context.Context) {
 	c.dropWill()
 	if err := c.session.Close(context.WithoutCancel(ctx)); err != nil {
-		c.log.Warn("close session", slog.Any("error", err))
+		c.log().Warn("close session", slog.Any("error", err))
 	}
 }
 
-func (c *conn) attachPublisher(p *wire.Connect) error {
-	publisher, err := c.srv.broker.NewPublisher(c.namespace, c.session, c.settled)
-	if err != nil {
-		return fmt.Errorf("open publisher: %w", err)
-	}
-	c.publisher = publisher
-	window := int(c.srv.cfg.Window)
+// window is how many unacknowledged messages the client takes at a time.
+func (c *conn) window(p *wire.Connect) int {
 	if c.v5 {
-		window = int(p.ReceiveMaximum)
+		return int(p.ReceiveMaximum)
 	}
-	if err := c.join(window); err != nil {
-		publisher.Close()
-		return err
-	}
-	return nil
+	return int(c.srv.cfg.Window)
 }
 
 func (c *conn) setKeepAlive(p *wire.Connect) {

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/tidegate/tidegate/adapters/mqtt/session"
@@ -161,5 +162,23 @@ func (c *conn) dropHeld() {
 func (c *conn) publish(m *core.Message) (core.Published, error) {
 	c.publishing.Lock()
 	defer c.publishing.Unlock()
-	return c.publisher.Publish(m)
+	p, err := c.openPublisher()
+	if err != nil {
+		return core.Published{}, err
+	}
+	return p.Publish(m)
+}
+
+// openPublisher returns the connection's publisher, made when it is needed first.
+// c.publishing is held.
+func (c *conn) openPublisher() (*core.Publisher, error) {
+	p := c.publisher.Load()
+	if p == nil {
+		var err error
+		if p, err = c.srv.broker.NewPublisher(c.namespace, c.session, c.settled); err != nil {
+			return nil, fmt.Errorf("open publisher: %w", err)
+		}
+		c.publisher.Store(p)
+	}
+	return p, nil
 }

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tidegate/tidegate/adapters/mqtt/session"
@@ -18,14 +19,35 @@ const maxGathered = 256
 type reader struct {
 	packets  *wire.Reader
 	aliases  session.AliasesIn
-	publish  wire.Publish // scratch
-	ack      wire.Ack     // scratch
-	message  core.Message // scratch
-	answers  bool         // something was queued for the writer in this burst
-	acked    bool         // acknowledgements were gathered in this burst
-	progress bool         // a whole packet has come since the last read
+	*parsed       // nil while the reader waits
+	answers  bool // something was queued for the writer in this burst
+	acked    bool // acknowledgements were gathered in this burst
+	progress bool // a whole packet has come since the last read
 	deadline time.Time
 	grant    grant
+}
+
+// parsed is what packets are parsed into. A connection that waits for some has none.
+type parsed struct {
+	publish wire.Publish
+	ack     wire.Ack
+	message core.Message
+}
+
+var parsedPool = sync.Pool{New: func() any { return new(parsed) }}
+
+// hold makes sure that there is something to parse packets into.
+func (r *reader) hold() {
+	if r.parsed == nil {
+		r.parsed, _ = parsedPool.Get().(*parsed)
+	}
+}
+
+func (r *reader) drop() {
+	if r.parsed != nil {
+		parsedPool.Put(r.parsed)
+		r.parsed = nil
+	}
 }
 
 // read handles packets until the connection ends. It returns errGoodbye, the
@@ -33,6 +55,7 @@ type reader struct {
 func (c *conn) read(ctx context.Context) error {
 	r := &c.reader
 	r.progress = true
+	defer r.drop()
 	defer c.endBurst()
 	for {
 		h, body, ok, err := r.packets.Packet()
@@ -41,12 +64,14 @@ func (c *conn) read(ctx context.Context) error {
 		}
 		if ok {
 			r.progress = true
+			r.hold()
 			if err := c.handle(ctx, h, body); err != nil {
 				return err
 			}
 			continue
 		}
 		c.endBurst()
+		r.drop()
 		if err := c.awaitBytes(); err != nil {
 			return err
 		}

@@ -109,7 +109,7 @@ func (c *conn) restore() (*shared, error) {
 		saved = append(saved, s)
 	})
 	for _, key := range unknown {
-		c.log.Warn("dropped a message state that can't be read", slog.String("client_id", c.clientID))
+		c.log().Warn("dropped a message state that can't be read", slog.String("client_id", c.clientID))
 		if _, err := c.session.Put(key, nil); err != nil {
 			return nil, fmt.Errorf("drop message state: %w", err)
 		}

@@ -93,7 +93,7 @@ func (c *conn) subscribe(ctx context.Context, specs []core.SubscriptionSpec) (de
 	c.endBurst()
 	_, err = c.session.Subscribe(ctx, specs)
 	if err != nil {
-		c.log.Info("subscribe", slog.String("client_id", c.clientID), slog.Any("error", err))
+		c.log().Info("subscribe", slog.String("client_id", c.clientID), slog.Any("error", err))
 		if e, ok := errors.AsType[*core.Error](err); ok {
 			detail = e.Error()
 		}

@@ -45,6 +45,6 @@ func (s *Server) mayWill(w core.WillOf) bool {
 func (c *conn) dropWill() {
 	err := c.session.DropWill()
 	if err != nil && !errors.Is(err, core.ErrFenced) && !errors.Is(err, core.ErrClosed) {
-		c.log.Warn("delete will", slog.String("client_id", c.clientID), slog.Any("error", err))
+		c.log().Warn("delete will", slog.String("client_id", c.clientID), slog.Any("error", err))
 	}
 }

@@ -63,7 +63,7 @@ func (c *conn) limitWrite() {
 // at once, because its deadline has passed.
 func (c *conn) writeFailed(err error) {
 	if !goneAway(err) {
-		c.log.Debug("write", slog.Any("error", err))
+		c.log().Debug("write", slog.Any("error", err))
 	}
 	c.end(wire.UnspecifiedError, "")
 	c.out.mu.Lock()
@@ -87,9 +87,12 @@ func (c *conn) gatherAcks() {
 	if !waiting {
 		return
 	}
-	settled, err := c.publisher.Settled()
-	if err != nil {
-		c.fail("settle publishes", err)
+	var settled uint64
+	if p := c.publisher.Load(); p != nil {
+		var err error
+		if settled, err = p.Settled(); err != nil {
+			c.fail("settle publishes", err)
+		}
 	}
 	stored, err := c.session.Stored()
 	if err != nil {
@@ -142,7 +145,7 @@ func (c *conn) tellable(detail string) string {
 // no longer be confirmed.
 func (c *conn) fail(doing string, err error) {
 	if c.ending.Load() == nil {
-		c.log.Warn("connection ended", slog.String("doing", doing), slog.Any("error", err))
+		c.log().Warn("connection ended", slog.String("doing", doing), slog.Any("error", err))
 	}
 	c.end(reasonsFor(err).disconnect, "")
 }

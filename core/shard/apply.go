@@ -345,11 +345,7 @@ func (s *Shard) assign(st *stream) {
 		return
 	}
 	if st.priorities != nil {
-		st.touch()
-		if head := st.head(); head.queue.Consumers() > 0 {
-			s.mark(st.self) // also while what is above it takes all the room
-			s.assignAll(head)
-		}
+		s.assignAll(st.head())
 		return
 	}
 	s.wokenBy(st.queue.Dispatch(st.refs.End(), st.self.limit(), s.woke[:0]))

@@ -30,7 +30,7 @@ type twin struct {
 
 // NewReader makes a reader without cursors. notify may be called with locks held.
 func (s *Shard) NewReader(session uint64, notify func()) *Reader {
-	return &Reader{s: s, id: session, notify: notify, byID: map[record.StreamID]*place{}}
+	return &Reader{s: s, id: session, notify: notify}
 }
 
 // Hint returns the hint for the reads of this reader.
@@ -125,6 +125,9 @@ func (r *Reader) attach(stream record.StreamID) error {
 	p := st.places.get(r.id)
 	p.reader = r
 	if r.byID[stream] == nil {
+		if r.byID == nil {
+			r.byID = map[record.StreamID]*place{}
+		}
 		r.places = append(r.places, p)
 		r.byID[stream] = p
 	}
