@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,10 +122,19 @@ func (ch *channel) schedule(m *core.Message, p *wire.Properties) (changed bool, 
 	added := []wire.Field{{Name: headerScheduledAt, Value: m.DeliverAt}}
 	if d.relative > 0 {
 		headers = headers.AppendWithout(nil, headerDelay)
-		added = append(added, wire.Field{Name: headerDelay, Value: -d.relative})
+		added = append(added, wire.Field{Name: headerDelay, Value: negated(d.relative)})
 	}
 	p.Headers = slices.Concat(headers, wire.EncodeTable(added))
 	return true, nil
+}
+
+// negated is a delay below 0, with 32 bits if it fits: not all clients read a negative
+// number of 64 bits as one.
+func negated(ms int64) any {
+	if ms <= math.MaxInt32 {
+		return int32(-ms)
+	}
+	return -ms
 }
 
 // Cancels of what is held are publishes to this exchange, which is the server's own.
