@@ -87,7 +87,10 @@ func TestEveryOperationFails(t *testing.T) {
 		"open": errorfs.OpOpen, "write": errorfs.OpFileWriteAt, "sync data": errorfs.OpFileSyncData,
 		"sync": errorfs.OpFileSync, "open directory": errorfs.OpOpenDir,
 	}
-	for where, ops := range map[string]map[string]errorfs.OpKind{"shard-0": log, "index-0": index} {
+	manifest := map[string]errorfs.OpKind{ // of Pebble: one that it can't write ends it
+		"write": errorfs.OpFileWrite, "sync data": errorfs.OpFileSyncData, "sync": errorfs.OpFileSync,
+	}
+	for where, ops := range map[string]map[string]errorfs.OpKind{"shard-0": log, "index-0": index, "index-0/MANIFEST": manifest} {
 		for name, op := range ops {
 			for _, failure := range []error{syscall.EIO, syscall.ENOSPC} {
 				t.Run(where+"/"+name+"/"+failure.Error(), func(t *testing.T) {
@@ -95,6 +98,9 @@ func TestEveryOperationFails(t *testing.T) {
 					failOperation(t, f)
 					if where == "shard-0" && f.hits.Load() != 1 {
 						t.Errorf("%d operations failed, want one and no other try", f.hits.Load())
+					}
+					if where == "index-0/MANIFEST" && name != "sync data" && f.hits.Load() == 0 {
+						t.Error("the MANIFEST was not met")
 					}
 				})
 			}

@@ -44,7 +44,7 @@ func Inspect(fs vfs.FS, dir string, id record.Identity) (info *Info, err error) 
 	}
 	db, err := pebble.Open(dir, &pebble.Options{
 		FS: fs, ReadOnly: true, ErrorIfNotExists: true, MaxOpenFiles: 64, FormatMajorVersion: pebble.FormatNewest,
-		Logger: pebbleLog{slog.New(slog.DiscardHandler)},
+		Logger: pebbleLog{nil, slog.New(slog.DiscardHandler)},
 	})
 	if oserror.IsNotExist(err) { // a file of it, not all of it
 		return nil, fmt.Errorf("inspect index %s: %v: %w", dir, err, record.ErrCorrupt) //nolint:errorlint // see above

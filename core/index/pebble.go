@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
 // Sizes of the Pebble store's memory.
@@ -35,6 +36,7 @@ type Pebble struct {
 	once   sync.Once
 	failed chan struct{} // closed with err set
 	err    error
+	ended  atomic.Bool // Pebble can't go on, see pebbleLog.Fatalf
 }
 
 var _ Store = (*Pebble)(nil)
@@ -44,7 +46,7 @@ func OpenPebble(fs vfs.FS, dir string, log *slog.Logger) (*Pebble, error) {
 	cache := pebble.NewCache(pebbleCache)
 	p := &Pebble{cache: cache, failed: make(chan struct{})}
 	db, err := pebble.Open(dir, &pebble.Options{
-		FS:                          fs,
+		FS:                          errorfs.Wrap(fs, errorfs.InjectorFunc(p.refuse)),
 		Cache:                       cache,
 		DisableWAL:                  true,
 		MemTableSize:                pebbleMemTable,
@@ -52,7 +54,7 @@ func OpenPebble(fs vfs.FS, dir string, log *slog.Logger) (*Pebble, error) {
 		L0StopWritesThreshold:       pebbleUnlimited,
 		FormatMajorVersion:          pebble.FormatNewest,
 		MaxOpenFiles:                256,
-		Logger:                      pebbleLog{log},
+		Logger:                      pebbleLog{p, log},
 		EventListener: &pebble.EventListener{
 			BackgroundError: p.fail,
 			// Pebble's own answer would be Fatalf, in whatever goroutine has read it.
@@ -186,34 +188,25 @@ func (p *Pebble) Flush() error {
 	}
 }
 
-// Close implements [Store].
-func (p *Pebble) Close() error {
-	err := p.db.Close()
-	p.cache.Unref()
-	if err != nil {
-		return fmt.Errorf("close index: %w", err)
+// refuse refuses whatever would change a file after the first error: what Pebble still
+// tries in the background must not be written on top of it.
+func (p *Pebble) refuse(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && op.Kind != errorfs.OpFileClose {
+		return p.failure()
 	}
 	return nil
 }
 
-// pebbleLog passes on what Pebble says, at debug level: it says a lot.
-type pebbleLog struct{ log *slog.Logger }
-
-func (l pebbleLog) Infof(format string, args ...any) {
-	l.log.Debug("index", slog.String("message", fmt.Sprintf(format, args...)))
-}
-
-func (l pebbleLog) Errorf(format string, args ...any) {
-	l.log.Error("index", slog.String("message", fmt.Sprintf(format, args...)))
-}
-
-// pebbleFailure is what Fatalf panics with.
-type pebbleFailure string
-
-// Fatalf is called for a failure of the disk that Pebble can't go on after.
-// Pebble expects that it does not return.
-func (l pebbleLog) Fatalf(format string, args ...any) {
-	message := fmt.Sprintf(format, args...)
-	l.log.Error("index failed", slog.String("message", message))
-	panic(pebbleFailure("index failed: " + message)) //nolint:forbidigo // the contract of pebble.Logger
+// Close implements [Store]. A database that has ended for good is left as it is: Pebble
+// would wait for work of its own that has ended with it.
+func (p *Pebble) Close() error {
+	if p.ended.Load() {
+		return nil
+	}
+	err := p.db.Close()
+	p.cache.Unref()
+	if err != nil && p.failure() == nil { // else it is that failure, which was told
+		return fmt.Errorf("close index: %w", err)
+	}
+	return nil
 }
