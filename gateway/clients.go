@@ -104,6 +104,17 @@ type Clients struct {
 	opened       uint64 // channels since the start
 	userChannels map[string]int
 	entered      uint64
+	octets       map[string]octets // of clients that are gone, by namespace
+}
+
+// octets are bytes that went to clients and came from them.
+type octets struct{ received, sent uint64 }
+
+func (o *octets) add(c *Conn) {
+	if received, sent, counted := c.Traffic(); counted {
+		o.received += received
+		o.sent += sent
+	}
 }
 
 // NewClients returns an empty list; limits are those of the catalog.
@@ -111,6 +122,7 @@ func NewClients(catalog *metadata.Catalog) *Clients {
 	return &Clients{
 		catalog: catalog, byConn: make(map[*Conn]*Connected),
 		byUser: make(map[string]int), byNamespace: make(map[string]int), userChannels: make(map[string]int),
+		octets: make(map[string]octets),
 	}
 }
 
@@ -151,6 +163,9 @@ func (cs *Clients) leave(c *Conn) {
 		return
 	}
 	delete(cs.byConn, c)
+	gone := cs.octets[client.Namespace]
+	gone.add(c)
+	cs.octets[client.Namespace] = gone
 	cs.forgetChannels(client, client.opened)
 	if cs.byUser[client.User]--; cs.byUser[client.User] == 0 {
 		delete(cs.byUser, client.User)
@@ -158,6 +173,27 @@ func (cs *Clients) leave(c *Conn) {
 	if cs.byNamespace[client.Namespace]--; cs.byNamespace[client.Namespace] == 0 {
 		delete(cs.byNamespace, client.Namespace)
 	}
+}
+
+// Traffic returns how many bytes the clients of a namespace have sent and received, those
+// that are gone too.
+func (cs *Clients) Traffic(namespace string) (received, sent uint64) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	sum := cs.octets[namespace]
+	for _, c := range cs.byConn {
+		if c.Namespace == namespace {
+			sum.add(c.Conn)
+		}
+	}
+	return sum.received, sum.sent
+}
+
+// Forget forgets what the clients of a namespace that is deleted have sent and received.
+func (cs *Clients) Forget(namespace string) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.octets, namespace)
 }
 
 // List returns the clients in the order in which they came.

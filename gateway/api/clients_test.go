@@ -229,6 +229,46 @@ func TestOverviewRates(t *testing.T) {
 	}
 }
 
+// TestOctetsOfVhosts checks that what went through a connection counts for its virtual
+// host, also when the connection is gone, and not for one that is made anew.
+func TestOctetsOfVhosts(t *testing.T) {
+	w := newWorld(t)
+	octets := func() (received, sent float64) {
+		t.Helper()
+		v := w.want(200, "GET", "vhosts/v", "").object(t)
+		received, _ = v["recv_oct"].(float64)
+		sent, _ = v["send_oct"].(float64)
+		return received, sent
+	}
+	for range 2 {
+		w.want(201, "PUT", "vhosts/v", "")
+		w.want(201, "PUT", "permissions/v/device", `{"configure":".*","write":".*","read":".*"}`)
+		if received, sent := octets(); received != 0 || sent != 0 {
+			t.Errorf("at first: got %v and %v", received, sent)
+		}
+		conn, err := w.dial("device", "v", "")
+		w.must(err)
+		received, sent := octets()
+		if received == 0 || sent == 0 {
+			t.Errorf("connected: got %v and %v", received, sent)
+		}
+		w.must(conn.Close())
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for end := time.After(time.Minute); len(w.want(200, "GET", "connections", "").list(t)) > 0; {
+			select {
+			case <-tick.C:
+			case <-end:
+				t.Fatal("the connection stays")
+			}
+		}
+		if r, s := octets(); r <= received || s <= sent {
+			t.Errorf("gone: got %v and %v, before %v and %v", r, s, received, sent)
+		}
+		w.want(204, "DELETE", "vhosts/v", "")
+	}
+}
+
 // TestBlockedConnections has the disk become low: who publishes is blocked, the others
 // would be.
 func TestBlockedConnections(t *testing.T) {

@@ -109,6 +109,9 @@ func (a *API) describeVhost(ns metadata.Namespace) object {
 		a.putMessages(o, key("messages of vhost", ns.Name, ""), s.Ready, s.Unsettled)
 		a.putTraffic(o, key("vhost", ns.Name, ""), a.started, trafficOf(&s.traffic))
 	}
+	received, sent := a.Clients.Traffic(ns.Name)
+	a.rates.putCounts(o, key("octets", ns.Name, ""), a.started,
+		counted{name: "recv_oct", value: received}, counted{name: "send_oct", value: sent})
 	return o
 }
 
@@ -184,6 +187,7 @@ func (a *API) deleteVhost(ctx context.Context, r *request) (answer, error) {
 	if err := a.endClients(ctx, name); err != nil {
 		return answer{}, err
 	}
+	a.Clients.Forget(name)
 	return done()
 }
 
