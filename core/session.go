@@ -63,6 +63,8 @@ type subscription struct {
 	kind streamKind
 	spec Subscription
 	only []SubID // its id, for deliveries that match nothing else
+
+	place int // in session.quiet, if it is there
 }
 
 // Session is a connection's handle on a session. Once another connection has

@@ -135,6 +135,7 @@ func (s *session) adopt(sub *subscription) {
 	}
 	s.subs[sub.spec.Filter] = sub
 	if sub.kind == streamNone {
+		sub.place = len(s.quiet)
 		s.quiet = append(s.quiet, sub)
 	} else {
 		if s.byStream == nil {
@@ -150,7 +151,10 @@ func (s *session) abandonLocked(sub *subscription) {
 	}
 	delete(s.subs, sub.spec.Filter)
 	if sub.kind == streamNone {
-		s.quiet = slices.DeleteFunc(s.quiet, func(q *subscription) bool { return q == sub })
+		last := len(s.quiet) - 1
+		s.quiet[sub.place] = s.quiet[last]
+		s.quiet[sub.place].place = sub.place
+		s.quiet = slices.Delete(s.quiet, last, last+1)
 	} else {
 		delete(s.byStream, filterStream(s.ns.name, sub.spec.Filter, sub.kind))
 	}
