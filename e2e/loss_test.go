@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -87,11 +88,11 @@ func TestLossAndOrder(t *testing.T) {
 
 // left tells how the subscriber has left.
 func (r *lossRun) left() string {
-	text := ""
+	var ways []string
 	for how, n := range r.leaves {
-		text += fmt.Sprintf("%s %d times, ", leaveNames[how], n)
+		ways = append(ways, fmt.Sprintf("%s %d times", leaveNames[how], n))
 	}
-	return text[:len(text)-2]
+	return strings.Join(ways, ", ")
 }
 
 // await waits until the run has got so far, as long as it gets on.
@@ -241,11 +242,11 @@ func (s *lossSubscriber) message(c *lean, kind byte, body []byte) {
 		c.packet(0x40, m.id[:])
 	} else {
 		c.packet(0x50, m.id[:])
-		if id := leanID(m.id[:]); s.open[id] {
+		id := leanID(m.id[:])
+		if s.open[id] {
 			return
-		} else {
-			s.open[id] = true
 		}
+		s.open[id] = true
 	}
 	var publisher, qos int
 	if _, err := fmt.Sscanf(string(m.topic), "loss/%d/%d", &publisher, &qos); err != nil || publisher >= lossPublishers || qos != int(m.qos) {
