@@ -380,3 +380,21 @@ func TestClientRabbitMQAdmin(t *testing.T) {
 	admin("delete", "queue", "name=orders")
 	admin("delete", "exchange", "name=shop")
 }
+
+// TestPressureCommand has all publishers wait, and go on, by the command line.
+func TestPressureCommand(t *testing.T) {
+	b := startBroker(t, 1)
+	b.needsHTTP()
+	const alarm = "low on memory"
+	b.must("pressure", "set", "--memory-high-bytes", "1")
+	if out := b.must("pressure", "show"); !strings.Contains(out, alarm) {
+		t.Errorf("with a mark of 1 byte: got\n%s\nwant %q in it", out, alarm)
+	}
+	if out, err := b.cli("pressure", "set", "--memory-high-percent", "101"); err == nil || !strings.Contains(out, "0 to 100") {
+		t.Errorf("101 %%: got %v, %s", err, out)
+	}
+	b.must("pressure", "set", "--memory-high-bytes", "0")
+	if out := b.must("pressure", "show"); strings.Contains(out, alarm) {
+		t.Errorf("without that mark: got\n%s", out)
+	}
+}
