@@ -6,17 +6,10 @@ import (
 	"github.com/tidegate/tidegate/core"
 )
 
-// missingTypes are the exchange types that programs for RabbitMQ use and that
-// are not there yet.
-var missingTypes = []string{"x-recent-history", "x-jms-topic"}
-
 // checkExchangeType refuses a type that the engine does not have.
 func checkExchangeType(name string) error {
-	switch {
-	case slices.Contains(core.ExchangeTypes(), name):
+	if slices.Contains(core.ExchangeTypes(), name) {
 		return nil
-	case slices.Contains(missingTypes, name):
-		return refuse(codeNotImplemented, "exchange type '%s' is not supported in this version", name)
 	}
 	return refuse(codePreconditionFailed, "unknown exchange type '%s'", name)
 }
