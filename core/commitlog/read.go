@@ -39,6 +39,33 @@ func (l *Log) Read(lsn record.LSN) (*record.Batch, error) {
 	return b, nil
 }
 
+// LostAt tells whether the loss of a record was accepted, and from which record on.
+func (l *Log) LostAt(lsn record.LSN) (first record.LSN, lost bool, err error) {
+	b := new(record.Batch)
+	err = l.read(lsn, b, func(r *segment.Reader, _, end int64) error {
+		if end > 0 {
+			return nil // in the active segment nothing is lost
+		}
+		pos, err := r.Find(lsn)
+		if err == nil {
+			_, err = r.ReadAt(pos, b)
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return 0, false, err
+	}
+	if b.Len() == 0 || b.Base > lsn {
+		return 0, false, nil
+	}
+	kind, body := b.Record(b.Len() - 1) // a loss is a batch of its own
+	if kind != record.KindLoss {
+		return 0, false, nil
+	}
+	loss, err := record.DecodeLoss(body)
+	return b.Base, err == nil && lsn < loss.End, err
+}
+
 // ReadAhead is Read for who will want the records behind the LSN too: it adds
 // the batches that follow while all their records have no more than limit bytes
 // together, up to the end of the segment, and returns them as one sparse batch

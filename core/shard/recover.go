@@ -60,6 +60,9 @@ func (s *Shard) recover(deps Deps) error {
 	if err := errors.Join(s.reachesEnds(), s.reachesKnown()); err != nil {
 		return errors.Join(err, s.log.Close())
 	}
+	if err := s.settleLostTail(from); err != nil {
+		return errors.Join(fmt.Errorf("settle what was lost: %w", err), s.log.Close())
+	}
 	s.endStrays()
 	if err := s.noOrphans(); err != nil {
 		return errors.Join(err, s.log.Close())
