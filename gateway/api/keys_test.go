@@ -15,8 +15,8 @@ import (
 	amqp091 "github.com/rabbitmq/amqp091-go"
 )
 
-// record is how the keys are recorded anew: from a RabbitMQ on this machine whose
-// addresses of AMQP and HTTP are given.
+// How keys, counters and answers are recorded anew, see docs/testing.md: from a RabbitMQ on
+// this machine whose addresses of AMQP and HTTP are given.
 var (
 	recordAMQP = flag.String("rabbitmq-amqp", "", "AMQP address of a RabbitMQ to record the keys of")
 	recordHTTP = flag.String("rabbitmq-http", "", "HTTP address of that RabbitMQ")
