@@ -38,6 +38,7 @@ func TestBench(t *testing.T) {
 			{"mqtt --mode e2e --version 4", 1},
 			{"mqtt --mode fanout --clients 1 --consumers 3 --durable-session", 3},
 			{"mqtt --mode e2e --rate 500 --size 64", 1},
+			{"amqp --mode e2e --queue-type quorum", 1},
 			{"amqp --mode backlog --messages 20000 --consumers 2", 1},
 			{"mqtt --mode backlog --messages 20000 --durable-session --consumers 2", 2},
 		} {

@@ -15,7 +15,8 @@ type amqpDriver struct {
 	options Options
 	addr    string
 	queue   string
-	keep    bool // neither empty the queue nor delete it
+	kind    string // type of the queues; "" is that of the broker
+	keep    bool   // neither empty the queue nor delete it
 }
 
 func (d *amqpDriver) competing() bool { return d.options.Mode != modeFanout }
@@ -86,8 +87,16 @@ func (d *amqpDriver) setup(ctx context.Context) error {
 // durable is the flag of queue.declare and exchange.declare.
 const durable = 1 << 1
 
+// arguments are those of queue.declare, as the inside of a table.
+func (d *amqpDriver) arguments() args {
+	if d.kind == "" {
+		return nil
+	}
+	return args(nil).short("x-queue-type").u8('S').long(d.kind)
+}
+
 func (d *amqpDriver) setupQueue(c amqpConn, q string) error {
-	if err := c.call(1, method(50, 10).u16(0).short(q).u8(durable).table(), 50<<16|11); err != nil {
+	if err := c.call(1, method(50, 10).u16(0).short(q).u8(durable).table(d.arguments()...), 50<<16|11); err != nil {
 		return fmt.Errorf("declare: %w", err)
 	}
 	if !d.keep {

@@ -93,7 +93,7 @@ func (a args) u32(v uint32) args      { return binary.BigEndian.AppendUint32(a, 
 func (a args) u64(v uint64) args      { return binary.BigEndian.AppendUint64(a, v) }
 func (a args) short(s string) args    { return append(append(a, byte(len(s))), s...) }
 func (a args) long(s string) args     { return append(a.u32(uint32(len(s))), s...) }
-func (a args) table() args            { return a.u32(0) }
+func (a args) table(t ...byte) args   { return append(a.u32(uint32(len(t))), t...) }
 func (a args) frame(ch uint16) []byte { return appendFrame(nil, frameMethod, ch, a.payload) }
 
 func (a args) payload(buf []byte) []byte { return append(buf, a...) }

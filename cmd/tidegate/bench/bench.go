@@ -44,6 +44,7 @@ type AMQPCommand struct {
 
 	Addr  string `help:"Address of the broker." default:"127.0.0.1:5672"`
 	Queue string `help:"Durable queue to use. It is emptied before the run and deleted after it, but in mode drain." default:"tidegate-bench"`
+	Type  string `name:"queue-type" help:"Type of the queues: classic or quorum; the broker's own if left out." enum:",classic,quorum" default:""`
 	Keep  bool   `help:"Use the queue as it is and leave it: to fill one that mode drain empties."`
 }
 
@@ -53,7 +54,7 @@ func (c *AMQPCommand) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	return c.run(ctx, out, "amqp", c.Addr, &amqpDriver{
-		options: c.Options, addr: c.Addr, queue: c.Queue, keep: c.Keep || c.Mode == modeDrain,
+		options: c.Options, addr: c.Addr, queue: c.Queue, kind: c.Type, keep: c.Keep || c.Mode == modeDrain,
 	})
 }
 
