@@ -3,6 +3,7 @@ package core_test
 import (
 	"crypto/rand"
 	"log/slog"
+	"strconv"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -131,5 +132,62 @@ func endToEnd(b *testing.B, queue string) {
 			b.Fatal(err)
 		}
 		sent++
+	}
+}
+
+// BenchmarkSettleOneOfPriorities gives one message back and gets it again, on a queue
+// that has so many priorities in use: what a client does with a prefetch of 1 and its
+// acknowledgements.
+func BenchmarkSettleOneOfPriorities(b *testing.B) {
+	for _, used := range []int{1, 10, 255} {
+		b.Run(strconv.Itoa(used), func(b *testing.B) {
+			broker := benchBroker(b)
+			if _, err := broker.DeclareQueue(b.Context(), "/", core.QueueSpec{
+				Name: "all", Durable: true, Args: map[string]any{"x-max-priority": int64(255)},
+			}); err != nil {
+				b.Fatal(err)
+			}
+			wake, ready := make(chan struct{}, 1), make(chan struct{}, 1)
+			p, err := broker.NewPublisher("/", nil, signal(wake))
+			if err != nil {
+				b.Fatal(err)
+			}
+			for priority := range used {
+				m := amqp("", "all", "x")
+				m.PriorityKnown, m.Priority = true, uint8(priority)
+				if _, err := p.Publish(&m); err != nil {
+					b.Fatal(err)
+				}
+			}
+			c, err := broker.Consume(b.Context(), "/", core.ConsumeSpec{
+				Queue: "all", Notify: signal(ready), Limits: []*core.Limit{core.NewLimit(1)},
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			var ds []core.Delivery
+			for settled := 0; settled < used-1; { // all but one of priority 0
+				<-ready
+				if ds, err = c.Next(ds[:0], 1); err != nil {
+					b.Fatal(err)
+				}
+				for i := range ds {
+					c.Settle(core.Ack, ds[i].Position)
+					settled++
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				for ds = ds[:0]; len(ds) == 0; {
+					if ds, err = c.Next(ds, 1); err != nil {
+						b.Fatal(err)
+					}
+					if len(ds) == 0 {
+						<-ready
+					}
+				}
+				c.Settle(core.Requeue, ds[0].Position)
+			}
+		})
 	}
 }

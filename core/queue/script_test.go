@@ -187,7 +187,15 @@ func (s *stage) dispatch() string {
 		for _, n := range slices.Backward(slices.Sorted(maps.Keys(s.above))) {
 			sources = append(sources, *s.above[n])
 		}
-		s.q.DispatchAll(append(sources, queue.Source{Cursor: &s.q.Cursor, End: s.end, Limit: noLimit}), nil)
+		var woken []*queue.Consumer
+		all := s.q.Consumers() > 0
+		for _, from := range append(sources, queue.Source{Cursor: &s.q.Cursor, End: s.end, Limit: noLimit}) {
+			if !all {
+				break
+			}
+			woken, all = s.q.DispatchFrom(from, woken)
+		}
+		s.q.EndDispatch(woken)
 	}
 	var got []string
 	for _, name := range s.names {

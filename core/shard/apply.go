@@ -345,7 +345,11 @@ func (s *Shard) assign(st *stream) {
 		return
 	}
 	if st.priorities != nil {
-		s.assignAll(st.head())
+		st.touch()
+		if head := st.head(); head.queue.Consumers() > 0 {
+			s.mark(st.self) // also while what is above it takes all the room
+			s.assignAll(head)
+		}
 		return
 	}
 	s.wokenBy(st.queue.Dispatch(st.refs.End(), st.self.limit(), s.woke[:0]))

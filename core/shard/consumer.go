@@ -131,14 +131,12 @@ func (c *Consumer) fetch(dst []Ref, n int) ([]Ref, error) {
 // moved follows up on a change of a queue's cursor: acks for the log,
 // references to forget, messages for consumers with room. mu is held.
 func (s *Shard) moved(st *stream) {
+	st.touch()
 	st = st.head()
 	s.settled(st.self)
 	st.trim(st.self)
-	for _, up := range st.above() {
-		if up.queue.HasAcks() {
-			s.settled(up.self)
-			up.trim(up.self)
-		}
+	if st.priorities != nil {
+		s.settledAll(st)
 	}
 	s.dispatch(st)
 }

@@ -90,6 +90,7 @@ func (s *Shard) askForDead(st *stream) {
 // bury ends a message that is not in flight: it dies, or is settled. It returns
 // false if it was given up before. mu is held.
 func (s *Shard) bury(st *stream, o record.Offset, why Reason) bool {
+	st.touch()
 	if !st.buries() {
 		return st.queue.Settle(o)
 	}

@@ -29,9 +29,50 @@ func PriorityOf(id record.StreamID) uint8 { return uint8(id & PriorityBits >> pr
 
 // priorities tie the streams of a queue together. mu of the shard guards them.
 type priorities struct {
-	own   uint8
-	head  *stream
-	above []*stream // of the head alone: the others, by falling priority
+	own  uint8
+	head *stream
+	// all is of the head alone.
+	all *allPriorities
+}
+
+// allPriorities are the streams of a queue. What has changed in which of them is
+// noted, so that an ack costs the same however many are in use.
+type allPriorities struct {
+	above []*stream // those above 0, by falling priority
+	by    []*stream // the same by priority, nil where none is
+	// ready has all that may have messages to hand out, acked all that may have acks
+	// that the log was not asked for.
+	ready, acked queue.Priorities
+}
+
+// touch notes that something changed in the stream of a queue.
+func (st *stream) touch() {
+	if st.priorities != nil {
+		all := st.priorities.head.priorities.all
+		all.ready.Add(st.priorities.own)
+		all.acked.Add(st.priorities.own)
+	}
+}
+
+// collect notes what changed by what consumers settled and gave back. st is a head.
+func (st *stream) collect() *allPriorities {
+	all, touched := st.priorities.all, st.queue.Touched()
+	all.ready.AddAll(&touched)
+	all.acked.AddAll(&touched)
+	return all
+}
+
+// of returns the stream for a priority; nil when there is none. st is a head.
+func (st *stream) of(priority uint8) *stream {
+	by := st.priorities.all.by
+	switch {
+	case priority == 0:
+		return st
+	case int(priority) < len(by):
+		return by[priority]
+	default:
+		return nil
+	}
 }
 
 // head returns the stream that has the queue's consumers, settings and limits.
@@ -44,10 +85,10 @@ func (st *stream) head() *stream {
 
 // above returns the streams of a queue for priorities above 0, the highest first.
 func (st *stream) above() []*stream {
-	if st.priorities == nil {
+	if st.priorities == nil || st.priorities.all == nil {
 		return nil
 	}
-	return st.priorities.above
+	return st.priorities.all.above
 }
 
 // priority is that of the messages of a stream.
@@ -78,12 +119,12 @@ func (st *stream) at(o record.Offset) (*stream, record.Offset) {
 		return st, o
 	}
 	in, priority := queue.SplitPriority(o)
-	for _, up := range st.priorities.above {
-		if up.priorities.own == priority {
-			return up, in
-		}
+	of := st.of(priority)
+	if of == nil {
+		return st, o
 	}
-	return st, o
+	of.touch()
+	return of, in
 }
 
 // next returns the stream of the message that is delivered next, and its offset there.
@@ -112,25 +153,45 @@ func (st *stream) marking() bool {
 	return st.self.marking || slices.ContainsFunc(st.above(), func(up *stream) bool { return up.self.marking })
 }
 
-// markAll is mark for all priorities of a queue.
+// markAll is mark for all priorities of a queue, all of which are looked at for a
+// consumer that is new.
 func (s *Shard) markAll(st *stream) {
 	s.mark(st.self)
 	for _, up := range st.above() {
 		s.mark(up.self)
+		up.touch()
 	}
 }
 
 // assignAll is assign for a queue of several priorities.
 func (s *Shard) assignAll(st *stream) {
-	s.sources = s.sources[:0]
-	for _, up := range st.above() {
-		s.sources = append(s.sources, up.source())
+	all := st.collect()
+	if st.queue.Consumers() == 0 {
+		return
 	}
-	s.sources = append(s.sources, st.source())
-	s.wokenBy(st.queue.DispatchAll(s.sources, s.woke[:0]))
-	clear(s.sources)
-	if st.queue.Consumers() > 0 {
-		s.markAll(st)
+	woken := s.woke[:0]
+	for priority, some := all.ready.Highest(); some; priority, some = all.ready.Highest() {
+		of, empty := st.of(priority), false
+		woken, empty = st.queue.DispatchFrom(of.source(), woken)
+		s.mark(of.self)
+		if !empty {
+			break
+		}
+		all.ready.Remove(priority)
+	}
+	st.queue.EndDispatch(woken)
+	s.wokenBy(woken)
+}
+
+// settledAll asks the log for the acks of all priorities above 0. st is a head.
+func (s *Shard) settledAll(st *stream) {
+	all := st.collect()
+	for priority, some := all.acked.Highest(); some; priority, some = all.acked.Highest() {
+		all.acked.Remove(priority)
+		if up := st.of(priority); up != st && up.queue.HasAcks() {
+			s.settled(up.self)
+			up.trim(up.self)
+		}
 	}
 }
 
@@ -194,15 +255,21 @@ func (s *Shard) openPriority(id record.StreamID, priority uint8) (*stream, error
 // join makes a stream that of one of the queue's priorities. mu is held.
 func (s *Shard) join(st, up *stream, priority uint8) {
 	if st.priorities == nil {
-		st.priorities = &priorities{head: st}
+		st.priorities = &priorities{head: st, all: new(allPriorities)}
+		st.touch()
 	}
 	up.priorities = &priorities{own: priority, head: st}
-	above := st.priorities.above
+	all := st.priorities.all
 	i := 0
-	for i < len(above) && above[i].priorities.own > priority {
+	for i < len(all.above) && all.above[i].priorities.own > priority {
 		i++
 	}
-	st.priorities.above = slices.Insert(above, i, up)
+	all.above = slices.Insert(all.above, i, up)
+	for len(all.by) <= int(priority) {
+		all.by = append(all.by, nil)
+	}
+	all.by[priority] = up
+	up.touch()
 	st.queue.SetPriority(priority, &up.queue.Cursor)
 }
 

@@ -96,7 +96,6 @@ type Shard struct {
 	warm         []*stream // hold memory that they can do without, see cool
 	pending      index.Batch
 	woke         []*queue.Consumer // scratch
-	sources      []queue.Source    // scratch
 	sifted       struct {          // scratch
 		streams   []record.StreamID
 		deadlines []int64
