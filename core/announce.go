@@ -25,7 +25,7 @@ func (b *Broker) Announce(m *Message) {
 			continue
 		}
 		for i := range pl.live0 {
-			pl.live0[i].session.offer(&told, pl.live0[i].subscriptions)
+			pl.live0[i].offer(&told)
 		}
 	}
 }

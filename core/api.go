@@ -128,7 +128,10 @@ const Forever time.Duration = 1<<63 - 1
 
 // SubscriptionSpec is one subscription of a session.
 type SubscriptionSpec struct {
-	// Filter is a valid MQTT topic filter (levels by '/', '+', '#').
+	// Filter is a valid MQTT topic filter (levels by '/', '+', '#'). With
+	// `$share/<group>/` before it each message goes to one of the sessions that have the
+	// same subscription; `$queue/<name>` is a queue, of which the session is one more
+	// consumer. Messages of these come to who is connected, and have Delivery.Shared.
 	Filter string
 	QoS    uint8
 	// NoLocal withholds messages that this same session published.

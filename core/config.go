@@ -144,6 +144,11 @@ type Deps struct {
 	// DeadLetter writes the dead letters of queues. It is required where queues ask
 	// for some; without it they are refused.
 	DeadLetter DeathWriter
+	// Lent reads a value that an adapter keeps with a session: does it tell of a delivery
+	// of the session, and with done, that the client has it? As long as a value tells of a
+	// delivery of a shared subscription nobody else gets that, over restarts too. nil when
+	// no value does.
+	Lent func(key uint32, value []byte) (at Position, done, ok bool)
 	// Memory is how the memory of the process is watched.
 	Memory Memory
 	// Work runs what works beside callers; nil gives all of it goroutines.

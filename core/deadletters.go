@@ -22,6 +22,8 @@ const (
 	// deadPause is how long it waits for pressure to end, and how often it looks
 	// whether there is a place for what had none.
 	deadPause = time.Second
+	// makeOwnFor is how long it waits for a queue that it makes, while no others are moved.
+	makeOwnFor = 2 * time.Second
 	// deadPublishers bounds the namespaces that it keeps a publisher of.
 	deadPublishers = 64
 )
@@ -208,6 +210,12 @@ func (d *deadLetters) add(t *Transaction, dead *shard.Dead) error {
 		d.s.KeepDead(dead, true)
 		return nil
 	}
+	if to.own && !d.makeOwn(ns, to, dead) {
+		d.homeless[dead.Stream] = homeless{ns, ns.version.Load(), true}
+		d.pause(true)
+		d.s.KeepDead(dead, true)
+		return nil
+	}
 	moved, err := d.publish(t, ns, to, dead)
 	full := errors.Is(err, ErrFull)
 	if err != nil && !full {
@@ -234,15 +242,44 @@ func (b *Broker) afterlifeOf(dead *shard.Dead) (*namespace, *declared, afterlife
 	defer ns.mu.RUnlock()
 	q := ns.queues[dead.Queue]
 	if q == nil || !q.has(dead.Stream) {
-		return nil, nil, afterlife{}
+		g := ns.shares[dead.Queue]
+		if g == nil || g.queue == nil || g.queue.stream != dead.Stream {
+			return nil, nil, afterlife{}
+		}
+		q = g.queue
 	}
 	return ns, q, q.now.after
+}
+
+// makeOwn makes the queue for the dead letters of a group unless it is there; false when that is
+// not possible now.
+func (d *deadLetters) makeOwn(ns *namespace, to afterlife, dead *shard.Dead) bool {
+	if dead.Reason == shard.Expired {
+		return true // goes nowhere
+	}
+	ns.mu.RLock()
+	there := ns.queues[to.key] != nil
+	ns.mu.RUnlock()
+	if there {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(d.ctx, makeOwnFor)
+	defer cancel()
+	_, err := d.b.DeclareQueue(ctx, ns.name, QueueSpec{Name: to.key, Durable: true})
+	if err != nil && d.ctx.Err() == nil {
+		d.b.deps.Log.Warn("queue for dead letters not made: tried again", slog.String("namespace", ns.name),
+			slog.String("queue", to.key), slog.Any("error", err))
+	}
+	return err == nil
 }
 
 // publish adds the dead letter of a message; false when it has no place to go.
 func (d *deadLetters) publish(t *Transaction, ns *namespace, to afterlife, dead *shard.Dead) (bool, error) {
 	if !to.there {
 		return false, nil // the policy is gone
+	}
+	if to.own && dead.Reason == shard.Expired {
+		return true, nil // it has met its end: nobody failed on it
 	}
 	var m Message
 	hint := shard.GetHint(d.ctx, dead.Stream)

@@ -72,6 +72,9 @@ type afterlife struct {
 	keyed    bool // else the keys are those of the message
 	// strict keeps a message that matches no queue.
 	strict bool
+	// own is the afterlife of a group that shares a filter: a queue with the name that key
+	// tells, made when it is needed first. What expires does not go there.
+	own bool
 }
 
 // queueAfterlife is what the arguments say.

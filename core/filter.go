@@ -27,7 +27,11 @@ const (
 	streamNone streamKind = iota // QoS 0: from memory alone
 	streamTransient
 	streamDurable
+	streamShared // that of a queue, which others have too
 )
+
+// own tells whether the session has a cursor of its own on the stream.
+func (k streamKind) own() bool { return k == streamTransient || k == streamDurable }
 
 // filterStream is the id of a filter's stream. It is derived, so that every
 // shard and every restart find the same; the hash is one that a client can't
@@ -44,6 +48,9 @@ func filterStream(namespace, text string, kind streamKind) record.StreamID {
 // join adds a subscription to its filter and makes the stream that it reads.
 // ns.mu is held. The stream is there for messages appended later.
 func (b *Broker) join(ns *namespace, s *session, sub *subscription) error {
+	if sub.kind == streamShared {
+		return b.joinShare(ns, s, sub)
+	}
 	f, err := b.hold(ns, sub.spec.Filter, sub.kind)
 	if err != nil {
 		return err
@@ -139,6 +146,9 @@ func (b *Broker) joinStream(ns *namespace, f *filter, kind streamKind) error {
 // leave removes a subscription from its filter, and the stream with its last
 // cursor. ns.mu is held. lsns[i] is raised to what to wait for in shard i.
 func (b *Broker) leave(ns *namespace, s *session, sub *subscription, lsns []record.LSN) error {
+	if sub.kind == streamShared {
+		return b.leaveShare(ns, s, sub, lsns)
+	}
 	f := ns.filters[sub.spec.Filter]
 	if f == nil || f.subs[s] != sub {
 		return nil

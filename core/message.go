@@ -92,6 +92,10 @@ type Delivery struct {
 	// Returns is how often it was given back before, since the start and on queues of
 	// type quorum.
 	Returns uint32
+	// Shared tells that the delivery is of a shared subscription: when the connection ends
+	// before it is settled, others get it, unless a value of the session tells of it, see
+	// [Deps.Lent].
+	Shared bool
 	// Subscriptions are those of the session that matched; nil for queues.
 	Subscriptions []SubID
 	// Retained tells that the message is delivered because it was the retained

@@ -33,7 +33,8 @@ type namespace struct {
 	table      *route.Table[*target]
 	queues     map[string]*declared
 	filters    map[string]*filter
-	exclusive  map[string]claim // who has a filter for itself
+	shares     map[string]*share // groups that share a filter, by their subscription
+	exclusive  map[string]claim  // who has a filter for itself
 	// orphans are auto-delete exchanges that lost their last binding to a durable
 	// queue; whoever deleted the queue deletes them.
 	orphans []string
@@ -45,10 +46,11 @@ type namespace struct {
 	policies *metadata.PolicySet
 }
 
-// target is where a binding leads: a queue or an MQTT filter.
+// target is where a binding leads: a queue, an MQTT filter, or a group that shares one.
 type target struct {
 	queue  *declared
 	filter *filter
+	share  *share
 }
 
 // declared is a declared queue.

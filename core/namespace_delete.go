@@ -35,7 +35,7 @@ func (b *Broker) EndSessions(ctx context.Context, namespace string) error {
 	var errs []error
 	for _, s := range all {
 		s.op.Lock()
-		s.kick()
+		s.kick(ctx)
 		err := s.awaken()
 		if err == nil {
 			err = s.end(ctx)

@@ -78,7 +78,7 @@ func (b *Broker) orphansOf(i int) []Orphan {
 	queues := b.queuesOf(i) // asked only when a name does not tell
 	var unknown []record.Stream
 	b.shards[i].EachStream(func(info record.Stream) {
-		if info.Filter {
+		if info.Filter || isShare(&info) {
 			return
 		}
 		if q, ok := b.deps.Catalog.Queue(info.Namespace, info.Name); ok && isStreamOf(&q, info.ID) {

@@ -53,10 +53,19 @@ type planPart struct {
 	spills []spill
 }
 
-// liveTarget is a session with those of its subscriptions that match.
+// liveTarget is a session with those of its subscriptions that match, or a group.
 type liveTarget struct {
 	session       *session
 	subscriptions []SubID
+	share         *share // of which one member gets the message
+}
+
+// offer gives the target a message that is not stored, see session.offer.
+func (t *liveTarget) offer(m *Message) bool {
+	if t.share != nil {
+		return t.share.online.offer(m)
+	}
+	return t.session.offer(m, t.subscriptions)
 }
 
 // maxPlans bounds a publisher's kept plans, those for priorities included; one that
@@ -120,7 +129,7 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 		return pl, true
 	}
 	if m.forged(key) {
-		targets = slices.DeleteFunc(targets, func(t *target) bool { return t.filter != nil })
+		targets = slices.DeleteFunc(targets, func(t *target) bool { return t.queue == nil })
 	}
 	for _, t := range targets {
 		if t.queue != nil && slices.Contains(m.avoid, t.queue.spec.Name) {
@@ -139,6 +148,10 @@ func (p *Publisher) makePlan(m *Message) (_ *plan, cacheable bool) {
 					part.spills = append(part.spills, spill{t.queue.stream, t.queue.spec.Name, t.queue.now.after})
 				}
 			}
+			continue
+		}
+		if t.share != nil {
+			pl.addShare(p.ns, t.share)
 			continue
 		}
 		if t.filter.durable != 0 {
@@ -181,6 +194,16 @@ func (pl *plan) store(
 		part.ttls = append(part.ttls, ttl)
 	}
 	return part
+}
+
+// addShare has a group get the message: in its queue, or one of its members from memory.
+func (pl *plan) addShare(ns *namespace, g *share) {
+	pl.live0 = append(pl.live0, liveTarget{share: g})
+	if g.queue == nil {
+		pl.live1 = append(pl.live1, liveTarget{share: g})
+		return
+	}
+	pl.store(&pl.stored, g.queue.shard, g.queue.stream, ns.durabilityOfShare(g), noTTL)
 }
 
 // addLive gathers the subscriptions of each session over all filters that match.

@@ -152,7 +152,7 @@ func (p *Publisher) offer(m *Message, live []liveTarget) {
 	}
 	taken := uint64(0)
 	for i := range live {
-		if live[i].session.offer(m, live[i].subscriptions) {
+		if live[i].offer(m) {
 			taken++
 		}
 	}

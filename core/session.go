@@ -55,6 +55,7 @@ type session struct {
 	apart    *apart            // nil while there is nothing of it
 
 	readers []*shard.Reader
+	sharing atomic.Pointer[sharing] // nil until it has a shared subscription
 }
 
 // subscription is one filter of a session.
@@ -76,6 +77,7 @@ type Session struct {
 	deliver sync.Mutex              // held by Next
 	tracker atomic.Pointer[tracker] // nil until something is put
 	turn    int                     // the shard that Next asks first
+	members members
 	refs    []shard.Ref
 	hints   []shard.Hint
 	record  *record.Message // while Next takes messages
@@ -123,8 +125,10 @@ func (s *session) offer(m *Message, subs []SubID) bool {
 }
 
 // kind tells which stream a subscription of this session reads.
-func (s *session) kind(qos uint8) streamKind {
-	switch {
+func (s *session) kind(filter string, qos uint8) streamKind {
+	switch _, _, _, shared := sharedForm(filter); {
+	case shared:
+		return streamShared
 	case qos == 0:
 		return streamNone
 	case s.durable:
@@ -215,6 +219,7 @@ func (h *Session) Put(key uint32, value []byte, settle ...Position) (uint64, err
 	if lsn != 0 {
 		h.tracks().add(h.home, lsn)
 	}
+	h.noteLent(key, value, settle)
 	h.settleAfter(lsn, settle)
 	return h.tracks().next(), nil
 }
@@ -313,9 +318,10 @@ func (h *Session) fence() bool {
 
 // stop makes deliveries of a fenced connection end: a Next under way is over
 // when it returns, and the next one gives nothing.
-func (h *Session) stop() {
+func (h *Session) stop(ctx context.Context) {
 	h.deliver.Lock()
 	defer h.deliver.Unlock()
+	h.closeMembers(ctx)
 	for _, r := range h.readers {
 		r.Pause()
 	}
@@ -332,7 +338,7 @@ func (h *Session) Close(ctx context.Context) error {
 		return nil
 	}
 	h.live.Store(nil)
-	h.stop()
+	h.stop(ctx)
 	h.loseWill()
 	return h.detach(ctx)
 }
@@ -370,8 +376,9 @@ func (s *session) end(ctx context.Context) error {
 	s.mu.Unlock()
 	defer s.b.sessions.remove(s)
 	s.willOfEnded()
+	// What is lent ends before the session does: a crash must not keep that alone.
+	errs := []error{s.b.wait(ctx, s.settleLent())}
 	lsns := make([]record.LSN, len(s.b.shards))
-	var errs []error
 	s.ns.mu.Lock()
 	for _, sub := range subs {
 		errs = append(errs, s.b.leave(s.ns, s, sub, lsns))

@@ -23,26 +23,39 @@ func (h *Session) Next(dst []Delivery, limit int) ([]Delivery, error) {
 		records.Put(h.record)
 		h.record = nil
 	}()
-	first := len(dst)
+	first, shared, again := len(dst), 0, uint64(0)
 	dst, err := h.nextRetained(dst, limit)
 	if err != nil {
 		return dst, err
 	}
-	for range h.readers {
-		room := limit - (len(dst) - first)
-		if room <= 0 {
+	room := func() int { return limit - (len(dst) - first) }
+	sources := len(h.readers)
+	if h.sharing.Load() != nil {
+		sources++ // shared subscriptions take their turn
+		h.give(room())
+		defer func() { h.give(min(max(0, room()), assignAhead)) }()
+	}
+	for range sources {
+		if room() <= 0 {
 			break
 		}
-		i := h.turn
-		h.turn = (h.turn + 1) % len(h.readers)
-		if dst, err = h.nextOf(i, dst, room); err != nil {
+		i := h.turn % sources
+		h.turn = (i + 1) % sources
+		if i == len(h.readers) {
+			before := len(dst)
+			dst, err = h.nextShared(dst, room())
+			shared, again = len(dst)-before, redelivered(dst[before:])
+		} else {
+			dst, err = h.nextOf(i, dst, room())
+		}
+		if err != nil {
 			return dst, err
 		}
 	}
-	if n := uint64(len(dst) - first); n > 0 {
+	if n := uint64(len(dst) - first - shared); n > 0 { // the shared ones are counted by their queues
 		h.b.counters.delivered.Add(n)
 		h.ns.left.delivered.Add(n)
-		h.ns.left.redelivered.Add(redelivered(dst[first:]))
+		h.ns.left.redelivered.Add(redelivered(dst[first:]) - again)
 	}
 	return dst, nil
 }
@@ -141,9 +154,12 @@ func (h *Session) Settle(positions ...Position) {
 }
 
 func (s *session) settle(positions ...Position) {
-	n := uint64(0)
+	n, sharing := uint64(0), s.sharing.Load() != nil
 	for i := range positions {
 		p := &positions[i]
+		if sharing && s.settleShared(p) {
+			continue // counted by its queue
+		}
 		if p.Stream == 0 || int(p.Shard) < len(s.readers) && s.readers[p.Shard].Settle(p.Stream, p.Offset, p.LSN) {
 			n++
 		}
@@ -159,7 +175,11 @@ func (h *Session) Reread(pos Position) (Delivery, error) {
 		return Delivery{}, ErrNotFound
 	}
 	d := Delivery{Position: pos, Redelivered: true, Retained: pos.Stream == 0}
-	if pos.Stream != 0 {
+	sub, lent := h.lentFor(&pos)
+	if d.Shared = lent; lent && h.b.shards[pos.Shard].Lent(pos.Stream, pos.Offset, pos.LSN) != nil {
+		return Delivery{}, ErrNotFound
+	}
+	if pos.Stream != 0 && !d.Shared {
 		lsn, err := h.readers[pos.Shard].Lookup(pos.Stream, pos.Offset)
 		if err != nil || lsn != pos.LSN {
 			return Delivery{}, ErrNotFound
@@ -177,7 +197,10 @@ func (h *Session) Reread(pos Position) (Delivery, error) {
 	h.delivered.note(pos.Shard, pos.LSN)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if sub := h.byStream[pos.Stream]; sub != nil {
+	if sub == nil {
+		sub = h.byStream[pos.Stream]
+	}
+	if sub != nil {
 		d.Subscriptions = []SubID{sub.id}
 	}
 	return d, nil

@@ -107,7 +107,7 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 			return nil, false, false, err
 		}
 	}
-	s.kick()
+	s.kick(ctx)
 	s.fresh = false
 	if ends {
 		if err := s.end(ctx); err != nil {
@@ -139,9 +139,13 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 		err = b.storageError(b.shards[s.home].Wait(ctx, lsn))
 	}
 	if err == nil {
+		err = h.openMembers(ctx, s.shared())
+	}
+	if err == nil {
 		err = s.b.dropWill(before)
 	}
 	if err != nil {
+		h.closeMembers(ctx)
 		err = errors.Join(err, s.cancelWill())
 		s.leaveBehind(before)
 		undo := s.detach
@@ -158,12 +162,12 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 }
 
 // kick fences the connection that has the session. op is held.
-func (s *session) kick() {
+func (s *session) kick(ctx context.Context) {
 	old := s.live.Swap(nil)
 	if old == nil || !old.fence() {
 		return
 	}
-	old.stop()
+	old.stop(ctx)
 	if old.spec.Kicked != nil {
 		old.spec.Kicked()
 	}

@@ -11,7 +11,7 @@ import (
 // it ends, and what its filters have on account of it, namely that they lead to a stream.
 // Its client's next connection, or its end, has it read again. One that has something
 // that only memory knows does not rest: a will, packet ids of its adapter, or a filter
-// for itself.
+// for itself. Nor does one with shared subscriptions.
 
 // restLater notes a session whose connection has gone, to rest when the store has it. op
 // is held.
@@ -75,7 +75,7 @@ func (s *session) rest(stored uint64) bool {
 	defer s.ns.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.data != nil || s.expiry <= 0 || !mayRest(s.subs) {
+	if s.ended || s.data != nil || s.expiry <= 0 || !mayRest(s.subs) || s.sharing.Load().any() {
 		return true
 	}
 	s.ended = true // this one; the client's session goes on as another
@@ -92,7 +92,7 @@ func (s *session) rest(stored uint64) bool {
 // mayRest tells whether the index has all that there is to know of subscriptions.
 func mayRest(subs map[string]*subscription) bool {
 	for _, sub := range subs {
-		if sub.spec.Exclusive {
+		if sub.spec.Exclusive || sub.kind == streamShared {
 			return false
 		}
 	}

@@ -86,15 +86,18 @@ func (b *Broker) restoreSession(st *shard.SessionState, lsns []record.LSN) error
 		}
 		s.adopt(sub)
 	}
-	return nil
+	return s.restoreLent(lsns)
 }
 
 // restsAtStart tells whether a session has nothing that is not in the index.
 func (b *Broker) restsAtStart(st *shard.SessionState) bool {
 	for filter := range st.Subscriptions {
-		if st.Subscriptions[filter].Exclusive {
+		if _, _, _, shared := sharedForm(filter); shared || st.Subscriptions[filter].Exclusive {
 			return false
 		}
+	}
+	if b.hasLent(st.Values) {
+		return false
 	}
 	return st.Stored && st.ID != 0
 }
@@ -149,7 +152,7 @@ func (s *session) subscriptionOf(r *record.Subscription) *subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.nextSub = max(s.nextSub, SubID(r.ID)+1)
-	return &subscription{id: SubID(r.ID), kind: s.kind(r.QoS), spec: Subscription{
+	return &subscription{id: SubID(r.ID), kind: s.kind(r.Filter, r.QoS), spec: Subscription{
 		ID: SubID(r.ID), Filter: r.Filter, QoS: r.QoS, NoLocal: r.NoLocal, Exclusive: r.Exclusive, Data: r.Data,
 	}}
 }
@@ -160,7 +163,7 @@ func (b *Broker) sweepFilters() error {
 	for _, sh := range b.shards {
 		var streams []record.Stream
 		sh.EachStream(func(info record.Stream) {
-			if info.Filter {
+			if info.Filter || isShare(&info) {
 				streams = append(streams, info)
 			}
 		})
@@ -191,6 +194,9 @@ func (b *Broker) sweepFilter(sh *shard.Shard, info *record.Stream) (all bool, er
 	ns, err := b.namespace(info.Namespace)
 	if err != nil {
 		return true, nil //nolint:nilerr // told of by restoreSession, and kept
+	}
+	if !info.Filter {
+		return true, b.sweepShare(sh, ns, info)
 	}
 	f := ns.filters[info.Name]
 	if f == nil || f.durable != info.ID {

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/tidegate/tidegate/core/record"
-	"github.com/tidegate/tidegate/core/route"
 )
 
 // Subscribe adds or replaces subscriptions. It returns when they are as durable
@@ -14,7 +13,7 @@ import (
 // filter is not valid, and nothing was subscribed.
 func (h *Session) Subscribe(ctx context.Context, specs []SubscriptionSpec) (existed []bool, err error) {
 	for i := range specs {
-		if err := route.ValidFilter(specs[i].Filter); err != nil {
+		if err := validSubscription(specs[i].Filter); err != nil {
 			return nil, &Error{
 				Reason: ErrInvalid, Kind: "subscription", Name: specs[i].Filter, Namespace: h.ns.name, Detail: err.Error(),
 			}
@@ -44,8 +43,11 @@ func (h *Session) Subscribe(ctx context.Context, specs []SubscriptionSpec) (exis
 	if err := h.attachReader(added...); err != nil {
 		return nil, err
 	}
+	if err := h.openMembers(ctx, added); err != nil {
+		return nil, err
+	}
 	for i, sub := range added {
-		if specs[i].Retained {
+		if specs[i].Retained && sub.kind != streamShared {
 			h.askRetained(sub)
 		}
 	}
@@ -64,7 +66,7 @@ func (s *session) subscribe(spec *SubscriptionSpec, lsns []record.LSN) (*subscri
 		s.nextSub++
 	}
 	s.mu.Unlock()
-	sub := &subscription{id: id, kind: s.kind(spec.QoS), spec: Subscription{
+	sub := &subscription{id: id, kind: s.kind(spec.Filter, spec.QoS), spec: Subscription{
 		ID: id, Filter: spec.Filter, QoS: spec.QoS, NoLocal: spec.NoLocal, Exclusive: spec.Exclusive,
 		Data: slices.Clone(spec.Data),
 	}}
@@ -88,6 +90,9 @@ func (s *session) subscribe(spec *SubscriptionSpec, lsns []record.LSN) (*subscri
 
 // replace puts sub in the place of old, which may be nil. ns.mu is held.
 func (s *session) replace(old, sub *subscription, lsns []record.LSN) error {
+	if sub.kind == streamShared {
+		return s.replaceShare(old, sub, lsns)
+	}
 	s.holdExclusive(sub)
 	if old != nil && old.kind == sub.kind {
 		if f := s.ns.filters[sub.spec.Filter]; f != nil {
@@ -111,7 +116,7 @@ func (s *session) replace(old, sub *subscription, lsns []record.LSN) error {
 
 // createCursors makes a session's cursor on the part of a filter's stream in every shard.
 func (b *Broker) createCursors(ns *namespace, id uint64, filter string, kind streamKind, lsns []record.LSN) error {
-	if kind == streamNone {
+	if !kind.own() {
 		return nil
 	}
 	stream := filterStream(ns.name, filter, kind)
@@ -134,10 +139,11 @@ func (s *session) adopt(sub *subscription) {
 		s.subs = map[string]*subscription{}
 	}
 	s.subs[sub.spec.Filter] = sub
-	if sub.kind == streamNone {
+	switch {
+	case sub.kind == streamNone:
 		sub.place = len(s.quiet)
 		s.quiet = append(s.quiet, sub)
-	} else {
+	case sub.kind.own():
 		if s.byStream == nil {
 			s.byStream = map[record.StreamID]*subscription{}
 		}
@@ -150,12 +156,13 @@ func (s *session) abandonLocked(sub *subscription) {
 		return
 	}
 	delete(s.subs, sub.spec.Filter)
-	if sub.kind == streamNone {
+	switch {
+	case sub.kind == streamNone:
 		last := len(s.quiet) - 1
 		s.quiet[sub.place] = s.quiet[last]
 		s.quiet[sub.place].place = sub.place
 		s.quiet = slices.Delete(s.quiet, last, last+1)
-	} else {
+	case sub.kind.own():
 		delete(s.byStream, filterStream(s.ns.name, sub.spec.Filter, sub.kind))
 	}
 }
@@ -164,7 +171,7 @@ func (s *session) abandonLocked(sub *subscription) {
 func (s *session) attachReader(subs ...*subscription) error {
 	var streams []record.StreamID
 	for _, sub := range subs {
-		if sub.kind != streamNone {
+		if sub.kind.own() {
 			streams = append(streams, filterStream(s.ns.name, sub.spec.Filter, sub.kind))
 		}
 	}
@@ -186,7 +193,7 @@ func (s *session) attachReaders() error {
 }
 
 func (s *session) detachReader(sub *subscription) {
-	if sub.kind == streamNone {
+	if !sub.kind.own() {
 		return
 	}
 	for _, r := range s.readers {
@@ -214,6 +221,7 @@ func (h *Session) Unsubscribe(ctx context.Context, filters []string) (existed []
 			continue
 		}
 		h.detachReader(sub)
+		h.closeMember(ctx, filter)
 		h.ns.mu.Lock()
 		err := h.b.leave(h.ns, h.session, sub, lsns)
 		h.ns.mu.Unlock()

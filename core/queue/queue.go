@@ -110,6 +110,23 @@ func (q *Queue) Unfetch(c *Consumer, items []Item) {
 	q.giveBackAll(c, items)
 }
 
+// Unassign takes back what was assigned to the consumer and not fetched.
+func (q *Queue) Unassign(c *Consumer) {
+	q.giveBackAll(c, c.assigned)
+	c.assigned = c.assigned[:0]
+}
+
+// Suspend takes a message from the consumer that fetched it. It stays in flight, and
+// counts in no limit, until its cursor returns or settles it.
+func (q *Queue) Suspend(c *Consumer, o record.Offset) bool {
+	from, o := q.at(o)
+	if !from.InFlight(o) {
+		return false
+	}
+	c.release()
+	return true
+}
+
 // giveBackAll returns to their places what nobody has seen.
 func (q *Queue) giveBackAll(c *Consumer, items []Item) {
 	for _, it := range items {

@@ -114,7 +114,7 @@ func (c *Consumer) fetch(dst []Ref, n int) ([]Ref, error) {
 			continue // settled by a purge meanwhile
 		}
 		dst = append(dst, Ref{
-			LSN: lsn, Stream: c.st.id, Offset: it.Offset, Redelivered: it.Redelivered, Returns: st.returns.count(o),
+			LSN: lsn, Stream: c.st.id, Offset: it.Offset, Redelivered: it.Redelivered, Returns: st.returned(o),
 		})
 	}
 	if took > 0 {
@@ -256,7 +256,7 @@ func (s *Shard) takeOne(ctx context.Context, id record.StreamID) (ref Ref, left 
 			left, _ := st.waiting()
 			return Ref{
 				LSN: lsn, Stream: st.id, Offset: queue.WithPriority(o, from.priority()),
-				Redelivered: redelivered, Returns: from.returns.count(o),
+				Redelivered: redelivered, Returns: from.returned(o),
 			}, left, false, nil
 		}
 		if err = s.bring(err, uint64(id), ctx.Done()); errors.Is(err, ErrLeft) {

@@ -19,6 +19,7 @@ const (
 	settled           // a cursor has the first ack that is not in the log
 	acksDue           // that was AckDelay ago
 	deadlineDue       // messages end, or the next deadlines are to be read
+	backDue           // messages that consumers failed on come back
 	rested            // nothing was written for a while
 	failed            // the store can't go on
 	closing
@@ -39,6 +40,7 @@ func (s *Shard) turn(wait bool) work.State {
 		s.acks.Stop()
 		s.idle.Stop()
 		s.due.Stop()
+		s.back.Stop()
 		return work.Ended
 	}
 	return work.Worked
@@ -55,6 +57,8 @@ func (s *Shard) next() event {
 		return acksDue
 	case <-s.due.C:
 		return deadlineDue
+	case <-s.back.C:
+		return backDue
 	case <-s.idle.C:
 		return rested
 	case <-s.store.Failed():
@@ -77,6 +81,8 @@ func (s *Shard) poll() event {
 		return acksDue
 	case work.Took(s.due.C):
 		return deadlineDue
+	case work.Took(s.back.C):
+		return backDue
 	case work.Took(s.idle.C):
 		return rested
 	case work.Took(s.stop):
@@ -96,6 +102,9 @@ func (s *Shard) step(e event) bool {
 			s.stopped(err)
 			return false
 		}
+		return true
+	case backDue:
+		s.comeBack()
 		return true
 	case rested:
 		if err := s.log.WriteWatermark(); err != nil {

@@ -81,6 +81,7 @@ type Shard struct {
 	unpublished []*place                           // cursors whose acks are in the log and not in etcd
 	deadlines   deadlines
 	dying       []*stream // queues with dead to be taken
+	setAside    setAside
 	overflowed  uint64
 	checkpoint  checkpoint
 	flow        flow
@@ -111,6 +112,7 @@ type Shard struct {
 	acks     *clock.Timer // the committer's: acks wait for company until then
 	idle     *clock.Timer // likewise: the log has rested by then
 	due      *clock.Timer // likewise: a deadline has come
+	back     *clock.Timer // likewise: a message comes back that a consumer failed on
 	closing  sync.Once
 }
 
@@ -162,6 +164,8 @@ func Open(cfg Config, deps Deps) (*Shard, error) {
 	s.synced = s.clock.Now()
 	s.idle, s.acks = s.clock.NewTimer(idleWatermark), s.clock.NewTimer(s.cfg.AckDelay)
 	s.acks.Stop()
+	s.back = s.clock.NewTimer(lookAgain)
+	s.back.Stop()
 	if err := s.startDeadlines(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open shard %d: %w", cfg.Identity.Shard, err), s.log.Close(), s.closeStore())
 	}

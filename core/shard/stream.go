@@ -60,6 +60,7 @@ type ofQueue struct {
 	inflow    *inflow      // nil while nothing has come
 	graves    *graves      // nil while there are none and the queue has no dead letters
 	returns   *returns     // nil when they are not counted
+	failures  *returns     // how often consumers failed on messages; nil while they have not
 	// priorities tie the stream to the others of a queue that has several; nil
 	// while it is the only one.
 	priorities *priorities
