@@ -19,6 +19,7 @@ const (
 	crashWitness   = "crash.witness" // a queue that is read only at the end
 	crashSession   = "crash-session" // MQTT session that is online all the time
 	offlineWitness = "crash-offline" // MQTT session that comes back only at the end
+	crashGroup     = "crash-group"   // MQTT sessions that share what they get, online all the time
 	crashTopic     = "crash/#"       // what the sessions subscribe to
 	crashKey       = "crash.#"       // what the queues are bound by
 	durableAfter   = 2 * time.Second // an acknowledgement older than this must hold
@@ -27,6 +28,9 @@ const (
 	maxBehind      = 3000            // messages that consumers may lack before publishers wait
 	veryLongLife   = 3 * time.Second // now and then, so that acknowledgements get old
 )
+
+// crashMembers are the sessions of the group.
+var crashMembers = []string{"crash-member-1", "crash-member-2"}
 
 var crashPublishers = []string{"amqp-1", "amqp-2", "qos1", "qos2"}
 
@@ -72,6 +76,7 @@ func newCrashRun(t *testing.T, b *broker) *crashRun {
 	for _, consumer := range []string{crashQueue, crashSession} {
 		h.Consumer(consumer, checker.Rules{From: crashPublishers})
 	}
+	h.Consumer(crashGroup, checker.Rules{From: crashPublishers, Shared: true})
 	for _, witness := range []string{crashWitness, offlineWitness} {
 		h.Consumer(witness, checker.Rules{From: crashPublishers, Once: true})
 	}
@@ -86,6 +91,11 @@ func (c *crashRun) prepare() {
 	for _, session := range []string{crashSession, offlineWitness} {
 		s := connect5(c.t, c.b.MQTT, session, mqtt5Options{keep: time.Hour})
 		s.subscribe(c.t, crashTopic, 1)
+		s.close()
+	}
+	for _, member := range crashMembers {
+		s := connect5(c.t, c.b.MQTT, member, mqtt5Options{keep: time.Hour})
+		s.subscribe(c.t, "$share/"+crashGroup+"/"+crashTopic, 2)
 		s.close()
 	}
 	ch.Close()
@@ -110,6 +120,10 @@ func (c *crashRun) startClients() {
 	c.consuming.Go(func() { c.keepTrying(consume, crashQueue, queue.connection) })
 	session := &sessionConsumer{run: c, name: crashSession}
 	c.consuming.Go(func() { c.keepTrying(consume, crashSession, session.connection) })
+	for _, client := range crashMembers {
+		member := &sessionConsumer{run: c, name: crashGroup, client: client}
+		c.consuming.Go(func() { c.keepTrying(consume, client, member.connection) })
+	}
 }
 
 // publisher returns what a publisher does with one connection.
@@ -184,7 +198,7 @@ func (c *crashRun) crash() {
 func (c *crashRun) finish() {
 	c.stopPublishing()
 	c.publishing.Wait()
-	c.catchUp(crashQueue, crashSession)
+	c.catchUp(crashQueue, crashSession, crashGroup)
 	c.stopConsuming()
 	c.consuming.Wait()
 

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -192,8 +193,9 @@ func (q *queueConsumer) connection(stop context.Context) error {
 
 // sessionConsumer is a durable MQTT session on paho v5.
 type sessionConsumer struct {
-	run  *crashRun
-	name string
+	run    *crashRun
+	name   string
+	client string // "" is the name
 }
 
 func (s *sessionConsumer) connection(stop context.Context) error {
@@ -210,12 +212,13 @@ func (s *sessionConsumer) connection(stop context.Context) error {
 			return true, nil
 		}},
 	})
+	clientID := cmp.Or(s.client, name)
 	hour := uint32(3600)
 	window := uint16(50)
 	connecting, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	connack, err := client.Connect(connecting, &paho.Connect{
-		ClientID: name, KeepAlive: 60,
+		ClientID: clientID, KeepAlive: 60,
 		Properties: &paho.ConnectProperties{SessionExpiryInterval: &hour, ReceiveMaximum: &window, RequestProblemInfo: true},
 	})
 	if err != nil {

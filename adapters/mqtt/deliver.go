@@ -63,6 +63,7 @@ func (c *conn) gatherDeliveries() (more bool) {
 			return false
 		}
 		if waiting >= highMark {
+			c.session.Withhold() // who knows when the client takes this
 			return true
 		}
 		stored, err := c.session.Stored()
@@ -132,7 +133,7 @@ func (c *conn) enlist(sh *shared, d *core.Delivery) error {
 		s.ids = append(s.ids, 0)
 		return nil
 	}
-	id := sh.inflight.Add(d.Position, qos)
+	id := sh.inflight.Add(d.Position, qos, d.Shared)
 	s.ids = append(s.ids, id)
 	if qos == 2 {
 		put, err := c.session.Put(uint32(id), session.AppendValue(nil, sh.inflight.Saved(id, session.Waiting)))
@@ -154,6 +155,9 @@ func (c *conn) grantedQoS(d *core.Delivery) uint8 {
 		// A subscription made so recently that its options are not known here.
 		c.subs.Store(newSubscriptions(c.session.Subscriptions()))
 		o, _, _ = c.subs.Load().match(d.Subscriptions, nil)
+	}
+	if d.Shared && d.Message.Format == core.FormatAMQP {
+		return o.qos // of a queue, which has no QoS
 	}
 	return min(o.qos, d.Message.QoS)
 }
@@ -183,7 +187,7 @@ func (c *conn) perform(sh *shared, a session.Action) error {
 	if s.held() && s.ids[s.next] == a.ID {
 		d := &s.taken[s.next]
 		s.next++
-		if c.send(d, a.ID, a.QoS, a.Dup || d.Redelivered && a.QoS == 1) {
+		if c.send(d, a.ID, a.QoS, a.Dup || d.Redelivered && a.QoS == 1 && !d.Shared) {
 			return nil
 		}
 		return c.skip(sh, a)
@@ -210,6 +214,12 @@ func (c *conn) skip(sh *shared, a session.Action) error {
 		return sh.record(c, a.ID, a.Position)
 	}
 	sh.inflight.Drop(a.ID)
+	if c.session.Shares(a.Position) { // others may be able to take it
+		c.session.Fail(false, a.Position)
+		if a.QoS == 1 {
+			return nil
+		}
+	}
 	if a.QoS == 2 {
 		_, err := c.session.Put(uint32(a.ID), nil, a.Position)
 		return err
@@ -238,7 +248,7 @@ func (c *conn) send(d *core.Delivery, id uint16, qos uint8, dup bool) bool {
 	}
 	p.PacketID, p.QoS, p.Dup = id, qos, dup
 	p.Retain = d.Retained || o.asPublished && d.Message.Retain
-	p.Identifiers = s.subIDs
+	p.Identifiers, p.Failures = s.subIDs, d.Returns
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	if c.out.closed {

@@ -63,21 +63,27 @@ func (c *conn) mayPublish(topic []byte) bool {
 
 // readRule is what a client may subscribe to, as of now.
 type readRule struct {
-	all  bool // the exchange may be read
-	sys  bool // so may what the broker tells of itself
-	rule *gateway.TopicRule
+	queue func(name string) bool // may be consumed
+	all   bool                   // the exchange may be read
+	sys   bool                   // so may what the broker tells of itself
+	rule  *gateway.TopicRule
 }
 
 func (c *conn) readRule() readRule {
 	return readRule{
-		all:  c.principal.Can(gateway.Read, c.namespace, core.TopicExchange),
-		sys:  mayReadSys(c.principal),
-		rule: c.principal.TopicRule(c.namespace, core.TopicExchange, c.clientID),
+		queue: func(name string) bool { return c.principal.Can(gateway.Read, c.namespace, name) },
+		all:   c.principal.Can(gateway.Read, c.namespace, core.TopicExchange),
+		sys:   mayReadSys(c.principal),
+		rule:  c.principal.TopicRule(c.namespace, core.TopicExchange, c.clientID),
 	}
 }
 
 // allows tells whether the filter may be subscribed to.
 func (r readRule) allows(filter string) bool {
+	filter, queue := cutShared(filter)
+	if queue != "" {
+		return r.queue(queue)
+	}
 	if isSys(filter) && !r.sys {
 		return false
 	}

@@ -28,7 +28,7 @@ func TestConnackAnnounces(t *testing.T) {
 		"retain":              "\x25\x01",
 		"wildcards":           "\x28\x01",
 		"identifiers":         "\x29\x01",
-		"no shared":           "\x2a\x00",
+		"shared":              "\x2a\x01",
 	} {
 		if !bytes.Contains(p.body, []byte(want)) {
 			t.Errorf("%s: CONNACK %x does not contain %x", name, p.body, want)
@@ -159,9 +159,8 @@ func TestRefusedFilters(t *testing.T) {
 		filter string
 		code   byte
 	}{
-		{"$share/g/t", 0x9e},
-		{"$share//t", 0x9e},
-		{"$queue/q", 0x8f},
+		{"$share//t", 0x8f},
+		{"$queue/", 0x8f},
 		{"$stream/s", 0x8f},
 		{"a#", 0x8f},
 		{"a/#/b", 0x8f},

@@ -11,6 +11,11 @@ import (
 	"github.com/tidegate/tidegate/core"
 )
 
+// Lent is [core.Deps.Lent].
+func Lent(key uint32, value []byte) (at core.Position, done, ok bool) {
+	return session.Lent(key, value)
+}
+
 // shared is the sending side of a session. It lives as long as the session,
 // across its connections, and obeys the connection that joined last: what an
 // older one still does finds that it is no longer the owner.
@@ -89,6 +94,9 @@ func (c *conn) join(window int) error {
 			return fmt.Errorf("record message state: %w", err)
 		}
 	}
+	if err := sh.giveBack(c); err != nil {
+		return err
+	}
 	sh.owner = c
 	c.session.Settle(append(sh.unsure, sh.gathered...)...)
 	sh.unsure, sh.gathered = nil, nil
@@ -135,11 +143,24 @@ func (sh *shared) leave(c *conn) {
 	defer sh.mu.Unlock()
 	if sh.owner == c {
 		sh.flush(c)
+		if err := sh.giveBack(c); err != nil {
+			c.log().Debug("give back what others are to get", slog.Any("error", err)) // the next connection does
+		}
 		sh.owner = nil
 		if sh.inflight.Len() == 0 && !c.session.Fenced() {
 			c.session.SetData(nil)
 		}
 	}
+}
+
+// giveBack forgets what others get as the connection ends, see [session.Inflight.Return].
+func (sh *shared) giveBack(c *conn) error {
+	for _, id := range sh.inflight.Return() {
+		if _, err := c.session.Put(uint32(id), nil); err != nil {
+			return fmt.Errorf("give back message: %w", err)
+		}
+	}
+	return nil
 }
 
 // acknowledge takes a PUBACK, PUBREC or PUBCOMP. What a PUBACK settles is
@@ -154,7 +175,11 @@ func (sh *shared) acknowledge(c *conn, t wire.Type, a *wire.Ack) (session.Answer
 	switch t {
 	case wire.TypePuback:
 		position, answer := f.Puback(a.PacketID)
-		if answer == session.Settled {
+		switch {
+		case answer != session.Settled:
+		case a.Reason.Failed() && c.session.Shares(position):
+			c.session.Fail(a.Reason == wire.PayloadFormatInvalid, position)
+		default:
 			if sh.gathered = append(sh.gathered, position); len(sh.gathered) >= maxGathered {
 				sh.flush(c)
 			}
@@ -165,6 +190,9 @@ func (sh *shared) acknowledge(c *conn, t wire.Type, a *wire.Ack) (session.Answer
 		var err error
 		switch answer {
 		case session.Settled:
+			if c.session.Shares(position) {
+				c.session.Fail(a.Reason == wire.PayloadFormatInvalid, position)
+			}
 			_, err = c.session.Put(uint32(a.PacketID), nil, position)
 		case session.Record:
 			err = sh.record(c, a.PacketID, position)

@@ -175,6 +175,9 @@ func (s *teller) line(t *testing.T, words []string) {
 		n := int64(num(t, words[1], 32))
 		s.w.eventually(line, func() bool { return s.w.server.Stats().Connections == n })
 		return
+	case "queue": // queue NAME [KEY], bound to the topic exchange by the key
+		s.w.queue(words[1:])
+		return
 	case "user": // user NAME PASSWORD WRITE READ
 		s.w.user(words[1], words[2], words[3], words[4])
 		return

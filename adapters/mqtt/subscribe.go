@@ -12,7 +12,7 @@ import (
 )
 
 // reservedFilters are first levels of features that have their own filter form.
-var reservedFilters = [...]string{"$queue", "$stream", "$delayed", "$txn"}
+var reservedFilters = [...]string{"$stream", "$delayed", "$txn"}
 
 // onSubscribe adds subscriptions. The SUBACK leaves when they are as durable as
 // the session and publishes see them; filters that are refused do not keep the
@@ -28,6 +28,7 @@ func (c *conn) onSubscribe(ctx context.Context, flags byte, body []byte) error {
 	specs := make([]core.SubscriptionSpec, 0, len(p.Filters))
 	place := make(map[string]int, len(p.Filters)) // filter → index in specs
 	var claimed []string
+	var refused string
 	for i := range p.Filters {
 		f := &p.Filters[i]
 		reasons[i] = judgeFilter(f.Filter)
@@ -41,6 +42,8 @@ func (c *conn) onSubscribe(ctx context.Context, flags byte, body []byte) error {
 			continue
 		case !have.has(f.Filter) && len(have.filters)+len(specs) >= c.srv.cfg.MaxSubscriptions:
 			reasons[i] = wire.QuotaExceeded
+			continue
+		case c.unusable(f.Filter, &reasons[i], &refused):
 			continue
 		case exclusive && !c.session.Claim(f.Filter):
 			reasons[i] = wire.QuotaExceeded
@@ -74,11 +77,17 @@ func (c *conn) onSubscribe(ctx context.Context, flags byte, body []byte) error {
 			c.session.Unclaim(filter)
 		}
 	}
+	if detail == "" {
+		detail = refused
+	}
 	err = c.suback(wire.TypeSuback, p.PacketID, reasons, detail)
 	c.subs.Store(newSubscriptions(c.session.Subscriptions()))
 	c.hold.Store(false)
 	c.flush.wake()
-	if slices.ContainsFunc(specs, func(spec core.SubscriptionSpec) bool { return isSys(spec.Filter) }) {
+	if slices.ContainsFunc(specs, func(spec core.SubscriptionSpec) bool {
+		filter, _ := cutShared(spec.Filter)
+		return isSys(filter)
+	}) {
 		c.srv.sys.ask()
 	}
 	return err
@@ -117,8 +126,13 @@ func cutExclusive(filter string) (string, bool) {
 func judgeFilter(filter string) wire.Reason {
 	first, _, _ := strings.Cut(filter, "/")
 	switch {
-	case first == "$share":
-		return wire.SharedNotSupported
+	case first == shareLevel:
+		return judgeShared(filter)
+	case first == queueLevel:
+		if _, queue := cutShared(filter); queue == "" || strings.ContainsAny(queue, "/+#") {
+			return wire.TopicFilterInvalid
+		}
+		return wire.Success
 	case !wire.ValidFilter(filter):
 		return wire.TopicFilterInvalid
 	case first == exclusiveLevel:
@@ -135,6 +149,26 @@ func judgeFilter(filter string) wire.Reason {
 	return wire.Success
 }
 
+// unusable tells whether a queue that is subscribed to can't be consumed, and why.
+func (c *conn) unusable(filter string, reason *wire.Reason, detail *string) bool {
+	_, queue := cutShared(filter)
+	if queue == "" {
+		return false
+	}
+	st, err := c.srv.broker.CheckQueue(c.namespace, queue, "")
+	switch {
+	case errors.Is(err, core.ErrNotFound):
+		*reason, *detail = wire.NotAuthorized, "queue '"+queue+"' does not exist"
+	case err != nil:
+		*reason, *detail = reasonsFor(err).ack, "queue '"+queue+"' can't be consumed"
+	case st.Stream:
+		*reason, *detail = wire.ImplementationSpecific, "queue '"+queue+"' is a stream, which is not consumed so"
+	default:
+		return false
+	}
+	return true
+}
+
 // onUnsubscribe removes subscriptions.
 func (c *conn) onUnsubscribe(ctx context.Context, flags byte, body []byte) error {
 	p, err := wire.DecodeUnsubscribe(flags, body, c.v5)
@@ -145,10 +179,7 @@ func (c *conn) onUnsubscribe(ctx context.Context, flags byte, body []byte) error
 	var filters []string
 	var places []int
 	for i, f := range p.Filters {
-		if reasons[i] = judgeFilter(f); reasons[i] == wire.SharedNotSupported {
-			reasons[i] = wire.NoSubscriptionExisted // there can be none
-		}
-		if reasons[i] == wire.Success {
+		if reasons[i] = judgeFilter(f); reasons[i] == wire.Success {
 			topic, _ := cutExclusive(f)
 			filters, places = append(filters, topic), append(places, i)
 		}

@@ -89,6 +89,7 @@ func (w *world) open() {
 	w.broker, err = core.Open(ctx, cfg, core.Deps{
 		Dir: "data", FS: w.fs, Clock: w.clock, Rand: rand.Reader, Catalog: w.cat, Log: log,
 		Formats: map[core.Format]core.PropertyDecoder{core.FormatMQTT: mqtt.Properties, core.FormatAMQP: foreign},
+		Lent:    mqtt.Lent,
 	})
 	w.must(err)
 	auth := gateway.NewAuthenticator(gateway.DefaultAuthConfig(), w.cat, log)
@@ -183,4 +184,14 @@ func (w *world) eventually(what string, ok func() bool) {
 // foreign stands for the properties that another protocol's messages have.
 func foreign([]byte) (core.Properties, error) {
 	return core.Properties{ContentType: "t", MessageID: "m", HasExpiry: true, Expiry: 10 * time.Second}, nil
+}
+
+// queue declares a durable queue, and binds it by a key if there is one.
+func (w *world) queue(words []string) {
+	w.t.Helper()
+	_, err := w.broker.DeclareQueue(w.t.Context(), "/", core.QueueSpec{Name: words[0], Durable: true})
+	w.must(err)
+	for _, key := range words[1:] {
+		w.must(w.broker.Bind(w.t.Context(), "/", core.BindingSpec{Source: core.TopicExchange, Dest: words[0], Key: key}))
+	}
 }

@@ -82,7 +82,7 @@ func start(ctx context.Context, cfg Config, log *slog.Logger, started *closers) 
 	broker, err := core.Open(ctx, cfg.Core, core.Deps{
 		Dir: filepath.Join(cfg.Data, "log"), FS: vfs.Default, Clock: clock.System, Rand: rand.Reader,
 		Catalog: catalog, Log: log,
-		DeadLetter: amqp.DeadLetter,
+		DeadLetter: amqp.DeadLetter, Lent: mqtt.Lent,
 		Formats: map[core.Format]core.PropertyDecoder{
 			core.FormatMQTT: mqtt.Properties, core.FormatAMQP: amqp.Properties,
 		},

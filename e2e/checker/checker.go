@@ -47,6 +47,9 @@ type Rules struct {
 	// Once forbids every duplicate, flagged or not: the consumer read a queue
 	// that nobody read before.
 	Once bool
+	// Shared tells that the consumer is a group, whose members get messages at the same
+	// time: there is no order, and what comes to another member is new to that.
+	Shared bool
 }
 
 // Violation is one broken promise.
@@ -189,7 +192,7 @@ func (h *History) Delivered(name string, id ID, flagged bool) {
 		if p.confirmed[id.Seq] {
 			c.have++
 		}
-		if last := c.last[id.Publisher]; id.Seq < last {
+		if last := c.last[id.Publisher]; id.Seq < last && !c.rules.Shared {
 			h.report(Reordered, name, id, fmt.Sprintf("came after number %d", last))
 			return
 		}
@@ -204,7 +207,7 @@ func (h *History) again(name string, c *consumer, id ID, flagged bool) {
 		h.report(Duplicated, name, id, "stored more than once")
 	case c.final[id]:
 		h.report(Unsettled, name, id, "its settlement was durable before a crash")
-	case !flagged:
+	case !flagged && !c.rules.Shared:
 		h.report(Unflagged, name, id, "delivered again without a mark")
 	}
 }

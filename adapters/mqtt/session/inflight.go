@@ -25,6 +25,7 @@ type entry struct {
 	id         uint16
 	qos        uint8
 	phase      Phase
+	shared     bool // of a shared subscription
 	sent       bool // PUBLISH has left, on whichever connection
 	counted    bool // takes a place in the client's Receive Maximum
 }
@@ -101,10 +102,32 @@ func (f *Inflight) Room() int {
 }
 
 // Add takes a delivery for sending after those that are in flight, and returns
-// its packet identifier. qos is 1 or 2. Room must have allowed it.
-func (f *Inflight) Add(pos core.Position, qos uint8) uint16 {
+// its packet identifier. qos is 1 or 2; shared tells that it is of a shared subscription.
+// Room must have allowed it.
+func (f *Inflight) Add(pos core.Position, qos uint8, shared bool) uint16 {
 	f.seq++
-	return f.insert(entry{pos: pos, qos: qos, phase: Waiting, seq: f.seq, id: f.allocate()})
+	return f.insert(entry{pos: pos, qos: qos, phase: Waiting, shared: shared, seq: f.seq, id: f.allocate()})
+}
+
+// Return forgets, at the end of a connection, the messages of shared subscriptions that others are
+// to get now: all but those of QoS 2 whose PUBLISH has left, which only this client may
+// complete. The result are the identifiers of those of QoS 2.
+func (f *Inflight) Return() (stored []uint16) {
+	for i := f.first; i != none; {
+		e := &f.entries[i]
+		at := i
+		i = e.next
+		if !e.shared || e.qos == 2 && e.sent {
+			continue
+		}
+		if e.qos == 2 {
+			stored = append(stored, e.id)
+		}
+		if f.remove(at); len(f.index) == 0 {
+			break // the table is given up
+		}
+	}
+	return stored
 }
 
 // Storing says that the identifier of the QoS 2 message was written down, and

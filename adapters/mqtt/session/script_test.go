@@ -105,8 +105,15 @@ func (m *machine) do(t *testing.T, args []string) []string {
 		}
 		m.flight.Restore(saved)
 		return []string{fmt.Sprintf("restored %d", m.flight.Len())}
+	case "return":
+		var out []string
+		for _, id := range m.flight.Return() {
+			delete(m.values, id)
+			out = append(out, fmt.Sprintf("forget id=%d", id))
+		}
+		return append(out, fmt.Sprintf("%d in flight", m.flight.Len()))
 	case "deliver":
-		return m.deliver(n("msg"), uint8(n("qos")), n("put"))
+		return m.deliver(n("msg"), uint8(n("qos")), n("put"), n("shared") == 1)
 	case "stored":
 		m.stored = n("put")
 		return append(m.pump(), m.comps()...)
@@ -144,11 +151,11 @@ func (m *machine) do(t *testing.T, args []string) []string {
 	}
 }
 
-func (m *machine) deliver(msg uint64, qos uint8, put uint64) []string {
+func (m *machine) deliver(msg uint64, qos uint8, put uint64, shared bool) []string {
 	if m.flight.Room() == 0 {
 		return []string{"no room"}
 	}
-	id := m.flight.Add(core.Position{Stream: 1, Offset: core.Offset(msg), LSN: core.LSN(msg)}, qos)
+	id := m.flight.Add(core.Position{Stream: 1, Offset: core.Offset(msg), LSN: core.LSN(msg)}, qos, shared)
 	if qos == 2 {
 		m.values[id] = m.flight.Saved(id, session.Waiting)
 		m.flight.Storing(id, put)

@@ -35,6 +35,12 @@ func AppendValue(dst []byte, s Saved) []byte {
 	return binary.BigEndian.AppendUint32(dst, s.Position.Shard)
 }
 
+// Lent reads a kept value for the engine, see [core.Deps.Lent].
+func Lent(key uint32, b []byte) (at core.Position, done, ok bool) {
+	s, err := ParseValue(key, b)
+	return s.Position, s.Phase == Recorded, err == nil
+}
+
 // ParseValue reads the kept form of the message with the identifier key.
 func ParseValue(key uint32, b []byte) (Saved, error) {
 	if key == 0 || key > 0xffff || len(b) != valueSize || b[0] != valueVersion {

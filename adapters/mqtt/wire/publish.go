@@ -1,5 +1,7 @@
 package wire
 
+import "strconv"
+
 // Publish is a PUBLISH as received. Its slices alias the packet's bytes.
 type Publish struct {
 	Topic []byte // empty when only Alias is given
@@ -101,12 +103,14 @@ type Outgoing struct {
 	Properties  []byte
 	Expiry      uint32
 	Identifiers []uint32 // subscription identifiers
-	Payload     []byte
-	PacketID    uint16 // not 0 for QoS 1 and 2
-	QoS         uint8
-	Dup         bool
-	Retain      bool
-	V5          bool
+	// Failures, when not 0, is sent along as the user property x-delivery-count.
+	Failures uint32
+	Payload  []byte
+	PacketID uint16 // not 0 for QoS 1 and 2
+	QoS      uint8
+	Dup      bool
+	Retain   bool
+	V5       bool
 }
 
 // Size is the packet's length in bytes with its fixed header.
@@ -130,7 +134,21 @@ func (o *Outgoing) propertiesSize() int {
 	for _, id := range o.Identifiers {
 		n += 1 + varintSize(int(id))
 	}
+	if o.Failures > 0 {
+		n += 1 + 2 + len(failures) + 2 + decimals(o.Failures)
+	}
 	return n
+}
+
+// failures is the name of the user property that tells how often members of a group failed on
+// a message.
+const failures = "x-delivery-count"
+
+func decimals(n uint32) (digits int) {
+	for ; n > 0; n /= 10 {
+		digits++
+	}
+	return digits
 }
 
 func (o *Outgoing) length() int {
@@ -182,6 +200,11 @@ func (o *Outgoing) appendProperties(dst []byte) []byte {
 	}
 	for _, id := range o.Identifiers {
 		dst = appendVarint(append(dst, PropSubscriptionIdentifier), int(id))
+	}
+	if o.Failures > 0 {
+		dst = appendField(append(dst, PropUser), failures)
+		dst = appendUint16(dst, uint16(decimals(o.Failures)))
+		dst = strconv.AppendUint(dst, uint64(o.Failures), 10)
 	}
 	return dst
 }

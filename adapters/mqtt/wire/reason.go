@@ -35,7 +35,6 @@ const (
 	QuotaExceeded          Reason = 0x97
 	AdministrativeAction   Reason = 0x98
 	PayloadFormatInvalid   Reason = 0x99
-	SharedNotSupported     Reason = 0x9E
 )
 
 // Failed tells whether the code is a failure.

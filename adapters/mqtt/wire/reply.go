@@ -37,7 +37,7 @@ func (c *Connack) Append(dst []byte, v5 bool) ([]byte, error) {
 		pk.Properties.RetainAvailable, pk.Properties.RetainAvailableFlag = 1, true
 		pk.Properties.WildcardSubAvailable, pk.Properties.WildcardSubAvailableFlag = 1, true
 		pk.Properties.SubIDAvailable, pk.Properties.SubIDAvailableFlag = 1, true
-		pk.Properties.SharedSubAvailable, pk.Properties.SharedSubAvailableFlag = 0, true
+		pk.Properties.SharedSubAvailable, pk.Properties.SharedSubAvailableFlag = 1, true
 	}
 	return encodeWith(dst, TypeConnack, v5, pk, (*packets.Packet).ConnackEncode)
 }
