@@ -92,14 +92,7 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 		record.KindSubscriptionDrop, record.KindValue:
 		return s.applySession(kind, body, lsn)
 	case record.KindRelease:
-		o, err := record.DecodeOnce(body)
-		if err == nil {
-			s.pending.Delete(index.OnceKey(o))
-		}
-		if err == nil && s.recovering {
-			s.forget(o)
-		}
-		return err
+		return s.applyRelease(body)
 	case record.KindLoss:
 		return s.applyLoss(body, lsn)
 	case record.KindTruncate:
@@ -119,6 +112,19 @@ func (s *Shard) applyRecord(kind record.Kind, body []byte, lsn record.LSN) error
 	default:
 		return fmt.Errorf("kind %d: %w", kind, record.ErrVersion)
 	}
+}
+
+// applyRelease forgets an exactly-once number.
+func (s *Shard) applyRelease(body []byte) error {
+	o, err := record.DecodeOnce(body)
+	if err != nil {
+		return err
+	}
+	s.pending.Delete(index.OnceKey(o))
+	if s.recovering {
+		s.forget(o)
+	}
+	return nil
 }
 
 // noteKind has upkeep know of a record that may end something, and of one that is
