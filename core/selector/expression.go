@@ -53,21 +53,21 @@ func (n *node) isCondition() bool {
 // Match tells whether the message is selected. It allocates nothing unless the selector
 // looks into the payload.
 func (s *Selector) Match(m Source) bool {
-	v := s.root.eval(m)
+	v := s.root.eval(&subject{Source: m})
 	if v.Kind == Loose {
 		return string(v.Text) == "true"
 	}
 	return v.isTrue()
 }
 
-func (n *node) eval(m Source) Value {
+func (n *node) eval(m *subject) Value {
 	switch n.op {
 	case opLiteral:
 		return n.value
 	case opField:
 		return m.Field(n.name)
 	case opPayload:
-		return payloadField(m.Payload(), n.name)
+		return m.payloadField(n.name)
 	case opNot:
 		v := n.condition(n.left, m)
 		if v.Kind == Bool {
@@ -101,7 +101,7 @@ func (n *node) eval(m Source) Value {
 }
 
 // condition evaluates an operand of logic; what is no truth is unknown.
-func (*node) condition(of *node, m Source) Value {
+func (*node) condition(of *node, m *subject) Value {
 	v := of.eval(m)
 	switch {
 	case v.Kind == Bool:
@@ -115,7 +115,7 @@ func (*node) condition(of *node, m Source) Value {
 }
 
 // logic is AND and OR of three values: what one operand decides needs no other.
-func (n *node) logic(m Source) Value {
+func (n *node) logic(m *subject) Value {
 	decides := n.op == opOr
 	a := n.condition(n.left, m)
 	if a.Kind == Bool && a.True == decides {

@@ -12,6 +12,12 @@ const (
 	MaxBytes = 8 << 10
 	maxDepth = 64
 	maxNodes = 1024
+	// maxPattern bounds a pattern in bytes: a text may be looked at as often.
+	maxPattern = 256
+	// maxFields bounds how often the payload is searched for a field.
+	maxFields = 32
+	// maxPayload bounds the payload of which fields are read; a larger one has none.
+	maxPayload = 1 << 20
 )
 
 // Error tells what is wrong with a selector, and where.
@@ -58,10 +64,11 @@ func (s *Selector) String() string { return s.text }
 
 // parser reads by descent, one method for each level of precedence.
 type parser struct {
-	lexer lexer
-	token token
-	depth int
-	nodes int
+	lexer  lexer
+	token  token
+	depth  int
+	nodes  int
+	fields int // of the payload
 }
 
 func (p *parser) advance() (err error) {
@@ -280,9 +287,13 @@ func (p *parser) in(left *node) (*node, error) {
 }
 
 func (p *parser) like(left *node) (*node, error) {
+	at := p.token.at
 	pattern, err := p.text("a pattern in quotes")
 	if err != nil {
 		return nil, err
+	}
+	if len(pattern) > maxPattern {
+		return nil, &Error{At: at, Reason: fmt.Sprintf("a pattern has more than %d bytes", maxPattern)}
 	}
 	escaping, err := p.take("ESCAPE")
 	if err != nil {
@@ -371,6 +382,9 @@ func (p *parser) operand() (*node, error) {
 	n := node{op: opLiteral}
 	switch {
 	case t.kind == tokenName && strings.HasPrefix(t.text, payloadPrefix):
+		if p.fields++; p.fields > maxFields {
+			return nil, &Error{At: t.at, Reason: fmt.Sprintf("it asks for more than %d fields of the payload", maxFields)}
+		}
 		n = node{op: opPayload, name: payloadPath(strings.TrimPrefix(t.text, payloadPrefix))}
 	case t.kind == tokenName:
 		n = node{op: opField, name: t.text}

@@ -1,6 +1,7 @@
 package selector
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 
@@ -20,13 +21,26 @@ func payloadPath(names string) string {
 	return strings.Join(parts, ".")
 }
 
-// payloadField reads a field of a payload in JSON; in an array a number as name counts
-// its entries. What is no JSON, an object and an array are nothing.
-func payloadField(payload []byte, path string) Value {
-	if !gjson.ValidBytes(payload) {
+// subject is a message while a selector is asked about it. Its payload is looked
+// through once, however many fields of it are asked for.
+type subject struct {
+	Source
+	payload        []byte
+	checked, valid bool
+}
+
+// payloadField reads a field of a payload in JSON; in an array a number as name counts its
+// entries. What is no JSON, an object and an array are nothing. The payload is checked
+// without recursion, since who publishes says how deep it is nested.
+func (m *subject) payloadField(path string) Value {
+	if !m.checked {
+		m.checked, m.payload = true, m.Payload()
+		m.valid = len(m.payload) <= maxPayload && json.Valid(m.payload)
+	}
+	if !m.valid {
 		return Value{}
 	}
-	switch r := gjson.GetBytes(payload, path); r.Type {
+	switch r := gjson.GetBytes(m.payload, path); r.Type {
 	case gjson.True, gjson.False:
 		return truth(r.Type == gjson.True)
 	case gjson.String:

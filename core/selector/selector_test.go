@@ -2,6 +2,7 @@ package selector_test
 
 import (
 	"errors"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -148,6 +149,23 @@ func TestPayloadThatIsNoJSON(t *testing.T) {
 	}
 }
 
+// TestPayloadThatIsNestedDeep has what a publisher sends decide nothing but the answer.
+func TestPayloadThatIsNestedDeep(t *testing.T) {
+	s, err := selector.Parse("payload.a IS NULL AND payload.b IS NULL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer debug.SetMaxStack(debug.SetMaxStack(1 << 20))
+	for _, payload := range []string{
+		strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000), strings.Repeat("[", 900_000), strings.Repeat(`{"a":`, 9_000),
+		`{"a": "` + strings.Repeat("x", 1<<20) + `"}`, // larger than what is looked into
+	} {
+		if !s.Match(&message{payload: payload}) {
+			t.Errorf("a payload that begins %.10s has fields", payload)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		text, reason string
@@ -183,6 +201,8 @@ func TestRefusals(t *testing.T) {
 		{strings.Repeat("(", 100) + "hot" + strings.Repeat(")", 100), "it is nested more than 64 deep", 65},
 		{strings.Repeat("NOT ", 100) + "hot", "it is nested more than 64 deep", 260},
 		{"price = " + strings.Repeat("-", 100) + "x", "it is nested more than 64 deep", 0},
+		{"price LIKE '" + strings.Repeat("_", 257) + "'", "a pattern has more than 256 bytes", 11},
+		{strings.Repeat("payload.a OR ", 32) + "payload.a", "it asks for more than 32 fields of the payload", 416},
 		{strings.Repeat("a=1 OR ", 400) + "a=1", "it has more than 1024 parts", 0},
 	} {
 		_, err := selector.Parse(c.text)
