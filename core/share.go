@@ -46,10 +46,10 @@ func validSubscription(text string) error {
 	return route.ValidFilter(filter)
 }
 
-// share is a group of sessions that share a filter: its messages of QoS 1 and 2 are in a
-// queue, of which each session that is connected is a consumer, as long as a
-// member asks for such; those of QoS 0 go to one of the members that are connected. The namespace's mu
-// guards all fields but online.
+// share is a group of sessions that share a filter. As long as a member asks for QoS 1 or 2,
+// its messages of these are in a queue, of which each member that is connected is a
+// consumer; others go to one of the members that are connected. The namespace's mu guards
+// all fields but online.
 type share struct {
 	target   target
 	text     string // the subscription

@@ -40,9 +40,9 @@ func (s *session) settleShared(p *Position) bool {
 	return lent
 }
 
-// Fail says that the client failed on deliveries, or with discard that nobody is to have them. Those of
-// shared subscriptions come to whoever has room, after some time, or to the dead letters; others
-// are settled.
+// Fail says that the client failed on deliveries, or with discard that nobody is to have
+// them. Those of shared subscriptions come to whoever has room, after some time, or to the
+// dead letters; others are settled.
 func (h *Session) Fail(discard bool, positions ...Position) {
 	if h.fenced.Load() {
 		return
@@ -76,9 +76,9 @@ func (c *Consumer) fail(o Offset) {
 	}
 }
 
-// noteLent follows up on a value of the session that may tell of a message of a shared subscription: as
-// long as the value is there, nobody else gets the message. Where no value tells of it any more,
-// and it was not settled, others do.
+// noteLent follows up on a value of the session that may tell of a message of a shared
+// subscription: as long as the value is there, nobody else gets the message. Where no value
+// tells of it any more, and it was not settled, others do.
 func (h *Session) noteLent(key uint32, value []byte, settle []Position) {
 	sh := h.sharing.Load()
 	if sh == nil || h.b.deps.Lent == nil {
