@@ -33,11 +33,34 @@ func (h *Session) settleAfter(lsn record.LSN, positions []Position) {
 			continue
 		}
 		h.mu.Lock()
-		if h.apart == nil {
-			h.apart = &apart{acked: make([]record.LSN, len(h.b.shards))}
-		}
+		h.needApart()
 		h.apart.held = append(h.apart.held, heldSettle{lsn, p})
 		h.mu.Unlock()
+	}
+}
+
+// needApart makes room for what waits. mu is held.
+func (s *session) needApart() {
+	if s.apart == nil {
+		s.apart = &apart{acked: make([]record.LSN, len(s.b.shards))}
+	}
+}
+
+// SettleKept settles once more what a value stands for that was kept over a restart: a
+// crash may have lost the settling in another shard. The value does not end before it is in
+// the log there.
+func (h *Session) SettleKept(positions ...Position) {
+	if h.Settle(positions...); h.fenced.Load() {
+		return
+	}
+	for _, p := range positions {
+		if p.Shard != h.home {
+			h.mu.Lock()
+			h.needApart()
+			h.mu.Unlock()
+			h.flushApart()
+			return
+		}
 	}
 }
 
@@ -65,13 +88,17 @@ func (s *session) settleHeld() {
 	for _, x := range ready {
 		s.settle(x.position)
 	}
-	// The settlings go to the log at once: the value may be deleted soon, and a
-	// crash must not lose them after that.
+	s.flushApart()
+}
+
+// flushApart brings the settlings in other shards to the log at once: the value may be
+// deleted soon, and a crash must not lose them after that.
+func (s *session) flushApart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, sh := range s.b.shards {
 		if uint32(i) != s.home {
-			a.acked[i] = max(a.acked[i], sh.FlushAcks())
+			s.apart.acked[i] = max(s.apart.acked[i], sh.FlushAcks())
 		}
 	}
 }

@@ -123,15 +123,17 @@ func (c *conn) restore() (*shared, error) {
 		}
 	}
 	sh.inflight.Restore(saved)
+	var settled []core.Position
 	for _, s := range saved {
 		if s.Phase == session.Waiting {
 			if err := c.session.Reserve(s.Position); err != nil {
 				return nil, fmt.Errorf("reserve message in flight: %w", err)
 			}
 		} else { // a crash may have kept the PUBREC and lost that it settles
-			c.session.Settle(s.Position)
+			settled = append(settled, s.Position)
 		}
 	}
+	c.session.SettleKept(settled...)
 	return sh, nil
 }
 
