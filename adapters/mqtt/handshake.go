@@ -21,7 +21,11 @@ const defaultNamespace = "/"
 // handshake reads the CONNECT and answers it. Without an error the CONNACK is
 // in the output and the connection is attached to its session.
 func (c *conn) handshake(ctx context.Context) error {
-	undisturbed := context.AfterFunc(ctx, func() { c.tolerate(c.nc.SetReadDeadline(time.Now())) })
+	disturbed := make(chan struct{})
+	undisturbed := context.AfterFunc(ctx, func() {
+		defer close(disturbed)
+		c.tolerate(c.nc.SetReadDeadline(time.Now()))
+	})
 	defer undisturbed()
 	p, err := c.readConnect(ctx)
 	if p != nil {
@@ -47,10 +51,8 @@ func (c *conn) handshake(ctx context.Context) error {
 		c.detach(ctx)
 		return err
 	}
-	if !undisturbed() {
-		c.dropWill()
-		c.detach(ctx)
-		return c.refuse(wire.ServerUnavailable, shutdownText)
+	if !undisturbed() { // the client is there all the same, and is told goodbye; reading sets its own deadline
+		<-disturbed
 	}
 	c.reader.packets.Limit = c.srv.limit
 	c.reader.packets.Strict = c.v5
