@@ -133,7 +133,7 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 	}
 	lsn, err := s.log(record.KindSession, record.AppendSession(nil, s.state(0)), nil)
 	if err == nil {
-		lsn, err = s.leaveWill(&spec, lsn)
+		lsn, err = s.leaveWill(&spec, lsn, before)
 	}
 	if err == nil { // also when it was there: as the log has it, it may have expired by the next start
 		err = b.storageError(b.shards[s.home].Wait(ctx, lsn))
@@ -141,13 +141,16 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 	if err == nil {
 		err = h.openMembers(ctx, s.shared())
 	}
-	if err == nil {
-		err = s.b.dropWill(before)
+	if err == nil && before != nil && s.will == nil {
+		err = s.b.dropClaimed(before)
 	}
 	if err != nil {
 		h.closeMembers(ctx)
-		err = errors.Join(err, s.cancelWill())
-		s.leaveBehind(before)
+		if before != nil {
+			s.giveBack(before)
+		} else {
+			err = errors.Join(err, s.cancelWill())
+		}
 		undo := s.detach
 		if fresh { // nobody has it: what was written of it goes again
 			undo = s.end

@@ -38,9 +38,10 @@ func (b *Broker) GuardWills(may func(WillOf) bool) {
 	b.wills.may = may
 }
 
-// leaveWill writes down the will of a connection that is being made. The result is what
-// to wait for, lsn when there is no will. op is held.
-func (s *session) leaveWill(spec *SessionSpec, lsn record.LSN) (record.LSN, error) {
+// leaveWill writes down the will of a connection that is being made, in the place of that
+// of the connection before, if there is one that waits: a crash keeps one of the two. The
+// result is what to wait for, lsn when there is no will. op is held.
+func (s *session) leaveWill(spec *SessionSpec, lsn record.LSN, before *will) (record.LSN, error) {
 	if spec.Will == nil {
 		return lsn, nil
 	}
@@ -55,7 +56,11 @@ func (s *session) leaveWill(spec *SessionSpec, lsn record.LSN) (record.LSN, erro
 			Exchange: m.Exchange, Key: m.Key, Properties: m.Properties, Payload: m.Payload,
 		},
 	}
-	s.b.wills.add(s.will)
+	if before != nil {
+		s.b.wills.replace(before, s.will)
+	} else {
+		s.b.wills.add(s.will)
+	}
 	return s.b.logWill(s.will, true)
 }
 
@@ -99,6 +104,10 @@ func (b *Broker) dropWill(w *will) error {
 	if w == nil || !b.wills.claim(w) {
 		return nil
 	}
+	return b.dropClaimed(w)
+}
+
+func (b *Broker) dropClaimed(w *will) error {
 	b.wills.forget(w)
 	lsn, err := b.logWill(w, false)
 	if err != nil {
@@ -135,8 +144,9 @@ func (b *Broker) delayWill(w *will, wait time.Duration) {
 }
 
 // takeWill takes the will of the connection before when another goes on with the
-// session. One that is due is sent. The result is a delayed one: it is to be dropped once
-// the new connection is there for good, and left behind if it can't be. op is held.
+// session. One that is due is sent. The result is a delayed one, claimed: it is to be
+// dropped or replaced once the new connection is there for good, and given back if it can't
+// be. op is held.
 func (s *session) takeWill() (delayed *will) {
 	w := s.will
 	if w == nil {
@@ -146,16 +156,24 @@ func (s *session) takeWill() (delayed *will) {
 		s.sendWill()
 		return nil
 	}
-	s.will = nil
+	if s.will = nil; !s.b.wills.claim(w) { // it is on its way
+		return nil
+	}
 	return w
 }
 
-// leaveBehind has a delayed will, which may be nil, wait on: no connection has come in
-// the place of the one that it is of. op is held.
-func (s *session) leaveBehind(w *will) {
-	if s.will = w; w != nil && w.value.Due == 0 {
+// giveBack has a will that takeWill gave wait on, in the place of what may have replaced
+// it: no connection has come in the place of the one that it is of. op is held.
+func (s *session) giveBack(w *will) {
+	s.b.wills.replace(w, w)
+	if s.will = w; w.value.Due == 0 {
 		s.loseWill()
+		return
 	}
+	if _, err := s.b.logWill(w, true); err != nil {
+		s.b.deps.Log.Warn("delayed will not written again", slog.Any("error", err))
+	}
+	s.b.wills.wait(w, time.UnixMilli(w.value.Due))
 }
 
 // willOfEnded sends the will of a session that ends. op is held.

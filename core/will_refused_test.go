@@ -95,3 +95,28 @@ func TestTakeoverThatGivesUp(t *testing.T) {
 		w.wantSent("after the delay", "c")
 	})
 }
+
+// TestOneWillOfAReconnectOverCrashes crashes while a client comes back within the delay of
+// its will, and leaves another: one of the two is sent.
+func TestOneWillOfAReconnectOverCrashes(t *testing.T) {
+	will := func(body string, delay time.Duration) *core.Will {
+		m := mqtt("will/c", body, 1)
+		return &core.Will{Message: m, Delay: delay}
+	}
+	eachWillCrash(t,
+		func(w *willWorld) {
+			s, _ := w.clientWith("c", time.Hour, will("old", 200*time.Millisecond))
+			w.must(s.Close(t.Context()))
+		},
+		func(w *willWorld) {
+			_, _, _ = w.OpenSession(context.Background(), "/", core.SessionSpec{
+				ClientID: "c", Owner: "guest", Expiry: time.Hour, Will: will("new", 0), Notify: func() {},
+				Live: func(*core.Message, []core.SubID) bool { return true },
+			})
+		},
+		func(w *willWorld, step, _ int) {
+			if got := w.sent(); len(got) != 1 || got[0] != "old" && got[0] != "new" {
+				t.Errorf("crash before step %d: wills %v were sent, want one", step, got)
+			}
+		})
+}

@@ -57,6 +57,15 @@ func (ws *wills) add(w *will) {
 	ws.all[w.key] = w
 }
 
+// replace notes a will in the slot of another of its client, which was claimed; the will
+// itself may be that.
+func (ws *wills) replace(old, w *will) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	w.key, w.place, w.claimed = old.key, -1, false
+	ws.all[w.key] = w
+}
+
 // claim gives a will to the caller; false when another has it.
 func (ws *wills) claim(w *will) bool {
 	ws.mu.Lock()
