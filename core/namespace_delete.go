@@ -21,45 +21,62 @@ func (b *Broker) emptyNamespace(ns *namespace) {
 // about to be deleted, or was: one that is made later under its name must not
 // meet them.
 func (b *Broker) EndSessions(ctx context.Context, namespace string) error {
-	if err := b.wakeSessions(namespace); err != nil {
+	all, err := b.sessionsOf(namespace)
+	if err != nil {
 		return err
 	}
+	var errs []error
+	for _, s := range all {
+		errs = append(errs, b.endSession(ctx, s))
+	}
+	return errors.Join(errs...)
+}
+
+// sessionsOf returns all sessions of a namespace, and takes those that rest into memory. The
+// namespace may be gone already. First are those in memory: one that rests meanwhile is
+// looked for again when it is used, one that wakes is met below.
+func (b *Broker) sessionsOf(namespace string) (all []*session, err error) {
+	ns, err := b.namespace(namespace)
+	if err != nil {
+		ns = newNamespace(namespace, onDisk)
+	}
 	b.sessions.mu.Lock()
-	var all []*session
 	for key, s := range b.sessions.byKey {
 		if key.namespace == namespace {
 			all = append(all, s)
 		}
 	}
 	b.sessions.mu.Unlock()
-	var errs []error
-	for _, s := range all {
-		s.op.Lock()
-		s.kick(ctx)
-		err := s.awaken()
-		if err == nil {
-			err = s.end(ctx)
-		}
-		errs = append(errs, err)
-		s.op.Unlock()
-	}
-	return errors.Join(errs...)
-}
-
-// wakeSessions takes all sessions of a namespace that rest into memory.
-func (b *Broker) wakeSessions(namespace string) error {
-	ns, err := b.namespace(namespace)
-	if err != nil {
-		return nil //nolint:nilerr // then it has none
-	}
 	for _, sh := range b.shards {
 		clients, err := sh.SessionClients(namespace)
 		if err != nil {
-			return b.storageError(err)
+			return nil, b.storageError(err)
 		}
 		for _, client := range clients {
-			b.sessions.wake(b, ns, client)
+			if s := b.sessions.find(b, ns, client); s != nil {
+				all = append(all, s)
+			}
 		}
+	}
+	return all, nil
+}
+
+// endSession ends a session, or the one that its client's goes on as: it may have rested
+// meanwhile.
+func (b *Broker) endSession(ctx context.Context, s *session) error {
+	for s != nil {
+		s.op.Lock()
+		if s.isEnded() {
+			s.op.Unlock()
+			s = b.sessions.find(b, s.ns, s.key.client)
+			continue
+		}
+		defer s.op.Unlock()
+		s.kick(ctx)
+		if err := s.awaken(nil); err != nil {
+			return err
+		}
+		return s.end(ctx)
 	}
 	return nil
 }

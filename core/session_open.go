@@ -92,18 +92,26 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 	if s.isEnded() {
 		return nil, false, true, nil
 	}
-	if err := s.awaken(); err != nil {
+	may := func(owner string) error {
+		if owner == spec.Owner {
+			return nil
+		}
+		return &Error{Reason: ErrNotOwner, Kind: "session", Name: spec.ClientID, Namespace: s.ns.name}
+	}
+	asleep := s.asleep
+	if err := s.awaken(may); err != nil {
 		return nil, false, false, err
 	}
-	if s.owner != spec.Owner {
-		return nil, false, false, &Error{
-			Reason: ErrNotOwner, Kind: "session", Name: spec.ClientID, Namespace: s.ns.name,
-		}
+	if err := may(s.owner); err != nil {
+		return nil, false, false, err
 	}
 	fresh := s.fresh
 	ends := !fresh && (spec.Clean || !s.outlives())
 	if spec.Admit != nil && !fresh && !ends { // before anything that a refusal would have to undo
 		if err := spec.Admit(s.Subscriptions()); err != nil {
+			if asleep {
+				b.sessions.restLater(s)
+			}
 			return nil, false, false, err
 		}
 	}

@@ -1,9 +1,13 @@
 package core
 
 import (
+	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/shard"
 )
 
@@ -141,7 +145,10 @@ func (b *Broker) wakeNumber(x ending) (*session, error) {
 	}
 	s.op.Lock()
 	defer s.op.Unlock()
-	if err := s.awaken(); err != nil {
+	if s.isEnded() {
+		return nil, nil //nolint:nilnil // it rests again
+	}
+	if err := s.awaken(nil); err != nil {
 		return nil, err
 	}
 	if s.mu.Lock(); s.live.Load() == nil && x.at != never {
@@ -149,6 +156,16 @@ func (b *Broker) wakeNumber(x ending) (*session, error) {
 	}
 	s.mu.Unlock()
 	return s, nil
+}
+
+// find returns a client's session, which may be asleep; nil when there is none.
+func (t *sessions) find(b *Broker, ns *namespace, client string) *session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.byKey[sessionKey{ns.name, client}]; s != nil {
+		return s
+	}
+	return t.wakeLocked(b, ns, client)
 }
 
 // wake takes a session that rests into memory, asleep; nil when it does not rest.
@@ -172,8 +189,10 @@ func (t *sessions) wakeLocked(b *Broker, ns *namespace, client string) *session 
 	return s
 }
 
-// awaken reads what the index has of a session that rested. op is held.
-func (s *session) awaken() error {
+// awaken reads what the index has of a session that rested. may is asked whether whoever
+// wants it may have what belongs to the owner: with its error the session rests on. op is
+// held.
+func (s *session) awaken(may func(owner string) error) error {
 	if !s.asleep {
 		return nil
 	}
@@ -181,16 +200,34 @@ func (s *session) awaken() error {
 	if err != nil {
 		return s.b.storageError(err)
 	}
+	if may != nil {
+		if err := may(st.Owner); err != nil {
+			s.mu.Lock()
+			s.ended = true // this one, as in rest
+			s.mu.Unlock()
+			s.b.sessions.sleepsOn(s)
+			return err
+		}
+	}
 	s.take(st)
+	lsns := make([]record.LSN, len(s.b.shards))
 	s.ns.mu.Lock()
-	for filter := range st.Subscriptions {
+	for _, filter := range slices.Sorted(maps.Keys(st.Subscriptions)) {
 		r := st.Subscriptions[filter]
 		sub := s.subscriptionOf(&r)
-		s.ns.rejoin(s, sub)
+		if err = s.rejoin(sub, lsns); err != nil {
+			break
+		}
 		s.adopt(sub)
 	}
 	s.ns.mu.Unlock()
-	if err := s.attachReaders(); err != nil {
+	if err == nil {
+		err = s.b.wait(context.Background(), lsns)
+	}
+	if err == nil {
+		err = s.attachReaders()
+	}
+	if err != nil {
 		return err
 	}
 	for _, r := range s.readers {
@@ -200,10 +237,29 @@ func (s *session) awaken() error {
 	return nil
 }
 
-// rejoin puts a subscription back to its filter, which has the stream already that it
-// reads. mu is held.
-func (ns *namespace) rejoin(s *session, sub *subscription) {
-	f := ns.bindFilter(sub.spec.Filter)
+// sleepsOn has a session rest again that was not awoken.
+func (t *sessions) sleepsOn(s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	x, _ := t.ends.get(s.id)
+	x.s = nil
+	t.ends.set(x)
+	delete(t.byKey, s.key)
+}
+
+// rejoin puts a subscription back to its filter, which has the stream that it reads; in a
+// namespace that was made again it may have none. ns.mu is held.
+func (s *session) rejoin(sub *subscription, lsns []record.LSN) error {
+	f := s.ns.bindFilter(sub.spec.Filter)
+	if sub.kind == streamDurable && f.durable == 0 {
+		if _, err := s.b.hold(s.ns, f.text, sub.kind); err != nil {
+			return err
+		}
+		if err := s.b.createCursors(s.ns, s.id, f.text, sub.kind, lsns); err != nil {
+			return err
+		}
+	}
 	f.add(s, sub)
-	ns.version.Add(1)
+	s.ns.version.Add(1)
+	return nil
 }

@@ -96,8 +96,13 @@ func (x *bed) publish(topic, payload string) {
 // send publishes a message with QoS 1, and waits until it is durable.
 func (x *bed) send(m *Message) {
 	x.t.Helper()
+	x.sendIn("/", m)
+}
+
+func (x *bed) sendIn(namespace string, m *Message) {
+	x.t.Helper()
 	done := make(chan struct{}, 1)
-	p, err := x.NewPublisher("/", nil, func() {
+	p, err := x.NewPublisher(namespace, nil, func() {
 		select {
 		case done <- struct{}{}:
 		default:

@@ -29,10 +29,10 @@ func (b *Broker) restoreSessions(ctx context.Context) error {
 			return b.storageError(err)
 		}
 	}
-	if err := b.restoreWills(wills); err != nil {
+	if err := b.wait(ctx, lsns); err != nil { // for cursors that were lost
 		return err
 	}
-	if err := b.wait(ctx, lsns); err != nil { // for cursors that were lost
+	if err := b.restoreWills(wills); err != nil {
 		return err
 	}
 	if err := b.sweepFilters(); err != nil {

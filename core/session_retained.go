@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/tidegate/tidegate/core/record"
 	"github.com/tidegate/tidegate/core/shard"
 )
 
@@ -15,17 +16,24 @@ type retainedSearch struct {
 	search *shard.RetainedSearch
 	shard  uint32
 	sub    []SubID
+	stream record.StreamID     // that the subscription reads, 0 with QoS 0
+	upTo   record.LSN          // of the shard, when the subscription was there
 	found  []shard.RetainedRef // and not delivered yet
 }
 
 // askRetained puts the retained messages that match the subscription before what
 // Next returns.
 func (h *Session) askRetained(sub *subscription) {
+	var stream record.StreamID
+	if sub.kind.own() {
+		stream = filterStream(h.ns.name, sub.spec.Filter, sub.kind)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i, s := range h.b.shards {
 		h.retained = append(h.retained, &retainedSearch{
 			search: s.SearchRetained(h.ns.name, sub.spec.Filter), shard: uint32(i), sub: []SubID{sub.id},
+			stream: stream, upTo: s.Committed(),
 		})
 	}
 }
@@ -100,6 +108,9 @@ func (h *Session) deliverRetained(dst []Delivery, r *retainedSearch, ref *shard.
 	if e := d.Message.ExpireAt; e != 0 && e <= h.b.deps.Clock.Now().UnixMilli() {
 		return dst, nil
 	}
+	if ref.LSN > r.upTo && r.stream != 0 && refersTo(h.record, r.stream) {
+		return dst, nil // set since, and comes as a message
+	}
 	h.delivered.note(r.shard, ref.LSN)
 	return append(dst, d), nil
 }
@@ -112,4 +123,14 @@ func (h *Session) endRetained() {
 		r.search.End()
 	}
 	h.retained = nil
+}
+
+// refersTo tells whether a message was routed to a stream.
+func refersTo(m *record.Message, id record.StreamID) bool {
+	for i := range m.NumStreams() {
+		if m.StreamAt(i) == id {
+			return true
+		}
+	}
+	return false
 }

@@ -189,5 +189,6 @@ func (b *Broker) giveWill(ns *namespace, k sessionKey, w *will) error {
 	s.op.Lock()
 	defer s.op.Unlock()
 	s.will = w
-	return s.awaken()
+	b.sessions.restLater(s) // once the will is sent
+	return s.awaken(nil)
 }

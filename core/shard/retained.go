@@ -81,13 +81,11 @@ type RetainedRef struct {
 }
 
 // RetainedSearch finds the retained values whose topics a filter matches, in steps:
-// values that are set after it began are passed over, and others may have the shard in
-// between. It belongs to one goroutine at a time. Until Next has appended fewer values
+// others may have the shard in between, and a value that is set meanwhile may be found. It belongs to one goroutine at a time. Until Next has appended fewer values
 // than asked for, or End is called, it holds on to nodes of the index of topics.
 type RetainedSearch struct {
 	s         *Shard
 	namespace string
-	upTo      record.LSN
 	search    *route.Search[record.LSN] // nil when it has ended
 	keys      [][]byte                  // scratch of Fetch, and the values they are of
 	of        []int
@@ -97,18 +95,11 @@ type RetainedSearch struct {
 func (s *Shard) SearchRetained(namespace, filter string) *RetainedSearch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &RetainedSearch{s: s, namespace: namespace, upTo: s.newest()}
+	r := &RetainedSearch{s: s, namespace: namespace}
 	if topics := s.retained[namespace]; topics != nil {
 		r.search = topics.Search(filter)
 	}
 	return r
-}
-
-// newest is the newest record that there is, which may not be committed yet.
-func (s *Shard) newest() record.LSN {
-	s.amu.Lock()
-	defer s.amu.Unlock()
-	return s.open.Base + record.LSN(s.open.Len()) - 1
 }
 
 // Next appends values to dst: n at least, and no more than searchStep beyond that. There
@@ -117,9 +108,7 @@ func (r *RetainedSearch) Next(dst []RetainedRef, n int) []RetainedRef {
 	for n += len(dst); r.search != nil && len(dst) < n; {
 		r.s.mu.Lock()
 		if !r.search.Next(searchStep, func(topic string, lsn record.LSN) bool {
-			if lsn <= r.upTo {
-				dst = append(dst, RetainedRef{Topic: topic, LSN: lsn})
-			}
+			dst = append(dst, RetainedRef{Topic: topic, LSN: lsn})
 			return true
 		}) {
 			r.search = nil

@@ -112,19 +112,3 @@ func TestRetainedCopies(t *testing.T) {
 	same("after a rebuild", rebuilt.values(t, "plant/#"))
 	must(t, rebuilt.Close())
 }
-
-// TestRetainedSearchEndsAtItsBeginning passes over what is set after a search began: who
-// asked has subscribed, and gets that as a message.
-func TestRetainedSearchEndsAtItsBeginning(t *testing.T) {
-	s, _, _ := opened(t, testConfig(10))
-	s.keep(t, "a/1", []byte("1"))
-	s.keep(t, "a/2", []byte("1"))
-	search := s.SearchRetained("/", "a/+")
-	s.keep(t, "a/2", []byte("2"))
-	s.keep(t, "a/3", []byte("2"))
-	got := search.Next(nil, 10)
-	if len(got) != 1 || got[0].Topic != "a/1" {
-		t.Errorf("found %v, want a/1 alone", got)
-	}
-	search.End()
-}
