@@ -60,6 +60,35 @@ func TestReturnsComeFromTheLog(t *testing.T) {
 	w.returned(c, wake, "1", 1)
 }
 
+// TestManyReturnsAreKept has more messages come back at once than one record tells of.
+func TestManyReturnsAreKept(t *testing.T) {
+	const many = 20_000
+	w := newWorldWith(t, 1, calmLetters)
+	w.declare("q", map[string]any{"x-queue-type": "quorum"})
+	p := w.publisher(nil)
+	for range many {
+		p.send(amqp("", "q", "x"))
+	}
+	p.confirmed()
+	c, wake := w.consume("q", core.NewLimit(many))
+	var all []core.Position
+	for _, d := range w.take(c, wake, many) {
+		all = append(all, d.Position)
+	}
+	c.Settle(core.Requeue, all...)
+	for range 2 { // the second batch has the rest
+		p.send(amqp("", "q", "later"))
+		p.confirmed()
+	}
+	w.crash()
+	c, wake = w.consume("q", core.NewLimit(many))
+	for i, d := range w.take(c, wake, many) {
+		if d.Returns != 1 {
+			t.Fatalf("message %d came back %d times, want 1", i, d.Returns)
+		}
+	}
+}
+
 // returned takes one message, which came back so often.
 func (w *world) returned(r receiver, wake chan struct{}, body string, times uint32) core.Position {
 	w.t.Helper()

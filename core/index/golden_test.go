@@ -45,8 +45,8 @@ func TestGoldenState(t *testing.T) {
 		{"transient", index.TransientChunkKey(stream.ID, 2), index.AppendChunk(nil, lsns[2:])},
 		{"sizes", index.SizesKey(stream.ID, 300), index.AppendSizes(nil, []uint32{7, 7, 7, 0, 70000})},
 		{"transient-sizes", index.TransientSizesKey(stream.ID, 300), index.AppendSizes(nil, []uint32{5})},
-		{"returns", index.ReturnsKey(stream.ID), record.AppendReturns(nil, &record.Returns{
-			Stream: stream.ID, Of: []record.Returned{{Offset: 301, Times: 2}, {Offset: 70000, Times: 1}},
+		{"returns", index.ReturnsKey(stream.ID, 1), record.AppendReturns(nil, &record.Returns{
+			Stream: stream.ID, Of: []record.Returned{{Offset: 301, Times: 2}, {Offset: 511, Times: 1}},
 		})},
 		{"retained", index.RetainedKey([]byte("/"), []byte("plant/7/temp")), index.AppendLSN(nil, 12)},
 		{"retained-copy", index.RetainedCopyKey([]byte("/"), []byte("plant/7/temp")), index.AppendRetainedCopy(nil, &copied)},

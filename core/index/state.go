@@ -23,7 +23,7 @@ import (
 //	'z' stream u64, offset u64     sizes of a queue's messages from the offset on: runs of equal ones,
 //	                               each the size and the number as uvarints; up to the chunk's end
 //	'Z' stream u64, offset u64     as 'z', of a stream that ends with the process
-//	'B' stream u64                 record.Returns of the stream's messages that are not settled
+//	'B' stream u64, chunk u64      record.Returns of a queue's messages that are not settled
 //	'b'                            nothing; 'z' and 'Z' have all messages of queues
 //	'k' block u64                  nothing; a record of the block says more than a message does
 //	't' deadline u64, stream u64,  number of neighbours from the offset on that end at the
@@ -152,8 +152,13 @@ func TransientChunkKey(id record.StreamID, no uint64) []byte {
 // TransientKey is the key of such a stream, and begins those of all its chunks.
 func TransientKey(id record.StreamID) []byte { return key(keyTransient, uint64(id)) }
 
-// ReturnsKey is the key of how often messages of a queue came back.
-func ReturnsKey(id record.StreamID) []byte { return key(keyReturns, uint64(id)) }
+// ReturnsKey is the key of how often messages of a queue came back, of a chunk.
+func ReturnsKey(id record.StreamID, no uint64) []byte {
+	return binary.BigEndian.AppendUint64(ReturnsOfKey(id), no)
+}
+
+// ReturnsOfKey begins the keys of all such chunks of a queue.
+func ReturnsOfKey(id record.StreamID) []byte { return key(keyReturns, uint64(id)) }
 
 // controlBits is the length of a block of records as a power of two.
 const controlBits = 8

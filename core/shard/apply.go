@@ -146,7 +146,7 @@ func (s *Shard) applyStreamDrop(id record.StreamID, lsn record.LSN) {
 	s.pending.DeletePrefix(index.CursorsKey(id))
 	s.pending.DeletePrefix(index.ChunksKey(id))
 	s.pending.DeletePrefix(index.SizesOfKey(id))
-	s.pending.Delete(index.ReturnsKey(id))
+	s.pending.DeletePrefix(index.ReturnsOfKey(id))
 	s.pending.DeletePrefix(index.GroupsKey(id))
 	s.pending.DeletePrefix(index.PartsKey(id))
 	if st := s.streams[id]; st != nil && s.recovering {

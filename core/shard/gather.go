@@ -63,6 +63,7 @@ func (s *Shard) gather(sp *spill) error {
 			return fmt.Errorf("spill stream %x: %w", uint64(st.id), err)
 		}
 	}
+	s.gatherStaleReturns(sp, &value)
 	// With those that have moved meanwhile: the store's cursors are nowhere below
 	// the references that its streams still have.
 	cursors := s.cursors
@@ -120,12 +121,14 @@ func (s *Shard) gatherStream(st *stream, value *[]byte) error {
 		st.kept.gather(value)
 	}
 	st.gatherSizes(value)
-	st.gatherReturnsOf(value)
 	return st.refs.Spill(st, func(no uint64, lsns []record.LSN) {
 		*value = index.AppendChunk((*value)[:0], lsns)
 		s.pending.Set(key(st.id, no), *value)
 	}, func(first, end uint64) {
 		s.pending.DeleteRange(key(st.id, first), key(st.id, end))
+		if st.returns != nil {
+			s.pending.DeleteRange(index.ReturnsKey(st.id, first), index.ReturnsKey(st.id, end))
+		}
 		s.checkpoint.went = true
 	})
 }

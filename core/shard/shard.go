@@ -78,20 +78,22 @@ type Shard struct {
 	dirty       []*place                           // cursors with acks that are not in the log
 	returned    []*stream                          // with counts of returns that are not in the log
 	told        []record.Returned                  // scratch
-	unpublished []*place                           // cursors whose acks are in the log and not in etcd
-	deadlines   deadlines
-	dying       []*stream // queues with dead to be taken
-	setAside    setAside
-	overflowed  uint64
-	checkpoint  checkpoint
-	flow        flow
-	ack         record.Ack
-	msg         record.Message
-	applyErr    error // of the committer: an own record that can't be read back
-	touched     []*stream
-	changed     []*stream // differ from the store
-	cursors     []*place  // likewise
-	controls    uint64    // the block that was marked last, see markControl
+	// staleReturns have counts of returns that are not in the store.
+	staleReturns []*stream
+	unpublished  []*place // cursors whose acks are in the log and not in etcd
+	deadlines    deadlines
+	dying        []*stream // queues with dead to be taken
+	setAside     setAside
+	overflowed   uint64
+	checkpoint   checkpoint
+	flow         flow
+	ack          record.Ack
+	msg          record.Message
+	applyErr     error // of the committer: an own record that can't be read back
+	touched      []*stream
+	changed      []*stream // differ from the store
+	cursors      []*place  // likewise
+	controls     uint64    // the block that was marked last, see markControl
 	// controlBytes are the bytes of all such records that were applied.
 	controlBytes uint64
 	warm         []*stream // hold memory that they can do without, see cool

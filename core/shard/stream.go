@@ -389,10 +389,14 @@ func (s *Shard) settled(p *place) {
 // mu is held.
 func (s *Shard) kickAcks() {
 	if len(s.dirty)+len(s.returned) == 1 {
-		select {
-		case s.ackKick <- struct{}{}:
-		default: // the committer is already told
-		}
+		s.wakeForAcks()
+	}
+}
+
+func (s *Shard) wakeForAcks() {
+	select {
+	case s.ackKick <- struct{}{}:
+	default: // the committer is already told
 	}
 }
 
