@@ -171,7 +171,8 @@ func (s *Shard) assignAll(st *stream) {
 	}
 	woken := s.woke[:0]
 	for priority, some := all.ready.Highest(); some; priority, some = all.ready.Highest() {
-		of, empty := st.of(priority), false
+		of := st.of(priority)
+		var empty bool
 		woken, empty = st.queue.DispatchFrom(of.source(), woken)
 		s.mark(of.self)
 		if !empty {
