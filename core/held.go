@@ -1,10 +1,12 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tidegate/tidegate/core/record"
+	"github.com/tidegate/tidegate/core/shard"
 )
 
 // DueIn is the time, for [Message.DeliverAt], that lies a delay of so many milliseconds
@@ -56,7 +58,10 @@ func (p *Publisher) hold(m *Message) (Published, error) {
 	if durable == inMemory {
 		waiter = nil
 	}
-	lsn, err := s.Hold(&p.record, durable == onDisk, waiter)
+	lsn, err := s.Hold(&p.record, m.ReplacesAny, durable == onDisk, waiter)
+	if errors.Is(err, shard.ErrTaken) {
+		return Published{}, &Error{Reason: ErrNotOwner, Kind: "schedule", Name: string(m.Schedule), Namespace: p.ns.name}
+	}
 	if err != nil {
 		return Published{}, p.b.storageError(err)
 	}

@@ -39,14 +39,20 @@ type deliveries struct {
 	hint       shard.Hint
 	record     record.Message
 	taken      []schedule.Entry
-	failed     bool
+	// homeless are messages that are due and whose namespace, or exchange, the metadata
+	// does not know: they stay held, by what they wait for.
+	homeless map[needed][]schedule.Entry
+	failed   bool
 }
+
+// needed is what a message needs when it is due.
+type needed struct{ namespace, exchange string }
 
 // deliverHeld is the loop that delivers what a shard holds.
 func (b *Broker) deliverHeld(ctx context.Context, home int) work.Loop {
 	d := &deliveries{
 		b: b, s: b.shards[home], home: uint32(home), ctx: ctx, timer: b.deps.Clock.NewTimer(0),
-		publishers: map[string]*Publisher{}, hint: shard.GetHint(ctx, record.StreamID(home)),
+		publishers: map[string]*Publisher{}, homeless: map[needed][]schedule.Entry{}, hint: shard.GetHint(ctx, record.StreamID(home)),
 	}
 	return work.Loop{Name: "held messages", Turn: d.turn}
 }
@@ -73,6 +79,7 @@ func (d *deliveries) turn(wait bool) work.State {
 
 // round delivers all that is due, part by part.
 func (d *deliveries) round() {
+	d.retry()
 	for d.ctx.Err() == nil && !d.failed {
 		var next int64
 		var ok bool
@@ -95,11 +102,38 @@ func (d *deliveries) round() {
 
 // arm has the next round come when something is due, or the clock is to be looked at.
 func (d *deliveries) arm(next int64, ok bool) {
-	if !ok {
+	switch {
+	case !ok && len(d.homeless) > 0:
+		d.timer.Reset(dueLook)
+		return
+	case !ok:
 		d.timer.Stop()
 		return
 	}
 	d.timer.Reset(min(dueLook, max(0, time.UnixMilli(next).Sub(d.b.deps.Clock.Now()))))
+}
+
+// retry puts back what may have a place again.
+func (d *deliveries) retry() {
+	for of, entries := range d.homeless {
+		if _, known := d.b.known(of); known {
+			delete(d.homeless, of)
+			d.s.ReturnDue(entries)
+		}
+	}
+}
+
+// known tells whether there is what a message needs, and whether that can be told at all:
+// metadata that came back from an old copy, or is away, may know of it later.
+func (b *Broker) known(of needed) (sure, known bool) {
+	ns, err := b.namespace(of.namespace)
+	if err != nil {
+		return false, false // a namespace that is deleted takes along what it holds
+	}
+	ns.mu.RLock()
+	defer ns.mu.RUnlock()
+	_, known = ns.table.Exchange(of.exchange)
+	return b.deps.Catalog.Status().Connected, known
 }
 
 // trouble has the next round come in a moment, unless a shard has failed: then the next
@@ -178,8 +212,7 @@ func (d *deliveries) add(t *Transaction, e schedule.Entry) error {
 	r := &d.record
 	_, err := d.s.Record(e.LSN, &d.hint, r)
 	if errors.Is(err, shard.ErrNotFound) {
-		d.b.missing(&shard.Ref{LSN: e.LSN})
-		t.endHeld(d.home, e, &record.Message{DeliverAt: e.Due})
+		d.b.missing(&shard.Ref{LSN: e.LSN}) // its loss was accepted: nobody knows whose it was
 		return nil
 	}
 	if err != nil && !waits(d.b.storageError(err)) {
@@ -198,6 +231,12 @@ func (d *deliveries) add(t *Transaction, e schedule.Entry) error {
 	if t.p, err = d.publisher(string(r.Namespace)); err == nil {
 		err = t.fire(&m, r, e, d.home)
 	}
+	if of := (needed{string(r.Namespace), string(r.Exchange)}); errors.Is(err, ErrNotFound) {
+		if sure, known := d.b.known(of); !sure || known {
+			d.keep(of, e)
+			return nil
+		}
+	}
 	if err != nil && !waits(err) {
 		d.b.deps.Log.Warn("held message is dropped when it is due: it can't be published",
 			slog.String("namespace", string(r.Namespace)), slog.String("exchange", string(r.Exchange)), slog.Any("error", err))
@@ -206,6 +245,15 @@ func (d *deliveries) add(t *Transaction, e schedule.Entry) error {
 		return nil
 	}
 	return err
+}
+
+// keep has a message wait for what it needs.
+func (d *deliveries) keep(of needed, e schedule.Entry) {
+	if len(d.homeless[of]) == 0 {
+		d.b.deps.Log.Warn("held messages are due and kept: their namespace or exchange is not known",
+			slog.String("namespace", of.namespace), slog.String("exchange", of.exchange))
+	}
+	d.homeless[of] = append(d.homeless[of], e)
 }
 
 // waits tells of an error that is not the message's: it may be delivered later.

@@ -42,7 +42,7 @@ func (w *heldWorld) later(body string, in time.Duration) core.Message {
 func (w *heldWorld) schedule(name, body string, in time.Duration) core.Message {
 	w.t.Helper()
 	m := w.later(body, in)
-	m.Schedule = []byte(name)
+	m.Schedule, m.ReplacesAny = []byte(name), true
 	return m
 }
 

@@ -53,6 +53,10 @@ type Message struct {
 	// one, at most [MaxScheduleName] bytes: it takes the place of the one that is held
 	// under that name.
 	Schedule []byte
+	// ReplacesAny lets it take the place of any message of that name. Without it that is
+	// one with the same exchange and key; another is not given up, and the publish is
+	// refused with ErrNotOwner.
+	ReplacesAny bool
 	// Once, when its Session is not 0, makes the publish exactly-once: a second
 	// publish with the same value before [Session.Release] stores nothing.
 	Once Once

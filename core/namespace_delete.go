@@ -17,9 +17,9 @@ func (b *Broker) emptyNamespace(ns *namespace) {
 }
 
 // EndSessions ends all sessions of a namespace, those that are connected too:
-// their handles are fenced and Kicked is called. It is for a namespace that is
-// about to be deleted, or was: one that is made later under its name must not
-// meet them.
+// their handles are fenced and Kicked is called. What the namespace holds until it is
+// due is given up. It is for a namespace that is about to be deleted, or was: one that
+// is made later under its name must not meet any of it.
 func (b *Broker) EndSessions(ctx context.Context, namespace string) error {
 	all, err := b.sessionsOf(namespace)
 	if err != nil {
@@ -29,7 +29,7 @@ func (b *Broker) EndSessions(ctx context.Context, namespace string) error {
 	for _, s := range all {
 		errs = append(errs, b.endSession(ctx, s))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, b.endHeld(ctx, namespace))...)
 }
 
 // sessionsOf returns all sessions of a namespace, and takes those that rest into memory. The

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegate/tidegate/adapters/amqp/wire"
 	"github.com/tidegate/tidegate/core"
+	"github.com/tidegate/tidegate/gateway"
 )
 
 // Headers that say when a message is to be delivered, and what a delivered one is
@@ -117,6 +118,7 @@ func (ch *channel) schedule(m *core.Message, p *wire.Properties) (changed bool, 
 			return false, refuse(codeNotImplemented, "header '%s' in a transaction", headerScheduleID)
 		}
 		m.Schedule = []byte(d.name)
+		m.ReplacesAny = ch.c.permit(gateway.Write, "exchange", delayedExchange) == nil
 	}
 	headers := p.Headers.AppendWithout(nil, headerScheduledAt)
 	added := []wire.Field{{Name: headerScheduledAt, Value: m.DeliverAt}}

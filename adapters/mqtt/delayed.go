@@ -152,6 +152,7 @@ func (c *conn) schedule(m *core.Message, d *delay) (err error) {
 	}
 	if d.name != "" {
 		m.Schedule = []byte(d.name)
+		m.ReplacesAny = c.mayPublish([]byte(delayedLevel + cancelLevel + "/" + d.name))
 	}
 	m.Properties = scheduledProperties(m.Properties, m.DeliverAt)
 	return nil
@@ -205,6 +206,10 @@ func (c *conn) cancel(name []byte) (done core.Published, found bool, err error) 
 // cancelSchedule gives up what is held under a name. That is acknowledged when it is
 // certain; that there was nothing, or that it is being delivered, is a refusal.
 func (c *conn) cancelSchedule(p *wire.Publish, name string) error {
+	if p.QoS > 0 && c.held.count.Load() > 0 { // behind those that came before
+		c.withholdOne(&core.Message{QoS: p.QoS, Schedule: []byte(name)}, p.PacketID, true)
+		return nil
+	}
 	done, found, err := c.cancel([]byte(name))
 	switch {
 	case err != nil:

@@ -28,6 +28,7 @@ const (
 type heldPublish struct {
 	message core.Message
 	id      uint16
+	cancel  bool // of what is held under the message's Schedule, and no message
 }
 
 func (h *heldPublish) size() int {
@@ -57,9 +58,12 @@ func (c *conn) pressed(p *wire.Publish, m *core.Message) error {
 }
 
 // withhold holds the publish, and waits for room to do so.
-func (c *conn) withhold(m *core.Message, id uint16) {
+func (c *conn) withhold(m *core.Message, id uint16) { c.withholdOne(m, id, false) }
+
+// withholdOne is withhold, also for a cancel.
+func (c *conn) withholdOne(m *core.Message, id uint16, cancel bool) {
 	h := &c.held
-	one := heldPublish{message: *m, id: id}
+	one := heldPublish{message: *m, id: id, cancel: cancel}
 	c.inMu.Lock()
 	if !c.mayHold(one.size()) {
 		c.inMu.Unlock()
@@ -110,7 +114,7 @@ func (c *conn) storeHeld() {
 		c.inMu.Lock()
 		one := &c.held.queue[0]
 		c.inMu.Unlock()
-		result, err := c.publish(&one.message)
+		result, err := c.storeOne(one)
 		ack := session.PendingAck{ID: one.id, QoS: one.message.QoS}
 		switch {
 		case errors.Is(err, core.ErrPressure):
@@ -129,6 +133,18 @@ func (c *conn) storeHeld() {
 		c.inRoom.Broadcast()
 		c.inMu.Unlock()
 	}
+}
+
+// storeOne publishes what was held, or cancels what it says.
+func (c *conn) storeOne(one *heldPublish) (core.Published, error) {
+	if !one.cancel {
+		return c.publish(&one.message)
+	}
+	done, found, err := c.cancel(one.message.Schedule)
+	if err == nil && !found {
+		err = fmt.Errorf("no schedule '%s': %w", one.message.Schedule, core.ErrNotFound)
+	}
+	return done, err
 }
 
 // unhold takes the first out of the queue. c.inMu is held.

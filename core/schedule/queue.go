@@ -198,6 +198,17 @@ func (q *Queue) Due(lsn record.LSN) (due int64, ok bool) {
 	return f.due, ok
 }
 
+// Fresh returns the records behind one that the store has not got.
+func (q *Queue) Fresh(behind record.LSN) (lsns []record.LSN) {
+	for lsn := range q.fresh {
+		if lsn > behind {
+			lsns = append(lsns, lsn)
+		}
+	}
+	slices.Sort(lsns)
+	return lsns
+}
+
 // End notes that an entry has ended. It tells whether the store has it, or will have
 // it, and is to forget it.
 func (q *Queue) End(lsn record.LSN) (stored bool) {

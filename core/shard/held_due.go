@@ -3,6 +3,7 @@ package shard
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tidegate/tidegate/core/index"
 	"github.com/tidegate/tidegate/core/record"
@@ -83,6 +84,28 @@ func (s *Shard) readDue(from schedule.Entry, most int) (entries []schedule.Entry
 		return nil, false, fmt.Errorf("read held messages: %w", err)
 	}
 	return entries, more, nil
+}
+
+// HeldRecords returns some of the records that are held, behind one, ascending.
+func (s *Shard) HeldRecords(behind record.LSN, most int) (lsns []record.LSN, err error) {
+	s.mu.Lock()
+	fresh := s.held.queue.Fresh(behind)
+	s.mu.Unlock()
+	err = s.store.ScanFrom(index.HeldPrefix, index.HeldKey(behind+1), func(k, _ []byte) error {
+		if len(lsns) == most {
+			return errEnough
+		}
+		lsn, err := index.Uint64(k, 0)
+		lsns = append(lsns, record.LSN(lsn))
+		return err
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, fmt.Errorf("read held messages: %w", err)
+	}
+	lsns = append(lsns, fresh...)
+	slices.Sort(lsns)
+	lsns = slices.Compact(lsns)
+	return lsns[:min(most, len(lsns))], nil
 }
 
 // Firing is a held message that a change delivers.

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/tidegate/tidegate/core/index"
@@ -8,11 +9,18 @@ import (
 	"github.com/tidegate/tidegate/core/schedule"
 )
 
+// ErrTaken tells that a name belongs to a message with another exchange or key.
+var ErrTaken = errors.New("name of another held message")
+
+// errOther tells that a name has come to another message than the one that was looked at.
+var errOther = errors.New("another message")
+
 // Hold is Publish for a message that is delivered at its DeliverAt. It is held until
-// then; one with a name takes the place of what was held under that name before.
-func (s *Shard) Hold(m *record.Message, sync bool, w *Waiter) (record.LSN, error) {
+// then; one with a name takes the place of what was held under that name before. Unless
+// it may replace all, that must have the same exchange and key: else ErrTaken.
+func (s *Shard) Hold(m *record.Message, all, sync bool, w *Waiter) (record.LSN, error) {
 	if len(m.Schedule) > 0 {
-		return s.holdNamed(m, sync, w)
+		return s.holdNamed(m, all, sync, w)
 	}
 	s.amu.Lock()
 	defer s.amu.Unlock()
@@ -26,21 +34,62 @@ func (s *Shard) Hold(m *record.Message, sync bool, w *Waiter) (record.LSN, error
 }
 
 // holdNamed is Hold for a message with a name.
-func (s *Shard) holdNamed(m *record.Message, sync bool, w *Waiter) (lsn record.LSN, err error) {
+func (s *Shard) holdNamed(m *record.Message, all, sync bool, w *Waiter) (lsn record.LSN, err error) {
 	key := index.ScheduleKey(m.Namespace, m.Schedule)
-	err = s.withNamed(key, func(before named) error {
-		var known bool
-		if lsn, known = s.knownOnce(m, w); known {
+	for {
+		var same record.LSN
+		if !all {
+			if same, err = s.sameTarget(key, m); err != nil {
+				return 0, err
+			}
+		}
+		err = s.withNamed(key, func(before named) error {
+			var known bool
+			if lsn, known = s.knownOnce(m, w); known {
+				return nil
+			}
+			if before.lsn != 0 && !all && before.lsn != same {
+				return errOther
+			}
+			if before.lsn != 0 {
+				s.appendCancel(before, string(m.Namespace), string(m.Schedule), w)
+			}
+			lsn = s.appendMessage(record.KindHeld, m, sync, w)
+			s.held.rename(string(key), named{lsn: lsn, due: m.DeliverAt})
 			return nil
+		})
+		if !errors.Is(err, errOther) {
+			return lsn, err
 		}
-		if before.lsn != 0 {
-			s.appendCancel(before, string(m.Namespace), string(m.Schedule), w)
-		}
-		lsn = s.appendMessage(record.KindHeld, m, sync, w)
-		s.held.rename(string(key), named{lsn: lsn, due: m.DeliverAt})
-		return nil
-	})
-	return lsn, err
+	}
+}
+
+// sameTarget returns the record that is held under a name, 0 for none: ErrTaken when it has
+// another exchange or key than the message.
+func (s *Shard) sameTarget(key []byte, m *record.Message) (record.LSN, error) {
+	of, _, err := s.findNamed(key)
+	if err != nil || of.lsn == 0 {
+		return 0, err
+	}
+	if err := s.Await(of.lsn); err != nil {
+		return 0, err
+	}
+	var hint Hint
+	var held record.Message
+	_, err = s.Record(of.lsn, &hint, &held)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.held.queue.Claimed(of.lsn):
+		return 0, nil
+	case errors.Is(err, ErrNotFound): // its loss was accepted
+		return of.lsn, nil
+	case err != nil:
+		return 0, err
+	case held.Format != m.Format || !bytes.Equal(held.Exchange, m.Exchange) || !bytes.Equal(held.Key, m.Key):
+		return 0, ErrTaken
+	}
+	return of.lsn, nil
 }
 
 // Cancel gives up what is held under a name. ErrNotFound when there is nothing, or it

@@ -29,7 +29,9 @@ func (k *keeper) heldMessage(lsn record.LSN, body []byte) (record.Kind, []byte, 
 	}
 	k.live++
 	k.onces = k.onces || m.Once.Session != 0
-	if !needed { // a message of no stream tells of its number, and is not held
+	if !needed { // a message of no stream tells of its number, is not held, and retained nowhere
+		m.Retain = false
+		body = record.AppendMessage(nil, m)
 		k.body = record.AppendPlaced(k.body[:0], nil, body)
 		return record.KindPlaced, k.body, nil
 	}
