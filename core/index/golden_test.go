@@ -1,6 +1,7 @@
 package index_test
 
 import (
+	"encoding/hex"
 	"flag"
 	"fmt"
 	"os"
@@ -32,6 +33,10 @@ func TestGoldenState(t *testing.T) {
 	chunk.Superseded.Set(3<<8 | 7)
 	chunk.Gone.Set(3<<8 | 255)
 	copied := index.RetainedCopy{LSN: 12, Time: 1700000000000, Body: []byte{1, 2, 3}}
+	fired := index.Fired{
+		Streams: []record.StreamID{5, 1<<60 + 5}, Offsets: []record.Offset{0, 300}, Retain: true,
+		Namespace: []byte("/"), Topic: []byte("plant/7/temp"),
+	}
 	last := index.Last{Offset: 300, LSN: 70000, Size: 12, Tombstone: true}
 	entries := []struct {
 		name       string
@@ -60,6 +65,12 @@ func TestGoldenState(t *testing.T) {
 		{"plain-chunk", index.ChunkInfoKey(5, 4), index.AppendChunkInfo(nil, &index.Chunk{Bytes: 9, Time: 1700000000000})},
 		{"last", index.LastKey(5, "a"), index.AppendLast(nil, &last)},
 		{"tombstone", index.TombstoneKey(5, 301), index.AppendTombstone(nil, 1700000000000, []byte("b"))},
+		{"format-held", index.FormatKey, index.AppendFormatHeld(nil, id)},
+		{"held", index.HeldKey(70000), index.AppendDue(nil, 1700000000000)},
+		{"held-due", index.HeldDueKey(1700000000000, 70000), nil},
+		{"schedule", index.ScheduleRecordKey("/", "remind-7", 70000), nil},
+		{"fired", index.FiredKey(70000, 70001), index.AppendFired(nil, &fired)},
+		{"held-count", index.HeldCountKey("/"), index.AppendHeldCount(nil, 300)},
 	}
 	var text strings.Builder
 	for _, e := range entries {
@@ -80,12 +91,12 @@ func TestGoldenState(t *testing.T) {
 	}
 	stored := map[string][]byte{}
 	for line := range strings.Lines(string(want)) {
-		var name string
-		var key, value []byte
-		if _, err := fmt.Sscanf(line, "%s %x %x", &name, &key, &value); err != nil {
-			t.Fatal(err)
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), " ") // the last one may be empty
+		value, err := hex.DecodeString(fields[len(fields)-1])
+		if err != nil || len(fields) != 3 {
+			t.Fatalf("line %q: %v", line, err)
 		}
-		stored[name] = value
+		stored[fields[0]] = value
 	}
 	var gotStream index.Stream
 	var gotCursor index.Cursor
@@ -113,6 +124,19 @@ func TestGoldenState(t *testing.T) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	var gotFired index.Fired
+	if err := index.DecodeFired(stored["fired"], &gotFired); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(fired, gotFired); diff != "" {
+		t.Errorf("golden value of a message that was due (-want +got):\n%s", diff)
+	}
+	if due, err := index.DecodeDue(stored["held"]); due != 1700000000000 || err != nil {
+		t.Errorf("golden time of a held message: got %d, %v", due, err)
+	}
+	if err := index.CheckFormat(stored["format-held"], id); err != nil {
+		t.Errorf("golden format of a store with held messages: %v", err)
 	}
 	if diff := cmp.Diff(chunk, gotChunk) + cmp.Diff(last, gotLast) + cmp.Diff(copied, gotCopy); diff != "" {
 		t.Errorf("golden values of stream queues (-want +got):\n%s", diff)
