@@ -2,8 +2,8 @@ package core_test
 
 import (
 	"errors"
-	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -26,10 +26,10 @@ func TestLostTailIsNoMessage(t *testing.T) {
 	send := func(from, to int) {
 		p := w.publisher(nil)
 		for i := from; i < to; i++ {
-			p.send(amqp("", "q", fmt.Sprint(i)))
+			p.send(amqp("", "q", strconv.Itoa(i)))
 			if i%10 == 0 {
-				p.send(amqp("", "other", fmt.Sprint(i)))
-				p.send(mqtt("a/b", fmt.Sprint(i), 1))
+				p.send(amqp("", "other", strconv.Itoa(i)))
+				p.send(mqtt("a/b", strconv.Itoa(i), 1))
 			}
 		}
 		p.confirmed()

@@ -132,8 +132,22 @@ func (b *Broker) measure(o *Orphan) error {
 	return nil
 }
 
-// orphan finds an orphan by its number; ErrNotFound.
-func (b *Broker) orphan(number uint64) (*Orphan, error) {
+// orphan finds an orphan that is one by what the metadata store says now, and not only by
+// a copy of it: ErrUnavailable while the store is away. Before it is asked the orphan is
+// one already: a queue of which a delete has taken the metadata, and not yet the stream,
+// has lost that too once the store has answered. adopting is held, so none becomes a
+// queue meanwhile. ErrNotFound.
+func (b *Broker) orphan(ctx context.Context, number uint64) (*Orphan, error) {
+	if _, err := b.findOrphan(number); err != nil {
+		return nil, err
+	}
+	if err := b.deps.Catalog.Current(ctx); err != nil {
+		return nil, metadataError(err)
+	}
+	return b.findOrphan(number)
+}
+
+func (b *Broker) findOrphan(number uint64) (*Orphan, error) {
 	for i := range b.shards {
 		for _, o := range b.orphansOf(i) {
 			if o.Stream == number {
@@ -147,11 +161,11 @@ func (b *Broker) orphan(number uint64) (*Orphan, error) {
 // AdoptOrphan has the metadata know an orphan as a queue, which has its messages then:
 // what was never settled, in order. ErrNotFound: no such orphan, or no such namespace.
 // ErrInUse: there is a queue of that name, take another. ErrInvalid: what it has is no
-// queue with such arguments.
+// queue with such arguments. ErrUnavailable: the metadata store is away.
 func (b *Broker) AdoptOrphan(ctx context.Context, number uint64, spec OrphanSpec) (QueueSpec, error) {
 	b.adopting.Lock()
 	defer b.adopting.Unlock()
-	o, err := b.orphan(number)
+	o, err := b.orphan(ctx, number)
 	if err != nil {
 		return QueueSpec{}, err
 	}
@@ -240,11 +254,12 @@ func (o *Orphan) queue(spec *OrphanSpec) (QueueSpec, error) {
 }
 
 // DiscardOrphan drops an orphan with its messages, for good, and returns how many there
-// were, once that is durable. ErrNotFound.
+// were, once that is durable. ErrNotFound; ErrUnavailable while the metadata store is
+// away: it may know the queue.
 func (b *Broker) DiscardOrphan(ctx context.Context, number uint64) (uint64, error) {
 	b.adopting.Lock()
 	defer b.adopting.Unlock()
-	o, err := b.orphan(number)
+	o, err := b.orphan(ctx, number)
 	if err != nil {
 		return 0, err
 	}

@@ -161,6 +161,37 @@ func TestOrphansAreDiscarded(t *testing.T) {
 	}
 }
 
+// TestOrphansNeedTheMetadata asks for an orphan while the store is away, which may know
+// it as a queue: nothing is dropped or adopted, and both go when the store is back.
+func TestOrphansNeedTheMetadata(t *testing.T) {
+	w := newWorldWith(t, 1, calm)
+	w.queue("a")
+	w.queue("b")
+	p := w.publisher(nil)
+	p.send(amqp("", "a", "1"))
+	p.send(amqp("", "b", "1"))
+	p.confirmed()
+	w.loseMetadata()
+	a, b := w.orphan("a").Stream, w.orphan("b").Stream
+	w.store.SetAway(true)
+	if n, err := w.DiscardOrphan(t.Context(), a); !errors.Is(err, core.ErrUnavailable) {
+		t.Errorf("discard: got %d, %v, want ErrUnavailable", n, err)
+	}
+	if _, err := w.AdoptOrphan(t.Context(), b, core.OrphanSpec{}); !errors.Is(err, core.ErrUnavailable) {
+		t.Errorf("adopt: got %v, want ErrUnavailable", err)
+	}
+	w.store.SetAway(false)
+	w.restart()
+	if o := w.orphan("a"); o.Messages != 1 {
+		t.Errorf("a: %+v, want 1 message", o)
+	}
+	_, err := w.DiscardOrphan(t.Context(), a)
+	w.must(err)
+	_, err = w.AdoptOrphan(t.Context(), b, core.OrphanSpec{})
+	w.must(err)
+	w.mustHave("b", "1")
+}
+
 // TestDeleteCutOffLeavesAnOrphan deletes a queue and loses power before the log has the
 // drop: the queue is not there again, and its messages are nobody's until somebody asks.
 func TestDeleteCutOffLeavesAnOrphan(t *testing.T) {

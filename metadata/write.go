@@ -83,6 +83,20 @@ func (c *Catalog) plan(prepare func(*view) (plan, error)) (plan, error) {
 	return prepare(c.view)
 }
 
+// Current returns once what is looked up, and what the listener was told, is as new as
+// the store was at the call. ErrUnavailable when the store is away.
+func (c *Catalog) Current(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	if !c.Status().Connected {
+		return fmt.Errorf("read the metadata: %w", ErrUnavailable)
+	}
+	if err := c.sync(ctx); err != nil {
+		return fmt.Errorf("read the metadata: %w", asUnavailable(ctx, err))
+	}
+	return nil
+}
+
 // sync returns once the view is as new as the store was at the call.
 func (c *Catalog) sync(ctx context.Context) error {
 	_, rev, err := c.store.Range(ctx, c.keys.key(kindSync), "", 1, 0)
