@@ -37,6 +37,7 @@ type Broker struct {
 	leases     *leases
 
 	unpublish unpublish
+	compared  bool       // published marks with the logs; only the publishing goroutine uses it
 	adopting  sync.Mutex // held while an orphan is adopted or discarded
 	cancel    context.CancelFunc
 	running   []<-chan struct{} // closed when the loops have ended
@@ -61,7 +62,11 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	b.cfg.SegmentBytes = segmentBytes(&b.cfg, id.Shards, &b.deps)
 	b.pressure.start(&b.cfg, id.Shards, &b.deps)
 	published := func(i int, fn func(*shard.CursorState)) error { return b.readOffsets(ctx, i, fn) }
-	if err := b.openShards(id, published, b.readMarks(ctx)); err != nil { //nolint:contextcheck // a shard runs until it is closed
+	reached, err := b.readMarks(ctx)
+	if err != nil {
+		deps.Log.Warn("marks not read: a log that is older than the metadata would not be noticed", slog.Any("error", err))
+	}
+	if err := b.openShards(id, published, reached); err != nil { //nolint:contextcheck // a shard runs until it is closed
 		return nil, errors.Join(err, b.closeShards())
 	}
 	var listenErr error

@@ -13,8 +13,19 @@ import (
 // log whose messages nobody acknowledges. A start compares: a log that ends before its
 // mark is an older copy, or was cut, and what is missing of it was confirmed.
 
-// publishMarks publishes the marks that have moved.
+// publishMarks publishes the marks that have moved. Before the first time it compares what
+// is published: the metadata may have been away when the logs were opened, and a mark that
+// a log lacks is not replaced by a lower one.
 func (b *Broker) publishMarks(ctx context.Context, all []shardOffsets) {
+	if !b.compared {
+		reached, err := b.readMarks(ctx)
+		if err != nil {
+			b.deps.Log.Debug("marks not published, will be tried again", slog.Any("error", err))
+			return
+		}
+		b.compareMarks(all, reached)
+		b.compared = true
+	}
 	var moved []metadata.Mark
 	for i, s := range b.shards {
 		if lsn := s.Synced(); lsn > all[i].marked {
@@ -33,12 +44,22 @@ func (b *Broker) publishMarks(ctx context.Context, all []shardOffsets) {
 	}
 }
 
-// readMarks returns what is published of the shards of this very log; nothing while the
-// metadata store is away.
-func (b *Broker) readMarks(ctx context.Context) map[uint32]record.LSN {
+// compareMarks takes what is published, and tells of a log that had ended before.
+func (b *Broker) compareMarks(all []shardOffsets, reached map[uint32]record.LSN) {
+	for i := range all {
+		all[i].marked = reached[uint32(i)]
+		if all[i].marked > b.begun[i] {
+			b.deps.Log.Error("log ended before a record that was on stable storage, as its mark tells: what was confirmed may be lost",
+				slog.Int("shard", i), slog.Uint64("log_end", uint64(b.begun[i])), slog.Uint64("lsn", uint64(all[i].marked)))
+		}
+	}
+}
+
+// readMarks returns what is published of the shards of this very log.
+func (b *Broker) readMarks(ctx context.Context) (map[uint32]record.LSN, error) {
 	marks, err := b.deps.Catalog.Marks(ctx)
 	if err != nil {
-		b.deps.Log.Warn("marks not read: a log that is older than the metadata would not be noticed", slog.Any("error", err))
+		return nil, err
 	}
 	reached := map[uint32]record.LSN{}
 	for i := range marks {
@@ -46,5 +67,5 @@ func (b *Broker) readMarks(ctx context.Context) map[uint32]record.LSN {
 			reached[marks[i].Shard] = record.LSN(marks[i].LSN)
 		}
 	}
-	return reached
+	return reached, nil
 }

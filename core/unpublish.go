@@ -103,13 +103,6 @@ func (b *Broker) sweepOffsets(ctx context.Context) error {
 			}
 		}
 	}()
-	if !b.unpublish.swept { // they may have been away when the logs were opened
-		for shard, lsn := range b.readMarks(ctx) {
-			if int(shard) < len(lacks) && lsn > b.begun[shard] {
-				lacks[shard] = uint64(lsn)
-			}
-		}
-	}
 	return b.deps.Catalog.EachOffset(ctx, func(o *metadata.Offset) error {
 		if o.Incarnation != b.identity.Cluster || int64(o.Shard) >= int64(len(b.shards)) {
 			return nil

@@ -55,6 +55,9 @@ type Config struct {
 	// From is the LSN of the checkpoint that holds the state as of its record:
 	// Open replays what is above it. 0 replays all.
 	From record.LSN
+	// Ends is called by Open with the LSN of the log's last record before anything is
+	// cut or removed: an error refuses the log as it is. nil is not called.
+	Ends func(last record.LSN) error
 	// Throttle is called by Rewrite before it goes on, with the bytes that it
 	// has read and written since the last call, and holds it back for as long
 	// as it blocks. An error ends the rewrite. nil does not hold it back.

@@ -27,7 +27,8 @@ const firstLSN record.LSN = 1
 // follows them. Any other fault gives a *CorruptError, or an error that wraps
 // record.ErrVersion for what a later version wrote, and leaves the files as
 // they are; replay may have been called by then. A log that ends below
-// cfg.From gives ErrBehind.
+// cfg.From gives ErrBehind. So may one that ends too early for cfg.Ends, with its
+// tail as it was.
 func Open(cfg Config, replay func(*record.Batch) error) (*Log, error) {
 	cfg.setDefaults()
 	if err := makeDir(cfg.FS, cfg.Dir); err != nil {
@@ -98,6 +99,11 @@ func (l *Log) recover(replay func(*record.Batch) error) error {
 	c.close()
 	if l.next = c.next; l.cfg.From >= l.next {
 		return fmt.Errorf("log ends at %d, checkpoint at %d: %w", l.next-1, l.cfg.From, ErrBehind)
+	}
+	if l.cfg.Ends != nil {
+		if err := l.cfg.Ends(l.next - 1); err != nil {
+			return err
+		}
 	}
 	l.chain, l.sealedTo = c.chain, c.sealedTo
 	l.generation, l.managed = m.generation, dir.manifest

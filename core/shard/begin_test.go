@@ -1,8 +1,10 @@
 package shard
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"path"
@@ -137,6 +139,37 @@ func TestOlderCopyOfALogIsRefused(t *testing.T) {
 		t.Errorf("the newer copy has %v", got)
 	}
 	must(t, s.Close())
+}
+
+// TestMarkKeepsTheTail tears a record of a log, of which the mark tells: it looks like the
+// torn tail of a crash, but is none, and stays as it is.
+func TestMarkKeepsTheTail(t *testing.T) {
+	for _, known := range []bool{false, true} { // by the mark, and by REACHED
+		fs, cfg := vfs.NewCrashableMem(), testConfig(100)
+		s := openPublished(t, fs, index.NewMap(), cfg, published{})
+		must(t, s.CreateStream(record.Stream{ID: 1, Namespace: "/", Name: "q"}, true))
+		putNumbered(t, s, 1, 0, 10)
+		last, name := s.Committed(), s.log.Segments()[0].Base
+		must(t, s.Close())
+		path := fmt.Sprintf("log/%020d.seg", name)
+		before := readAll(t, fs, path)
+		before = before[:len(before)-200] // with the footer, and in the middle of a record
+		must(t, replaceFile(fs, "log", fs.PathBase(path), before))
+		deps := Deps{
+			FS: fs, Clock: clock.System, Log: slog.New(slog.DiscardHandler), Reached: last,
+			OpenStore: func() (index.Store, error) { return index.NewMap(), nil },
+		}
+		if known {
+			must(t, writeReached(fs, "log", cfg.Identity, last))
+			deps.Reached = 0
+		}
+		if _, err := Open(cfg, deps); !errors.Is(err, commitlog.ErrBehind) {
+			t.Errorf("got %v, want ErrBehind", err)
+		}
+		if !bytes.Equal(readAll(t, fs, path), before) {
+			t.Error("the tail was cut")
+		}
+	}
 }
 
 // TestEmptyLogWaitsForMetadata loses log and index while the metadata is away: whether
@@ -282,4 +315,13 @@ func TestEmptyShardServesWhileTheMetadataIsAway(t *testing.T) {
 		must(t, s.Close())
 		fs = after
 	}
+}
+
+func readAll(t *testing.T, fs vfs.FS, path string) []byte {
+	t.Helper()
+	f, err := fs.Open(path)
+	must(t, err)
+	p, err := io.ReadAll(f)
+	must(t, errors.Join(err, f.Close()))
+	return p
 }

@@ -72,26 +72,26 @@ func writeReached(fs vfs.FS, dir string, id record.Identity, lsn record.LSN) err
 	return replaceFile(fs, dir, reachedName, binary.LittleEndian.AppendUint32(p, id.Checksum(p)))
 }
 
-// reachesKnown refuses a log that ends before the record of which REACHED tells. A file
+// reachesKnown refuses a log whose end is before the record of which REACHED tells. A file
 // that is no use tells nothing: as long as there is an index, nothing else asks for it,
 // and without one the published offsets are asked again.
-func (s *Shard) reachesKnown() error {
+func (s *Shard) reachesKnown(end record.LSN) error {
 	lsn, err := ReadReached(s.fs, s.cfg.Dir, s.cfg.Identity)
 	if err != nil {
 		s.logger.Warn("record that the log had reached not read",
 			slog.Any("shard", s.cfg.Identity.Shard), slog.Any("error", err))
 		return nil
 	}
-	return s.reaches(lsn, reachedName+" tells that it had")
+	return reaches(s.cfg.Identity.Shard, end, lsn, reachedName+" tells that it had")
 }
 
 // offsetsTell is why published offsets refuse a log.
 const offsetsTell = "offsets published in the metadata are as of"
 
-// reachesPublished refuses a log that ends before a record of which the metadata tells,
+// reachesPublished refuses a log whose end is before a record of which the metadata tells,
 // and writes that record down.
-func (s *Shard) reachesPublished(lsn record.LSN, told string) error {
-	err := s.reaches(lsn, told)
+func (s *Shard) reachesPublished(end, lsn record.LSN, told string) error {
+	err := reaches(s.cfg.Identity.Shard, end, lsn, told)
 	if err == nil {
 		return nil
 	}
@@ -102,12 +102,11 @@ func (s *Shard) reachesPublished(lsn record.LSN, told string) error {
 }
 
 // reaches tells what is missing of a log that ends before a record.
-func (s *Shard) reaches(lsn record.LSN, told string) error {
-	end := s.log.NextLSN() - 1
+func reaches(shard uint32, end, lsn record.LSN, told string) error {
 	if end >= lsn {
 		return nil
 	}
 	return fmt.Errorf("log of shard %d ends at LSN %d, %s LSN %d, which was on stable storage: "+
 		"records %d to %d are missing, with all that was confirmed of them: %w",
-		s.cfg.Identity.Shard, end, told, lsn, end+1, lsn, commitlog.ErrBehind)
+		shard, end, told, lsn, end+1, lsn, commitlog.ErrBehind)
 }

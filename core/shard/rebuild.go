@@ -230,7 +230,7 @@ func (s *Shard) endRebuild(published func(fn func(*CursorState)) error) error {
 				slog.Any("shard", s.cfg.Identity.Shard), slog.Any("error", err))
 		}
 	}
-	if err := s.reachesPublished(last, offsetsTell); err != nil {
+	if err := s.reachesPublished(s.Committed(), last, offsetsTell); err != nil {
 		return err
 	}
 	if r.gaps {
@@ -260,7 +260,7 @@ func (s *Shard) beginsNew(published func(fn func(*CursorState)) error) error {
 				"they had records, can't be read; start again when the metadata can: %w", s.cfg.Identity.Shard, err)
 		}
 	}
-	if err := s.reachesPublished(last, offsetsTell); err != nil {
+	if err := s.reachesPublished(s.Committed(), last, offsetsTell); err != nil {
 		return err
 	}
 	s.pending.Set(index.AppliedKey, index.AppendLSN(nil, 0))

@@ -39,6 +39,12 @@ func (s *Shard) recover(deps Deps) error {
 	}
 	cfg := commitlog.Config{
 		FS: deps.FS, Dir: s.cfg.Dir, Identity: s.cfg.Identity, SegmentBytes: s.cfg.SegmentBytes, From: from,
+		Ends: func(end record.LSN) error {
+			if err := s.reachesPublished(end, deps.Reached, "marks in the metadata tell of"); err != nil {
+				return err
+			}
+			return s.reachesKnown(end)
+		},
 		Leaving: s.writeEnds, Throttle: s.throttle, Log: deps.Log,
 	}
 	last, err := commitlog.LastSegment(cfg)
@@ -49,15 +55,12 @@ func (s *Shard) recover(deps Deps) error {
 	if s.log, err = commitlog.Open(cfg, func(b *record.Batch) error { return s.replay(b, last) }); err != nil {
 		return err
 	}
-	if err := s.reachesPublished(deps.Reached, "marks in the metadata tell of"); err != nil {
-		return errors.Join(err, s.log.Close())
-	}
 	if s.rebuild != nil {
 		if err := s.endRebuild(deps.Published); err != nil {
 			return errors.Join(fmt.Errorf("rebuild the index: %w", err), s.log.Close())
 		}
 	}
-	if err := errors.Join(s.reachesEnds(), s.reachesKnown()); err != nil {
+	if err := s.reachesEnds(); err != nil {
 		return errors.Join(err, s.log.Close())
 	}
 	if err := s.settleLostTail(from); err != nil {
