@@ -24,7 +24,7 @@ import (
 // The CRC32C is that of all bytes before `,"crc"`. Later versions keep it at the end
 // of the file, and v first. The first brokers wrote none: such a file is exactly the
 // above without `,"crc":"…"`, is held against the files of the shards more closely,
-// and written with a checksum by the start.
+// and written with a checksum by a start that reads the same cluster of a segment.
 type identity struct {
 	Version int    `json:"v"`
 	Cluster string `json:"cluster"` // 16 bytes in hex
@@ -72,7 +72,7 @@ func openIdentity(fs vfs.FS, dir string, shards int, random io.Reader) (identity
 	if shards != 0 && shards != id.Shards {
 		return identity{}, fmt.Errorf("%d shards asked for, but the data has %d: the number is fixed", shards, id.Shards)
 	}
-	if id.unchecked {
+	if id.unchecked && there.agrees { // else the logs judge it, and a later start asks again
 		return id, id.write(fs, dir)
 	}
 	return id, nil

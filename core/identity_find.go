@@ -55,6 +55,7 @@ type remains struct {
 	logs     map[int]bool // shards that have a directory for their log
 	segments []shardFile
 	others   bool // something that is no segment
+	agrees   bool // a segment is of the identity's cluster, see fit
 }
 
 // shardFile is a file in the directory of a shard's log.
@@ -125,6 +126,7 @@ func (r *remains) fit(fs vfs.FS, path string, id identity) error {
 		switch {
 		case err != nil: // the log says what is wrong with it
 		case h.Identity.Cluster == id.cluster():
+			r.agrees = true
 			return nil
 		case not == nil:
 			not = fmt.Errorf("identity %s is of cluster %s, and no segment is: %s is of cluster %x: %w",

@@ -175,6 +175,38 @@ func TestIdentityWithoutChecksum(t *testing.T) {
 	want(t, w.take(c, wake, 1), "a")
 }
 
+// TestUncheckedIdentityOfNoSegment has no header of a segment tell whose the log is: an
+// identity without checksum, right or wrong, gets none before the log is refused.
+func TestUncheckedIdentityOfNoSegment(t *testing.T) {
+	w := newWorldWith(t, 1, calm)
+	w.queue("q")
+	p := w.publisher(nil)
+	p.send(amqp("", "q", "a"))
+	p.confirmed()
+	w.close()
+	names, err := w.fs.List("data/shard-0")
+	w.must(err)
+	for _, name := range names {
+		if strings.HasSuffix(name, ".seg") {
+			raw := []byte(w.content("data/shard-0/" + name))
+			raw[9] ^= 1
+			w.overwrite("data/shard-0/"+name, string(raw))
+		}
+	}
+	was := unsummed(w.content(identityPath))
+	_, rest, _ := strings.Cut(was, `"cluster":"`)
+	w.openCatalog()
+	for _, id := range []string{was, strings.Replace(was, rest[:32], strings.Repeat("ab", 16), 1)} {
+		w.overwrite(identityPath, id)
+		if err := w.refusal(); !errors.Is(err, record.ErrCorrupt) {
+			t.Errorf("start: got %v, want ErrCorrupt", err)
+		}
+		if got := w.content(identityPath); got != id {
+			t.Errorf("the refused start wrote %s in place of %s", got, id)
+		}
+	}
+}
+
 // TestLostIdentity takes the identity away beside a log, or has it tell of another:
 // nothing is put in its place until it is asked for, and then it is as it was.
 func TestLostIdentity(t *testing.T) {
