@@ -61,6 +61,7 @@ type entry struct {
 	// discarded that a client has in this life. letters are the heirs that got it.
 	dies, discarded bool
 	refused         bool // its queue alone has, and made a dead letter of it
+	unanswered      bool // nobody knows whether its queue has refused it so
 	// returns is how often it came back; at least least after a crash, of which sure
 	// were durable when the engine rested last.
 	returns, least, sure int
@@ -200,6 +201,7 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 	j.shown(e)
 	d.shard = x.Position.Shard
 	e.seen, e.inflight, e.acked, e.excused, e.dies, e.discarded = true, true, false, false, false, false
+	e.unanswered = false
 	e.returns, e.least = int(x.Returns), int(x.Returns)
 	return e
 }

@@ -54,7 +54,7 @@ func (j *judge) letter(d *dest, m *message) *entry {
 		j.shown(e)
 		// That it has moved is durable, on both sides.
 		durable := onDisk
-		if e.refused {
+		if e.refused || e.unanswered {
 			durable = e.confirmed // its publisher has made the dead letter
 		}
 		e.final, e.letters = true, append(e.letters, d.name)
@@ -74,7 +74,7 @@ func (j *judge) missingLetters(e *entry) {
 	rules := e.dest.rules
 	switch {
 	case rules.orphan && !rules.strict:
-	case e.refused && e.confirmed == nothing:
+	case (e.refused || e.unanswered) && e.confirmed == nothing:
 	case len(e.letters) > 0 && len(e.letters) < len(rules.heirs):
 		j.report(checker.Lost, e.dest, e.m, "its dead letter is in %v alone", e.letters)
 	case e.discarded && len(e.letters) == 0:

@@ -138,6 +138,15 @@ func (w *world) tooMuch(m *message) {
 	e.refused, e.dies, e.loose = true, true, e.dest.rules.orphan
 }
 
+// unanswered notes that a publish has failed, and nobody knows how far it came. A queue
+// may have refused it; of its dead letter, which its publisher writes into one shard after
+// the other, each heir may have got one or not: nothing was confirmed.
+func (m *message) unanswered() {
+	if e := m.refusing(); e != nil && e.dest.rules.spills {
+		e.unanswered, e.dies = true, true
+	}
+}
+
 // measure judges how much waits in queues, when the engine is at rest.
 func (w *world) measure() {
 	for _, q := range w.clients.queues {

@@ -133,6 +133,7 @@ func (w *world) publish(p *publisher, m *message, x core.Message, o *once) {
 		return
 	}
 	if w.failed(fmt.Sprintf("%s publishes %d to %s%s", p.name, m.id, x.Exchange, x.Key), err) {
+		m.unanswered()
 		return
 	}
 	w.log("%s publishes %d (%d bytes) to %s%s", p.name, m.id, len(x.Payload), x.Exchange, x.Key)
