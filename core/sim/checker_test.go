@@ -28,10 +28,9 @@ type message struct {
 	key      string // what it is about, for a stream that is compacted
 	sent     time.Time
 	priority uint8
-	place    int       // in the order in which the log got them
-	known    time.Time // when its publisher learned that it is stored
-	refused  bool      // the broker said that nobody gets it
-	retried  bool      // sent again: its place in the lane is not certain
+	place    int  // in the order in which the log got them
+	refused  bool // the broker said that nobody gets it
+	retried  bool // sent again: its place in the lane is not certain
 	at       []*entry
 	change   *change // that published it, while that is in doubt
 }
@@ -76,7 +75,8 @@ type dest struct {
 	durable   bool
 	stream    bool // its messages stay when they are settled
 	rules     *rules
-	attended  bool // somebody consumed, and what was on the way may have come back
+	attended  bool      // somebody consumed, and what was on the way may have come back
+	since     time.Time // when the first of those who consume now came
 	promise   level
 	unordered bool // has had several consumers at a time
 	entries   []*entry
@@ -169,7 +169,7 @@ func (j *judge) delivered(d *dest, x *core.Delivery) *entry {
 		e = j.letter(d, m)
 	}
 	if e != nil {
-		j.overdue(e)
+		j.overdue(e, time.UnixMilli(x.Message.Time))
 	}
 	switch {
 	case e == nil:

@@ -252,6 +252,9 @@ func (w *world) consume(q *queue) {
 		return
 	}
 	q.dest.unordered, q.dest.attended = q.dest.unordered || q.competing, true
+	if len(q.consumers) == 0 {
+		q.dest.since = w.clock.now
+	}
 	q.consumers = append(q.consumers, c)
 	w.log("consume %s", q.spec.Name)
 }

@@ -56,9 +56,11 @@ func (j *judge) atEnd(e *entry) bool { return !e.ends.IsZero() && !j.now().Befor
 
 // overdue reports a delivery after the end of a message. When the clock has jumped,
 // the end that the queue gave it may be known a moment later. What was over when it was
-// published, or was stored less than a second later, may go to a consumer that has room.
-func (j *judge) overdue(e *entry) {
-	if !e.seen && (e.m.known.IsZero() || !e.m.known.Before(e.ends)) && j.now().Sub(e.ends) < time.Second {
+// published may go to a consumer that has room, and so may what was stored less than a
+// second after its end: it is that consumer's then, which may take it whenever it likes.
+func (j *judge) overdue(e *entry, stored time.Time) {
+	if !e.seen && !e.dest.since.IsZero() && !stored.Before(e.dest.since) &&
+		!stored.Before(e.ends) && stored.Sub(e.ends) < time.Second {
 		return
 	}
 	if e.m.sent.Before(e.ends) && j.atEnd(e) && (!j.jumped || !e.own.IsZero() && !j.now().Before(e.own)) {

@@ -156,9 +156,6 @@ func (w *world) confirms(p *publisher) {
 	for done < len(p.pending) && p.pending[done].seq <= n {
 		s := p.pending[done]
 		s.m.confirm(s.persistent)
-		if s.m.known.IsZero() {
-			s.m.known = w.clock.now
-		}
 		w.clients.retained.confirm(s.m.id)
 		if s.once != nil {
 			s.once.confirmed = true

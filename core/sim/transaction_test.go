@@ -159,7 +159,6 @@ func (w *world) commit(x *transaction) {
 func (w *world) committed(x *transaction) {
 	for _, p := range x.pubs {
 		p.m.confirm(p.persistent)
-		p.m.known = w.clock.now
 	}
 	for _, a := range x.acks {
 		if a.requeue {
