@@ -73,7 +73,7 @@ func (b *Broker) endSession(ctx context.Context, s *session) error {
 		}
 		defer s.op.Unlock()
 		s.kick(ctx)
-		if err := s.awaken(nil); err != nil {
+		if err := s.awaken(ctx, nil); err != nil {
 			return err
 		}
 		return s.end(ctx)

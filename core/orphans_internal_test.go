@@ -44,7 +44,7 @@ func TestQueueBeingDeletedIsNoOrphan(t *testing.T) {
 	store := asked{memory.New(), make(chan struct{})}
 	cat, err := metadata.OpenCatalog(t.Context(), store, metadata.CatalogConfig{Cluster: "test"}, log)
 	must(err)
-	defer cat.Close() //nolint:errcheck // never fails
+	defer cat.Close()
 	_, err = cat.CreateNamespace(t.Context(), metadata.Namespace{Name: "/"})
 	must(err)
 	cfg := DefaultConfig()

@@ -157,7 +157,7 @@ func (b *Broker) expire(ctx context.Context, x ending, now time.Time) error {
 	s := x.s
 	if s == nil {
 		var err error
-		if s, err = b.wakeNumber(x); s == nil || err != nil {
+		if s, err = b.wakeNumber(ctx, x); s == nil || err != nil {
 			return err
 		}
 	}

@@ -99,7 +99,7 @@ func (b *Broker) attach(ctx context.Context, s *session, spec SessionSpec) (_ *S
 		return &Error{Reason: ErrNotOwner, Kind: "session", Name: spec.ClientID, Namespace: s.ns.name}
 	}
 	asleep := s.asleep
-	if err := s.awaken(may); err != nil {
+	if err := s.awaken(ctx, may); err != nil {
 		return nil, false, false, err
 	}
 	if err := may(s.owner); err != nil {

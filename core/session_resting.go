@@ -127,7 +127,7 @@ func (t *sessions) rests(s *session) {
 
 // wakeNumber returns a session that rests, to be used by the caller; nil when it has ended
 // or does not rest any more.
-func (b *Broker) wakeNumber(x ending) (*session, error) {
+func (b *Broker) wakeNumber(ctx context.Context, x ending) (*session, error) {
 	st, err := b.shards[x.home].Session(x.id)
 	if errors.Is(err, shard.ErrNotFound) {
 		err = nil // it is not resting any more, or the log would have it
@@ -148,7 +148,7 @@ func (b *Broker) wakeNumber(x ending) (*session, error) {
 	if s.isEnded() {
 		return nil, nil //nolint:nilnil // it rests again
 	}
-	if err := s.awaken(nil); err != nil {
+	if err := s.awaken(ctx, nil); err != nil {
 		return nil, err
 	}
 	if s.mu.Lock(); s.live.Load() == nil && x.at != never {
@@ -191,8 +191,8 @@ func (t *sessions) wakeLocked(b *Broker, ns *namespace, client string) *session 
 
 // awaken reads what the index has of a session that rested. may is asked whether whoever
 // wants it may have what belongs to the owner: with its error the session rests on. op is
-// held.
-func (s *session) awaken(may func(owner string) error) error {
+// held. It goes on when ctx ends: half of a session would be none.
+func (s *session) awaken(ctx context.Context, may func(owner string) error) error {
 	if !s.asleep {
 		return nil
 	}
@@ -222,7 +222,7 @@ func (s *session) awaken(may func(owner string) error) error {
 	}
 	s.ns.mu.Unlock()
 	if err == nil {
-		err = s.b.wait(context.Background(), lsns)
+		err = s.b.wait(context.WithoutCancel(ctx), lsns)
 	}
 	if err == nil {
 		err = s.attachReaders()

@@ -32,7 +32,7 @@ func (b *Broker) restoreSessions(ctx context.Context) error {
 	if err := b.wait(ctx, lsns); err != nil { // for cursors that were lost
 		return err
 	}
-	if err := b.restoreWills(wills); err != nil {
+	if err := b.restoreWills(ctx, wills); err != nil {
 		return err
 	}
 	if err := b.sweepFilters(); err != nil {

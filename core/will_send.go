@@ -131,14 +131,14 @@ func (b *Broker) commitWills(t *Transaction, ended []*will, sent uint64) error {
 
 // restoreWills takes the wills that the shards recovered, those of a client by slot. A
 // client that was connected when the broker ended has lost its connection now.
-func (b *Broker) restoreWills(kept []map[uint32][]byte) error {
+func (b *Broker) restoreWills(ctx context.Context, kept []map[uint32][]byte) error {
 	for _, of := range kept {
 		for _, slot := range slices.Sorted(maps.Keys(of)) {
 			w := &will{key: willKey{slot: slot}}
 			if err := record.DecodeWill(of[slot], &w.value); err != nil {
 				return err
 			}
-			if err := b.restoreWill(w); err != nil {
+			if err := b.restoreWill(ctx, w); err != nil {
 				return err
 			}
 		}
@@ -146,7 +146,7 @@ func (b *Broker) restoreWills(kept []map[uint32][]byte) error {
 	return nil
 }
 
-func (b *Broker) restoreWill(w *will) error {
+func (b *Broker) restoreWill(ctx context.Context, w *will) error {
 	v := &w.value
 	ns, err := b.namespace(v.Namespace)
 	if errors.Is(err, ErrNotFound) {
@@ -162,7 +162,7 @@ func (b *Broker) restoreWill(w *will) error {
 	b.wills.add(w)
 	now := b.deps.Clock.Now()
 	if v.Due == 0 || v.Due > now.UnixMilli() {
-		if err := b.giveWill(ns, k, w); err != nil {
+		if err := b.giveWill(ctx, ns, k, w); err != nil {
 			return err
 		}
 	}
@@ -178,7 +178,7 @@ func (b *Broker) restoreWill(w *will) error {
 }
 
 // giveWill gives a will to its client's session, if there is one: that does not rest then.
-func (b *Broker) giveWill(ns *namespace, k sessionKey, w *will) error {
+func (b *Broker) giveWill(ctx context.Context, ns *namespace, k sessionKey, w *will) error {
 	s := b.sessions.byKey[k]
 	if s == nil {
 		s = b.sessions.wake(b, ns, k.client)
@@ -190,5 +190,5 @@ func (b *Broker) giveWill(ns *namespace, k sessionKey, w *will) error {
 	defer s.op.Unlock()
 	s.will = w
 	b.sessions.restLater(s) // once the will is sent
-	return s.awaken(nil)
+	return s.awaken(ctx, nil)
 }
