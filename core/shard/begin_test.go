@@ -154,7 +154,8 @@ func TestMarkKeepsTheTail(t *testing.T) {
 		path := fmt.Sprintf("log/%020d.seg", name)
 		before := readAll(t, fs, path)
 		before = before[:len(before)-200] // with the footer, and in the middle of a record
-		must(t, replaceFile(fs, "log", fs.PathBase(path), bytes.Clone(before))) // a write may change what it is given
+		// A write may change what it is given.
+		must(t, replaceFile(fs, "log", fs.PathBase(path), bytes.Clone(before)))
 		deps := Deps{
 			FS: fs, Clock: clock.System, Log: slog.New(slog.DiscardHandler), Reached: last,
 			OpenStore: func() (index.Store, error) { return index.NewMap(), nil },
